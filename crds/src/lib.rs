@@ -1,0 +1,1 @@
+//! Coreward's kinds: the Rust types, and the YAML made from them.

@@ -1,0 +1,1 @@
+//! Stories told from outside, and the bed that runs them.

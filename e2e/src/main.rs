@@ -1,0 +1,3 @@
+//! The bed on the command line.
+
+fn main() {}

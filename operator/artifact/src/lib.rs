@@ -1,0 +1,1 @@
+//! Artifacts by CID: fetched within bounds and verified.

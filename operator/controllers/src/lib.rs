@@ -1,0 +1,1 @@
+//! The operator: the only crate that talks to Kubernetes.

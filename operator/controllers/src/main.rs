@@ -1,0 +1,3 @@
+//! The operator: the only crate that talks to Kubernetes.
+
+fn main() {}

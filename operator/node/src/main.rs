@@ -1,0 +1,3 @@
+//! The node agent: the node's facts, and a cache of verified blocks.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The closed libp2p network of a deal's workers.

@@ -1,0 +1,1 @@
+//! The pod of an idle unit: takes puzzles, gives proofs.

@@ -1,0 +1,3 @@
+//! The pod of an idle unit: takes puzzles, gives proofs.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! RandomX behind a safe face: parameters as data.

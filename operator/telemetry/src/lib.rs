@@ -1,0 +1,1 @@
+//! Log format, metrics page, health and shutdown: the same in all binaries.

@@ -1,0 +1,1 @@
+//! The pod of a deal's worker: hosts its Wasm component within limits.
