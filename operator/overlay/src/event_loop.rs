@@ -1,0 +1,324 @@
+//! The loop that owns the swarm.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use libp2p::allow_block_list::{self, AllowedPeers};
+use libp2p::swarm::{DialError, NetworkBehaviour, Stream, Swarm, SwarmEvent, dial_opts::DialOpts};
+use libp2p::{Multiaddr, PeerId, connection_limits, identify, identity, noise, ping, tcp, yamux};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::{Client, Command};
+use crate::connection::OpenId;
+use crate::member::{Key, Member, key_of, peer_of};
+use crate::serve::{Handler, refuse, serve};
+use crate::streams::{Event, Streams};
+
+/// Commands that may wait for the loop.
+const COMMANDS: usize = 256;
+/// Streams under way towards one peer before the next is refused.
+const PENDING_OPENS: usize = 1024;
+/// Streams served at once, over all members.
+const SERVED_STREAMS: usize = 1024;
+/// Streams that are being told that there is no room.
+const REFUSED_STREAMS: usize = 64;
+/// A window stays at 256 KiB with this many streams: with fewer a js-libp2p upload passes the frame limit.
+const YAMUX_STREAMS: usize = 4096;
+/// Handshakes of strangers at once.
+const PENDING_HANDSHAKES: u32 = 32;
+
+/// How to take part.
+#[derive(Clone)]
+pub struct Config {
+    /// Seed of our ed25519 key.
+    pub seed: [u8; 32],
+    /// Where to listen, a multiaddr such as `/ip4/0.0.0.0/tcp/4001`.
+    pub listen: String,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Config").field("listen", &self.listen).finish_non_exhaustive()
+    }
+}
+
+/// Why the overlay did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The listen address is no multiaddr.
+    #[error("`{0}` is not a multiaddr to listen on")]
+    ListenAddress(String),
+    /// The address cannot be listened on.
+    #[error("listen on {0}")]
+    Listen(Multiaddr, #[source] libp2p::TransportError<std::io::Error>),
+    /// The seed makes no key, or the transport cannot be set up.
+    #[error("set up the transport: {0}")]
+    Transport(String),
+}
+
+#[derive(NetworkBehaviour)]
+struct Behaviour {
+    limits: connection_limits::Behaviour,
+    members: allow_block_list::Behaviour<AllowedPeers>,
+    identify: identify::Behaviour,
+    ping: ping::Behaviour,
+    streams: Streams,
+}
+
+struct Pending {
+    peer: PeerId,
+    reply: oneshot::Sender<Result<Stream, String>>,
+}
+
+/// Owns the swarm; run it until shutdown.
+pub struct EventLoop {
+    swarm: Swarm<Behaviour>,
+    commands: mpsc::Receiver<Command>,
+    members: BTreeMap<PeerId, Vec<Multiaddr>>,
+    pending: BTreeMap<OpenId, Pending>,
+    dialling: BTreeSet<PeerId>,
+    next_open: OpenId,
+    handler: Arc<dyn Handler>,
+    room: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+    served: JoinSet<()>,
+    listening: watch::Sender<Vec<String>>,
+    strangers: watch::Sender<u64>,
+}
+
+impl fmt::Debug for EventLoop {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("EventLoop").field("members", &self.members).finish_non_exhaustive()
+    }
+}
+
+/// Sets up the overlay; nothing is dialled or accepted before [`EventLoop::run`].
+///
+/// # Errors
+///
+/// [`StartError`] if the address cannot be listened on or the seed makes no key: a matter of configuration.
+pub fn start(
+    config: &Config,
+    handler: Arc<dyn Handler>,
+) -> Result<(Client, EventLoop), StartError> {
+    let address: Multiaddr =
+        config.listen.parse().map_err(|_| StartError::ListenAddress(config.listen.clone()))?;
+    let mut swarm = swarm(config.seed)?;
+    swarm.listen_on(address.clone()).map_err(|source| StartError::Listen(address, source))?;
+    let (sender, commands) = mpsc::channel(COMMANDS);
+    let (listening, listens) = watch::channel(Vec::new());
+    let (strangers, seen) = watch::channel(0);
+    let client = Client::new(sender, listens, seen);
+    let event_loop = EventLoop {
+        swarm,
+        commands,
+        members: BTreeMap::new(),
+        pending: BTreeMap::new(),
+        dialling: BTreeSet::new(),
+        next_open: 0,
+        handler,
+        room: Arc::new(Semaphore::new(SERVED_STREAMS)),
+        refusals: Arc::new(Semaphore::new(REFUSED_STREAMS)),
+        served: JoinSet::new(),
+        listening,
+        strangers,
+    };
+    Ok((client, event_loop))
+}
+
+fn swarm(seed: [u8; 32]) -> Result<Swarm<Behaviour>, StartError> {
+    let transport = |error: &dyn fmt::Display| StartError::Transport(error.to_string());
+    let keypair = identity::Keypair::ed25519_from_bytes(seed).map_err(|error| transport(&error))?;
+    let mut streams = yamux::Config::default();
+    streams.set_max_num_streams(YAMUX_STREAMS);
+    let limits = connection_limits::ConnectionLimits::default()
+        .with_max_pending_incoming(Some(PENDING_HANDSHAKES))
+        .with_max_established_per_peer(Some(4));
+    let builder = libp2p::SwarmBuilder::with_existing_identity(keypair)
+        .with_tokio()
+        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, move || streams.clone())
+        .map_err(|error| transport(&error))?
+        .with_behaviour(|keypair| Behaviour {
+            limits: connection_limits::Behaviour::new(limits),
+            members: allow_block_list::Behaviour::default(),
+            identify: identify::Behaviour::new(identify::Config::new(
+                "/coreward/1".to_owned(),
+                keypair.public(),
+            )),
+            ping: ping::Behaviour::default(),
+            streams: Streams::default(),
+        })
+        .map_err(|error| transport(&error))?;
+    Ok(builder
+        .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_mins(1)))
+        .build())
+}
+
+impl EventLoop {
+    /// Runs until `shutdown`; streams under way are then cut.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                // A finished stream frees its place in the set; its result is nothing.
+                Some(_) = self.served.join_next() => {}
+                command = self.commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => return,
+                },
+                event = self.swarm.select_next_some() => self.learn(event),
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::SetMembers(members) => self.set_members(&members),
+            Command::Open { key, reply } => self.open(&key, reply),
+        }
+    }
+
+    fn set_members(&mut self, members: &[Member]) {
+        let own = *self.swarm.local_peer_id();
+        let wanted: BTreeMap<_, _> =
+            members.iter().filter_map(Member::resolve).filter(|(peer, _)| *peer != own).collect();
+        let allowed = &mut self.swarm.behaviour_mut().members;
+        for peer in self.members.keys().filter(|peer| !wanted.contains_key(peer)) {
+            // Also closes its connections, and with them its streams.
+            allowed.disallow_peer(*peer);
+        }
+        for peer in wanted.keys() {
+            allowed.allow_peer(*peer);
+        }
+        self.members = wanted;
+    }
+
+    fn open(&mut self, key: &Key, reply: oneshot::Sender<Result<Stream, String>>) {
+        let Some((peer, addresses)) =
+            peer_of(key).and_then(|peer| Some((peer, self.members.get(&peer)?.clone())))
+        else {
+            return answer(reply, Err("not a member of this subnet".to_owned()));
+        };
+        if self.pending.values().filter(|pending| pending.peer == peer).count() >= PENDING_OPENS {
+            return answer(reply, Err("too many streams are waiting for this member".to_owned()));
+        }
+        self.next_open += 1;
+        let id = self.next_open;
+        self.pending.insert(id, Pending { peer, reply });
+        if !self.swarm.behaviour_mut().streams.open(peer, id) {
+            self.dial(peer, addresses);
+        }
+    }
+
+    fn dial(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        if self.dialling.contains(&peer) {
+            return;
+        }
+        if addresses.is_empty() {
+            return self.fail_waiting(peer, "no address of this member is known");
+        }
+        match self.swarm.dial(DialOpts::peer_id(peer).addresses(addresses).build()) {
+            Ok(()) => {
+                self.dialling.insert(peer);
+            }
+            // A connection is coming up already; its event will serve those who wait.
+            Err(DialError::DialPeerConditionFalse(_)) => {}
+            Err(error) => self.fail_waiting(peer, &error.to_string()),
+        }
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "libp2p's events grow; those not named are none of ours"
+    )]
+    fn learn(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Streams(event)) => self.stream(event),
+            SwarmEvent::ConnectionEstablished { peer_id, .. } => {
+                self.dialling.remove(&peer_id);
+                self.open_waiting(peer_id);
+            }
+            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
+                self.dialling.remove(&peer);
+                if !self.swarm.behaviour().streams.is_connected(&peer) {
+                    self.fail_waiting(peer, &error.to_string());
+                }
+            }
+            SwarmEvent::IncomingConnectionError { peer_id: Some(peer), error, .. } => {
+                tracing::debug!(peer.id = %peer, %error, "refused a connection");
+                if !self.members.contains_key(&peer) {
+                    self.strangers.send_modify(|count| *count += 1);
+                }
+            }
+            SwarmEvent::NewListenAddr { address, .. } => {
+                self.listening.send_modify(|list| list.push(address.to_string()));
+            }
+            _ => {}
+        }
+    }
+
+    fn stream(&mut self, event: Event) {
+        match event {
+            Event::Inbound(peer, stream) => self.accept(peer, stream),
+            Event::Opened(id, stream) => {
+                if let Some(pending) = self.pending.remove(&id) {
+                    answer(pending.reply, Ok(stream));
+                }
+            }
+            Event::Failed(id, why) => {
+                if let Some(pending) = self.pending.remove(&id) {
+                    answer(pending.reply, Err(why));
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self, peer: PeerId, stream: Stream) {
+        let Some(key) = self.members.contains_key(&peer).then(|| key_of(peer)).flatten() else {
+            // Removed from the list while its stream was on the way: dropping resets it.
+            return;
+        };
+        if let Ok(place) = Arc::clone(&self.room).try_acquire_owned() {
+            let handler = Arc::clone(&self.handler);
+            self.served.spawn(async move {
+                serve(stream, key, handler).await;
+                drop(place);
+            });
+        } else if let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() {
+            self.served.spawn(async move {
+                refuse(stream).await;
+                drop(place);
+            });
+        } else {
+            tracing::warn!(peer.id = %peer, "reset a stream: no room even to refuse it");
+        }
+    }
+
+    fn waiting(&self, peer: PeerId) -> Vec<OpenId> {
+        self.pending.iter().filter(|(_, pending)| pending.peer == peer).map(|(id, _)| *id).collect()
+    }
+
+    fn open_waiting(&mut self, peer: PeerId) {
+        for id in self.waiting(peer) {
+            self.swarm.behaviour_mut().streams.open(peer, id);
+        }
+    }
+
+    fn fail_waiting(&mut self, peer: PeerId, why: &str) {
+        for id in self.waiting(peer) {
+            if let Some(pending) = self.pending.remove(&id) {
+                answer(pending.reply, Err(why.to_owned()));
+            }
+        }
+    }
+}
+
+/// Whoever asked may have gone; then there is nobody to tell.
+fn answer(reply: oneshot::Sender<Result<Stream, String>>, result: Result<Stream, String>) {
+    drop(reply.send(result));
+}

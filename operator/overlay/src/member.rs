@@ -1,0 +1,56 @@
+//! Who may speak.
+
+use libp2p::{Multiaddr, PeerId, identity};
+
+/// An ed25519 public key, as the chain's list has it.
+pub type Key = [u8; 32];
+
+/// A member of the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its key; a member whose key is no valid point is skipped alone.
+    pub key: Key,
+    /// Multiaddrs to dial, best first; those that do not parse are skipped.
+    pub addresses: Vec<String>,
+}
+
+impl Member {
+    /// The member as libp2p knows it; `None` if its key is not valid.
+    pub(crate) fn resolve(&self) -> Option<(PeerId, Vec<Multiaddr>)> {
+        let peer = peer_of(&self.key)?;
+        Some((peer, self.addresses.iter().filter_map(|text| text.parse().ok()).collect()))
+    }
+}
+
+/// The libp2p name of a key; `None` if the key is not valid.
+pub(crate) fn peer_of(key: &Key) -> Option<PeerId> {
+    let key = identity::ed25519::PublicKey::try_from_bytes(key).ok()?;
+    Some(identity::PublicKey::from(key).to_peer_id())
+}
+
+/// The key behind a libp2p name; `None` for other kinds of key.
+pub(crate) fn key_of(peer: PeerId) -> Option<Key> {
+    // An ed25519 PeerId is the identity multihash of the protobuf `08 01 12 20 <key>`.
+    let digest = peer.as_ref().digest();
+    let (head, key) = digest.split_at_checked(4)?;
+    (head == [0x08, 0x01, 0x12, 0x20]).then(|| key.try_into().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_and_its_peer_id_name_each_other() {
+        let key = identity::ed25519::Keypair::generate().public().to_bytes();
+        assert_eq!(key_of(peer_of(&key).unwrap()), Some(key));
+    }
+
+    #[test]
+    fn the_chains_vector_names_the_same_peer() {
+        let peer: PeerId = "12D3KooWCGZ6t8by5ag5YMQW4k3HoPLaKdN5rB9DhAmDUeG8dj1N".parse().unwrap();
+        let key = key_of(peer).unwrap();
+        assert_eq!(key[..4], [0x24, 0x6c, 0xd6, 0x5b]);
+        assert_eq!(key[28..], [0x34, 0xf4, 0x00, 0x2d]);
+    }
+}

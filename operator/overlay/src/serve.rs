@@ -1,0 +1,67 @@
+//! Requests that members send to us.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use libp2p::Stream;
+use tokio_util::compat::FuturesAsyncReadCompatExt;
+
+use crate::{Body, Key};
+
+/// How long a kept stream may take to send the head of its next request.
+const HEADER_TIMEOUT: core::time::Duration = core::time::Duration::from_mins(1);
+
+/// Answers a member's request. `caller` is the key that the connection proved, never what a header says.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one request; called once per request, many at a time.
+    fn handle(&self, caller: Key, request: Request<Incoming>)
+    -> BoxFuture<'static, Response<Body>>;
+}
+
+/// A text body.
+pub(crate) fn text(message: &'static str) -> Body {
+    Full::new(Bytes::from_static(message.as_bytes()))
+        .map_err(|never: Infallible| match never {})
+        .boxed()
+}
+
+/// Serves one stream until the member closes it.
+pub(crate) async fn serve(stream: Stream, caller: Key, handler: Arc<dyn Handler>) {
+    let service = service_fn(move |request| {
+        let answer = handler.handle(caller, request);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(stream.compat()), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a member's stream ended in the middle of a request");
+    }
+}
+
+/// Answers the first request of a stream with 503 and ends it: there is no room for one more.
+pub(crate) async fn refuse(stream: Stream) {
+    let service = service_fn(|_: Request<Incoming>| async {
+        let mut answer = Response::new(text("too many streams; try again later\n"));
+        *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        Ok::<_, Infallible>(answer)
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .keep_alive(false)
+        .timer(TokioTimer::new())
+        .header_read_timeout(core::time::Duration::from_secs(5))
+        .serve_connection(TokioIo::new(stream.compat()), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a refused stream ended early");
+    }
+}
