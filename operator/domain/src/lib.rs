@@ -6,8 +6,10 @@
 pub mod call;
 pub mod chain;
 pub mod commitment;
+pub mod condition;
 pub mod deal;
 pub mod epoch;
+pub mod gate;
 pub mod id;
 pub mod money;
 pub mod offer;
