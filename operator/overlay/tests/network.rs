@@ -1,5 +1,7 @@
 //! Members over loopback TCP.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where its world is not as it must be")]
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,0 +1,30 @@
+# The commands people type; CI calls the same.
+E2E = cargo run --quiet --package coreward-e2e --
+
+.DEFAULT_GOAL := help
+
+help: ## What can be done here
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Build everything, start a cluster and a chain on this machine, and tell the whole story
+	@e2e/run demo
+
+demo-down: ## Remove every trace of the demo
+	@e2e/run bed down
+
+test: ## All tests: unit, contract, and the stories on the real bed
+	@e2e/run test
+
+test-unit: ## The tests that need no bed
+	cargo test --quiet
+
+check: ## Format, lints, docs, licences, spelling, generated files
+	@.ci/check
+
+bench: ## Measure the loop's speed and write e2e/BENCH.md
+	@e2e/run bench
+
+bless: ## Rewrite the generated files
+	BLESS=1 cargo test --quiet --package coreward-crds
+
+.PHONY: help demo demo-down test test-unit check bench bless
