@@ -13,7 +13,7 @@ demo-down: ## Remove every trace of the demo
 	@e2e/run bed down
 
 test: ## All tests: unit, contract, and the stories on the real bed
-	@e2e/run test
+	@.ci/test
 
 test-unit: ## The tests that need no bed
 	cargo test --quiet
