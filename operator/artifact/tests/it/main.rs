@@ -1,0 +1,5 @@
+//! The crate from outside: archives, files, and gateways of every temper.
+
+mod archive;
+mod fetch;
+mod tree;
