@@ -1,0 +1,64 @@
+//! What to do about a Lease, from what was seen of it: pure.
+
+use std::time::Duration;
+
+/// A Lease as it was last read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// Who holds it; `None` when it was given back or never held.
+    pub holder: Option<String>,
+    /// What its holder promised: it may be taken when it stood still for this long.
+    pub duration: Duration,
+    /// How long it has stood still, by our clock, since we first saw this version.
+    pub unchanged: Duration,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// There is none: make it, ours.
+    Create,
+    /// It is free or its holder is silent: put our name into it.
+    Take,
+    /// It is ours: write it again.
+    Renew,
+    /// Another holds it: look again later.
+    Wait,
+}
+
+/// Decides; `None` is a Lease that does not exist, which the API server said positively.
+#[must_use]
+pub fn decide(me: &str, seen: Option<&Observation>) -> Decision {
+    let Some(lease) = seen else { return Decision::Create };
+    match &lease.holder {
+        Some(holder) if holder == me => Decision::Renew,
+        Some(_) if lease.unchanged < lease.duration => Decision::Wait,
+        Some(_) | None => Decision::Take,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn seen(holder: Option<&str>, unchanged: u64) -> Option<Observation> {
+        Some(Observation {
+            holder: holder.map(str::to_owned),
+            duration: Duration::from_secs(15),
+            unchanged: Duration::from_secs(unchanged),
+        })
+    }
+
+    #[rstest]
+    #[case::none_exists(None, Decision::Create)]
+    #[case::ours(seen(Some("me"), 0), Decision::Renew)]
+    #[case::ours_but_old(seen(Some("me"), 60), Decision::Renew)]
+    #[case::anothers(seen(Some("other"), 14), Decision::Wait)]
+    #[case::anothers_and_silent(seen(Some("other"), 15), Decision::Take)]
+    #[case::given_back(seen(None, 0), Decision::Take)]
+    fn it(#[case] seen: Option<Observation>, #[case] decision: Decision) {
+        assert_eq!(decide("me", seen.as_ref()), decision);
+    }
+}

@@ -1,0 +1,89 @@
+//! Who leads: one Lease object, renewed against a deadline that is shorter than its duration.
+//!
+//! A replica leads only while its last successful write is younger than the deadline, by its own monotonic clock counted
+//! from *before* the request. Others wait for the whole duration, counted from when they saw the write. So two never lead
+//! at once, whatever the network does. What must not run twice asks [`Leadership::may_send`] right before it acts.
+
+mod decide;
+mod election;
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+pub use decide::{Decision, Observation, decide};
+pub use election::{Election, Error};
+
+use crate::clock;
+use crate::config::LeaseTimes;
+
+/// Name of the Lease, in the operator's namespace.
+pub const LEASE_NAME: &str = "coreward-operator";
+
+/// The times as durations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// Another replica may take the lease when it stood still for this long.
+    pub duration: Duration,
+    /// Between writes of the leader, and between looks of the others.
+    pub renew: Duration,
+    /// The leader stops when its last success is this old.
+    pub deadline: Duration,
+}
+
+impl From<LeaseTimes> for Times {
+    fn from(times: LeaseTimes) -> Self {
+        Self {
+            duration: Duration::from_millis(times.duration_milliseconds),
+            renew: Duration::from_millis(times.renew_milliseconds),
+            deadline: Duration::from_millis(times.deadline_milliseconds),
+        }
+    }
+}
+
+/// A time of leading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Term {
+    /// Counts up with every term of this process.
+    pub number: u64,
+    /// Leading ends here unless it is renewed.
+    pub until: Instant,
+}
+
+/// Whether this replica leads. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Leadership(watch::Receiver<Option<Term>>);
+
+impl Leadership {
+    /// A leadership that is told from the outside; the other end says the term.
+    #[must_use]
+    pub const fn new(terms: watch::Receiver<Option<Term>>) -> Self {
+        Self(terms)
+    }
+
+    /// Whether this replica may act now: it leads, and its deadline is not over. Ask right before every write and every send.
+    #[must_use]
+    pub fn may_send(&self) -> bool {
+        self.0.borrow().is_some_and(|term| clock::now() < term.until)
+    }
+
+    /// The number of the present term; `None` while another leads or nobody does.
+    #[must_use]
+    pub fn term(&self) -> Option<u64> {
+        self.0.borrow().filter(|term| clock::now() < term.until).map(|term| term.number)
+    }
+
+    /// Waits until this replica leads, and says the term's number. Never ends once the election is over. Cancel safe.
+    pub async fn begins(&mut self) -> u64 {
+        match self.0.wait_for(Option::is_some).await {
+            Ok(term) => term.map_or(0, |term| term.number),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Waits until the term of this number is over. Cancel safe.
+    pub async fn ends(&mut self, number: u64) {
+        // An error means that the election itself is over, and every term with it.
+        let _ = self.0.wait_for(|term| term.is_none_or(|term| term.number != number)).await;
+    }
+}

@@ -1,0 +1,82 @@
+//! The series that the operator shows, one type per family.
+//!
+//! Labels are closed enums or names from the configuration; an `offer` is `namespace/name`, a `deal` its address.
+
+mod chain;
+mod earning;
+mod market;
+mod turns;
+
+use prometheus::{IntGauge, Registry};
+
+pub use chain::{ChainMetrics, TransactionMetrics};
+pub use earning::{MoneyMetrics, ProofMetrics, ProofResult, RewardSource};
+pub use market::{DealMetrics, UnitMetrics};
+pub use turns::{Ending, Turns};
+
+/// All of them.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// 1 while this replica leads.
+    pub leader: IntGauge,
+    /// Networks and their clock.
+    pub chain: ChainMetrics,
+    /// What was signed and sent.
+    pub transactions: TransactionMetrics,
+    /// Units and commitments.
+    pub units: UnitMetrics,
+    /// Deals and their workers.
+    pub deals: DealMetrics,
+    /// Proofs.
+    pub proofs: ProofMetrics,
+    /// Rewards, collateral, wallets.
+    pub money: MoneyMetrics,
+    /// Turns of the loops.
+    pub turns: Turns,
+}
+
+impl Metrics {
+    /// Registers every series.
+    ///
+    /// # Errors
+    ///
+    /// [`prometheus::Error`] if a name is taken: a mistake in our wiring.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let leader = IntGauge::new("leader", "Whether this replica leads")?;
+        registry.register(Box::new(leader.clone()))?;
+        Ok(Self {
+            leader,
+            chain: ChainMetrics::register(registry)?,
+            transactions: TransactionMetrics::register(registry)?,
+            units: UnitMetrics::register(registry)?,
+            deals: DealMetrics::register(registry)?,
+            proofs: ProofMetrics::register(registry)?,
+            money: MoneyMetrics::register(registry)?,
+            turns: Turns::register(registry)?,
+        })
+    }
+}
+
+/// Makes and registers one collector.
+fn registered<C>(registry: &Registry, collector: prometheus::Result<C>) -> prometheus::Result<C>
+where
+    C: prometheus::core::Collector + Clone + 'static,
+{
+    let collector = collector?;
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+fn opts(name: &str, help: &str) -> prometheus::Opts {
+    prometheus::Opts::new(name, help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_is_taken_twice() {
+        Metrics::register(&Registry::new()).unwrap();
+    }
+}
