@@ -1,1 +1,3 @@
 //! Stories told from outside, and the bed that runs them.
+
+pub mod chain;
