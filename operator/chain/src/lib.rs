@@ -4,6 +4,7 @@ mod abi;
 pub mod effect;
 pub mod encode;
 pub mod endpoint;
+mod node;
 pub mod outbox;
 pub mod revert;
 pub mod signer;

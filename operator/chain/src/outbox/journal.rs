@@ -176,7 +176,7 @@ impl Record {
 
 /// The name under which the transaction with this nonce is kept.
 #[must_use]
-pub fn record_name(network: &str, address: Address, nonce: u64) -> String {
+pub(super) fn record_name(network: &str, address: Address, nonce: u64) -> String {
     format!("{network}-{}-{nonce}", hex::encode(address))
 }
 

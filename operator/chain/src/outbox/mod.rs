@@ -6,7 +6,6 @@
 mod fee;
 mod follow;
 mod journal;
-mod order;
 mod sender;
 #[cfg(test)]
 mod tests;
@@ -20,7 +19,7 @@ use coreward_domain::epoch::Epoch;
 
 pub use self::fee::FeePolicy;
 pub use self::journal::{Attempt, Creation, Entry, Journal, JournalError, Purpose, Receipt, Record, State};
-pub use self::sender::{Account, Sender};
+pub use self::sender::{Account, MaySend, Sender};
 
 use crate::effect::Effect;
 use crate::endpoint;
