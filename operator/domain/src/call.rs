@@ -3,7 +3,8 @@
 use alloy_primitives::{Address, B256, U256};
 
 use crate::id::{
-    CommitmentId, DatacenterId, DealAddress, OfferId, OffchainWorkerId, OnchainWorkerId, PeerId, ResourceId, UnitId,
+    CommitmentId, DatacenterId, DealAddress, OffchainWorkerId, OfferId, OnchainWorkerId, PeerId,
+    ResourceId, UnitId,
 };
 
 /// A call on the diamond or on a deal, with all its arguments.
@@ -323,19 +324,27 @@ impl Call {
                 Self::RegisterOffer { peers: mine, .. } | Self::AddPeers { peers: mine, .. },
                 Self::RegisterOffer { peers: theirs, .. } | Self::AddPeers { peers: theirs, .. },
             ) => mine.iter().any(|peer| theirs.iter().any(|other| other.peer == peer.peer)),
-            (Self::ChangePrice { offer: a, resource: b, .. }, Self::ChangePrice { offer: c, resource: d, .. }) => {
-                (a, b) == (c, d)
-            }
+            (
+                Self::ChangePrice { offer: a, resource: b, .. },
+                Self::ChangePrice { offer: c, resource: d, .. },
+            ) => (a, b) == (c, d),
             (Self::SetDatacenter { offer: a, .. }, Self::SetDatacenter { offer: b, .. })
-            | (Self::ChangePaymentToken { offer: a, .. }, Self::ChangePaymentToken { offer: b, .. }) => a == b,
+            | (
+                Self::ChangePaymentToken { offer: a, .. },
+                Self::ChangePaymentToken { offer: b, .. },
+            ) => a == b,
             (Self::AddUnits { peer: a, .. }, Self::AddUnits { peer: b, .. })
-            | (Self::CreateCommitment { peer: a, .. }, Self::CreateCommitment { peer: b, .. }) => a == b,
-            (Self::SubmitProofs { peer: a, epoch: c, .. }, Self::SubmitProofs { peer: b, epoch: d, .. }) => {
-                (a, c) == (b, d)
+            | (Self::CreateCommitment { peer: a, .. }, Self::CreateCommitment { peer: b, .. }) => {
+                a == b
             }
-            (Self::RegisterPeerResource { peer: a, resource: b }, Self::RegisterPeerResource { peer: c, resource: d }) => {
-                (a, b.resource) == (c, d.resource)
-            }
+            (
+                Self::SubmitProofs { peer: a, epoch: c, .. },
+                Self::SubmitProofs { peer: b, epoch: d, .. },
+            ) => (a, c) == (b, d),
+            (
+                Self::RegisterPeerResource { peer: a, resource: b },
+                Self::RegisterPeerResource { peer: c, resource: d },
+            ) => (a, b.resource) == (c, d.resource),
             (
                 Self::ChangeResourceDetails { peer: a, resource: b, .. },
                 Self::ChangeResourceDetails { peer: c, resource: d, .. },
@@ -344,15 +353,23 @@ impl Call {
                 Self::ChangeResourceSupply { peer: a, resource: b, .. },
                 Self::ChangeResourceSupply { peer: c, resource: d, .. },
             ) => (a, b) == (c, d),
-            (Self::ActivateWorker { deal: a, worker: b, offchain: c }, Self::ActivateWorker { deal: d, worker: e, offchain: f }) => {
-                (a, b, c) == (d, e, f)
-            }
-            (Self::RemoveWorker { deal: a, worker: b }, Self::RemoveWorker { deal: c, worker: d })
+            (
+                Self::ActivateWorker { deal: a, worker: b, offchain: c },
+                Self::ActivateWorker { deal: d, worker: e, offchain: f },
+            ) => (a, b, c) == (d, e, f),
+            (
+                Self::RemoveWorker { deal: a, worker: b },
+                Self::RemoveWorker { deal: c, worker: d },
+            )
             | (
                 Self::WithdrawDealRewards { deal: a, worker: b, .. },
                 Self::WithdrawDealRewards { deal: c, worker: d, .. },
             ) => (a, b) == (c, d),
-            _ => core::mem::discriminant(self) == core::mem::discriminant(other) && self.commitment() == other.commitment() && self.commitment().is_some(),
+            _ => {
+                core::mem::discriminant(self) == core::mem::discriminant(other)
+                    && self.commitment() == other.commitment()
+                    && self.commitment().is_some()
+            }
         }
     }
 

@@ -9,7 +9,8 @@ use alloy_primitives::{Address, B256, U256};
 
 use crate::epoch::{Calendar, Epoch};
 use crate::id::{
-    CommitmentId, DatacenterId, DealAddress, OfferId, OffchainWorkerId, OnchainWorkerId, PeerId, ResourceId, UnitId,
+    CommitmentId, DatacenterId, DealAddress, OffchainWorkerId, OfferId, OnchainWorkerId, PeerId,
+    ResourceId, UnitId,
 };
 
 /// What to read at a block.

@@ -115,7 +115,12 @@ pub struct Verdict {
 impl Verdict {
     /// A verdict that replaces whatever stood there.
     #[must_use]
-    pub fn new(kind: ConditionType, status: impl Into<Truth>, reason: &'static str, message: impl Into<String>) -> Self {
+    pub fn new(
+        kind: ConditionType,
+        status: impl Into<Truth>,
+        reason: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
         Self { kind, status: status.into(), reason, message: message.into(), keep_last: false }
     }
 

@@ -35,6 +35,8 @@ pub struct Seen {
     pub namespace: Namespace,
     /// Worker pods of this deal that exist in any phase; `None` while they could not be listed.
     pub pods: Option<u32>,
+    /// The block at which the chain was first seen to list none of our workers; `None` before that was seen.
+    pub gone_since: Option<u64>,
     /// What the last probe of the subnet saw; `None` before the first.
     pub subnet: Option<Subnet>,
     /// Whether the deal's network policies are known to be enforced; `None` before it was tried.
@@ -76,8 +78,10 @@ pub enum Desired {
 pub enum Namespace {
     /// Stands with all that a worker needs.
     Ready,
-    /// Is not there, or not complete.
+    /// Is there, and not complete.
     Incomplete,
+    /// Is not there.
+    Absent,
     /// Is going away.
     Terminating,
     /// Not known.
@@ -200,7 +204,9 @@ impl Leaving {
             Self::Ended => "EndedOnChain",
             Self::Unpaid => "Unpaid",
             Self::Denied => "Denied",
-            Self::Unready | Self::Requested | Self::CommitmentOver | Self::DoesNotFit => "RequestedByOperator",
+            Self::Unready | Self::Requested | Self::CommitmentOver | Self::DoesNotFit => {
+                "RequestedByOperator"
+            }
         }
     }
 

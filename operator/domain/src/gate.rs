@@ -227,23 +227,32 @@ impl<'seen> Draft<'seen> {
         }
     }
 
-    /// Wants a transaction now.
-    pub(crate) fn want(&mut self, call: Call, urgency: Urgency, why: &'static str) {
+    /// Wants a transaction now; answers with what holds it back, if anything does.
+    pub(crate) fn want(&mut self, call: Call, urgency: Urgency, why: &'static str) -> Option<Hold> {
         let hold = self.gate.hold(call.key_role(), urgency, self.base_fee);
-        self.push(PlannedCall { call, why, hold, blocked_until: None });
+        let is_new = self.push(PlannedCall { call, why, hold, blocked_until: None });
+        hold.filter(|_| is_new)
     }
 
     /// Wants a transaction that something besides the gate holds back.
-    pub(crate) fn want_later(&mut self, call: Call, why: &'static str, hold: Hold, until: Option<Epoch>) {
+    pub(crate) fn want_later(
+        &mut self,
+        call: Call,
+        why: &'static str,
+        hold: Hold,
+        until: Option<Epoch>,
+    ) {
         self.push(PlannedCall { call, why, hold: Some(hold), blocked_until: until });
     }
 
-    fn push(&mut self, planned: PlannedCall) {
-        if self.is_in_flight(&planned.call) {
-            self.in_flight = true;
-        } else {
+    fn push(&mut self, planned: PlannedCall) -> bool {
+        let is_new = !self.is_in_flight(&planned.call);
+        if is_new {
             self.planned.push(planned);
+        } else {
+            self.in_flight = true;
         }
+        is_new
     }
 
     /// Whether a transaction to the same end is on its way, its effect not yet in the snapshot.
@@ -255,6 +264,21 @@ impl<'seen> Draft<'seen> {
     pub(crate) fn open(&self) -> impl Iterator<Item = &'seen Call> + use<'seen> {
         let head = self.head;
         self.flights.iter().filter(move |flight| flight.is_open_at(head)).map(|flight| &flight.call)
+    }
+
+    /// Notes that what is wanted is on its way in another shape.
+    pub(crate) const fn note_flight(&mut self) {
+        self.in_flight = true;
+    }
+
+    /// Whether the gate lets calls of the peers' key with this urgency go.
+    pub(crate) fn allows(&self, urgency: Urgency) -> bool {
+        self.gate.hold(KeyRole::Peer, urgency, self.base_fee).is_none()
+    }
+
+    /// Whether something is to be sent.
+    pub(crate) fn has_sends(&self) -> bool {
+        self.planned.iter().any(|planned| planned.hold.is_none())
     }
 
     /// Whether something wanted is on its way.

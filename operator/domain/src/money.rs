@@ -129,7 +129,10 @@ mod tests {
     #[case::scientific("1e6")]
     #[case::other_digits("٣")]
     fn is_no_decimal(#[case] text: &str) {
-        assert_eq!(to_base_units(text, 6), Err(InvalidAmount::NotDecimal { text: text.to_owned() }));
+        assert_eq!(
+            to_base_units(text, 6),
+            Err(InvalidAmount::NotDecimal { text: text.to_owned() })
+        );
     }
 
     #[rstest]

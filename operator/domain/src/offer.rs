@@ -4,6 +4,7 @@ mod align;
 mod condition;
 mod peers;
 mod plan;
+mod terms;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

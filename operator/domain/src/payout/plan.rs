@@ -1,8 +1,114 @@
+//! From what the chain owes us to what is withdrawn.
+
 use std::collections::BTreeSet;
-use super::{Plan, Seen, Why};
+
+use alloy_primitives::U256;
+
+use crate::call::Call;
+use crate::chain::Snapshot;
+use crate::gate::{Draft, Urgency};
+use crate::id::CommitmentId;
+
+use super::{Plan, Seen, Source, Step, Why};
 
 /// Decides what is withdrawn.
 #[must_use]
-pub fn plan(_seen: &Seen) -> Plan {
-    Plan { steps: Vec::new(), planned: Vec::new(), retired: BTreeSet::new(), why: Why::ChainUnknown }
+pub fn plan(seen: &Seen) -> Plan {
+    let Some(snapshot) = seen.snapshot.as_deref() else {
+        return Plan {
+            steps: Vec::new(),
+            planned: Vec::new(),
+            retired: BTreeSet::new(),
+            why: Why::ChainUnknown,
+        };
+    };
+    let mut draft = Draft::new(&seen.gate, &seen.flights, snapshot);
+    for (id, present) in commitments(seen, snapshot) {
+        commitment(&mut draft, seen, snapshot, (id, present));
+    }
+    workers(&mut draft, seen, snapshot);
+    let why = match (draft.has_sends(), draft.all_held(), draft.waits_for_flight()) {
+        (true, ..) => Why::Withdrawing,
+        (false, Some(hold), _) => Why::Held(hold),
+        (false, None, true) => Why::WaitingForReceipt,
+        (false, None, false) => Why::NothingDue,
+    };
+    let (sends, planned) = draft.finish();
+    Plan {
+        steps: sends.into_iter().map(Step::Send).collect(),
+        planned,
+        retired: retired(seen, snapshot),
+        why,
+    }
+}
+
+/// All commitments that may hold rewards, and whether each is a peer's present one.
+fn commitments(seen: &Seen, snapshot: &Snapshot) -> BTreeSet<(CommitmentId, bool)> {
+    let present: BTreeSet<_> = present(seen, snapshot).collect();
+    let past =
+        seen.past_commitments.iter().filter(|id| !present.contains(id)).map(|id| (*id, false));
+    past.chain(present.iter().map(|id| (*id, true))).collect()
+}
+
+fn present(seen: &Seen, snapshot: &Snapshot) -> impl Iterator<Item = CommitmentId> {
+    seen.peers.iter().filter_map(|peer| snapshot.peers.get(peer)?.as_ref()?.commitment)
+}
+
+fn commitment(
+    draft: &mut Draft<'_>,
+    seen: &Seen,
+    snapshot: &Snapshot,
+    (id, is_present): (CommitmentId, bool),
+) {
+    let Some(Some(known)) = snapshot.commitments.get(&id) else { return };
+    let is_last = !is_present && known.total_rewards <= known.unlocked_rewards;
+    // The last of a past commitment is fetched however little it is: nothing will be added to it.
+    let is_enough = is_last || known.unlocked_rewards >= seen.policy.minimum_reward;
+    if known.unlocked_rewards > U256::ZERO
+        && is_enough
+        && is_due(seen, snapshot, Source::Commitment(id))
+    {
+        let call =
+            Call::WithdrawCommitmentRewards { commitment: id, unlocked: known.unlocked_rewards };
+        draft.want(call, Urgency::Duty, "proof rewards are unlocked");
+    }
+}
+
+fn workers(draft: &mut Draft<'_>, seen: &Seen, snapshot: &Snapshot) {
+    for (deal, known) in &snapshot.deals {
+        for (worker, ours) in
+            known.workers.iter().filter(|(_, worker)| seen.peers.contains(&worker.peer))
+        {
+            let source = Source::Worker(*deal, *worker);
+            let is_enough = ours.reward > U256::ZERO && ours.reward >= seen.policy.minimum_pay;
+            if ours.is_activated() && is_enough && is_due(seen, snapshot, source) {
+                let call = Call::WithdrawDealRewards {
+                    deal: *deal,
+                    worker: *worker,
+                    claimable: ours.reward,
+                };
+                draft.want(call, Urgency::Duty, "a worker's pay can be claimed");
+            }
+        }
+    }
+}
+
+/// Whether the interval since the last withdrawal is over, by chain time.
+fn is_due(seen: &Seen, snapshot: &Snapshot, source: Source) -> bool {
+    let elapsed = seen.last.get(&source).map(|last| snapshot.head.timestamp.saturating_sub(*last));
+    elapsed.is_none_or(|elapsed| elapsed >= seen.policy.interval_seconds)
+}
+
+/// Past commitments of which the chain says that nothing is left.
+fn retired(seen: &Seen, snapshot: &Snapshot) -> BTreeSet<CommitmentId> {
+    let present: BTreeSet<_> = present(seen, snapshot).collect();
+    let is_empty = |id: &&CommitmentId| match snapshot.commitments.get(*id) {
+        Some(Some(known)) => {
+            known.total_rewards.is_zero()
+                && known.unlocked_rewards.is_zero()
+                && !present.contains(*id)
+        }
+        Some(None) | None => false,
+    };
+    seen.past_commitments.iter().filter(is_empty).copied().collect()
 }

@@ -1,0 +1,268 @@
+//! One peer's pods against the pods that are wanted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::chain::{CommitmentStatus, Seat};
+use crate::id::UnitId;
+
+use super::plan::commitment;
+use super::{
+    DeletionCause, PROVER_GRACE_SECONDS, Phase, Pod, PodRole, Role, Seen, Step,
+    WORKER_GRACE_SECONDS, Why,
+};
+
+/// Seconds before the first new try; doubles with every further one.
+const FIRST_BACK_OFF_SECONDS: u64 = 1;
+
+/// Longest wait between tries, seconds.
+const LONGEST_BACK_OFF_SECONDS: u64 = 300;
+
+/// A pod that ran this many seconds was no failed try.
+const SOUND_RUN_SECONDS: u64 = 600;
+
+/// A pod that is wanted.
+#[derive(Clone, Debug)]
+pub(super) enum Slot {
+    Prover(UnitId),
+    Worker { seat: Seat, units: BTreeSet<UnitId> },
+}
+
+impl Slot {
+    fn units(&self) -> BTreeSet<UnitId> {
+        match self {
+            Self::Prover(unit) => BTreeSet::from([*unit]),
+            Self::Worker { units, .. } => units.clone(),
+        }
+    }
+
+    fn is_filled_by(&self, role: &PodRole) -> bool {
+        match (self, role) {
+            (Self::Prover(wanted), PodRole::Prover(unit)) => wanted == unit,
+            (Self::Worker { seat: wanted, .. }, PodRole::Worker { seat, .. }) => wanted == seat,
+            (Self::Prover(_), PodRole::Worker { .. })
+            | (Self::Worker { .. }, PodRole::Prover(_)) => false,
+        }
+    }
+}
+
+impl Pod {
+    /// Whether its cores are, or may still become, its own.
+    pub(super) const fn holds_cores(&self) -> bool {
+        !matches!(self.phase, Phase::Ended { .. })
+    }
+
+    fn is_deleting(&self) -> bool {
+        self.phase == Phase::Deleting
+    }
+}
+
+/// Where the decisions about one peer's pods are made.
+#[derive(Debug)]
+pub(super) struct Desk<'seen> {
+    seen: &'seen Seen,
+    pods: &'seen [Pod],
+    roles: &'seen BTreeMap<UnitId, Role>,
+    steps: Vec<Step>,
+    deleted: BTreeSet<&'seen str>,
+    why: BTreeMap<UnitId, Why>,
+}
+
+impl<'seen> Desk<'seen> {
+    pub(super) fn new(
+        seen: &'seen Seen,
+        pods: &'seen [Pod],
+        roles: &'seen BTreeMap<UnitId, Role>,
+    ) -> Self {
+        let why = roles.keys().map(|unit| (*unit, Why::Idle)).collect();
+        Self { seen, pods, roles, steps: Vec::new(), deleted: BTreeSet::new(), why }
+    }
+
+    pub(super) fn finish(self) -> (Vec<Step>, BTreeMap<UnitId, Why>) {
+        (self.steps, self.why)
+    }
+
+    /// Deletes what the chain says is over, and what is there twice.
+    pub(super) fn clear(&mut self) {
+        let mut kept: BTreeMap<UnitId, &Pod> = BTreeMap::new();
+        let mut pods: Vec<_> =
+            self.pods.iter().filter(|pod| pod.holds_cores() && !pod.is_deleting()).collect();
+        pods.sort_by_key(|pod| (pod.phase != Phase::Ready, &pod.name, &pod.uid));
+        for pod in pods {
+            let units = units_of(&pod.role);
+            let cause = self.cause(&pod.role).or_else(|| {
+                let is_rival = units.iter().any(|unit| kept.contains_key(unit));
+                is_rival.then_some(DeletionCause::Duplicate)
+            });
+            if let Some(cause) = cause {
+                self.delete(pod, cause);
+            } else {
+                kept.extend(units.into_iter().map(|unit| (unit, pod)));
+            }
+        }
+    }
+
+    /// The fact of the chain that a running pod contradicts.
+    fn cause(&self, role: &PodRole) -> Option<DeletionCause> {
+        match role {
+            PodRole::Prover(unit) => match self.roles.get(unit) {
+                Some(Role::Prover) => None,
+                // A seat that is given back frees the unit soon: its prover waits.
+                Some(Role::Worker(seat)) if self.seen.refused_seats.contains(seat) => None,
+                Some(Role::Worker(_)) => Some(DeletionCause::UnitSeated),
+                Some(Role::Spare) => Some(DeletionCause::NotCommitted),
+                Some(Role::None) | None => Some(DeletionCause::UnitGone),
+            },
+            PodRole::Worker { seat, units } => {
+                let is_seated = |unit: &UnitId| self.roles.get(unit) == Some(&Role::Worker(*seat));
+                (!units.iter().any(is_seated)).then_some(DeletionCause::SeatGone)
+            }
+        }
+    }
+
+    fn delete(&mut self, pod: &'seen Pod, cause: DeletionCause) {
+        let grace_seconds = match pod.role {
+            PodRole::Prover(_) => PROVER_GRACE_SECONDS,
+            PodRole::Worker { .. } => WORKER_GRACE_SECONDS,
+        };
+        if self.deleted.insert(&pod.uid) {
+            self.steps.push(Step::DeletePod {
+                uid: pod.uid.clone(),
+                namespace: pod.namespace.clone(),
+                name: pod.name.clone(),
+                grace_seconds,
+                cause,
+            });
+        }
+    }
+
+    /// Makes the pod of a slot, if it is missing and its cores are free.
+    pub(super) fn fill(&mut self, slot: &Slot) {
+        let units = slot.units();
+        let why = self.fill_or_say_why(slot, &units);
+        for unit in units {
+            self.why.insert(unit, why.clone());
+        }
+    }
+
+    fn fill_or_say_why(&mut self, slot: &Slot, units: &BTreeSet<UnitId>) -> Why {
+        if let Slot::Worker { seat, .. } = slot
+            && self.seen.refused_seats.contains(seat)
+        {
+            return Why::SeatRefused;
+        }
+        let pods = self.pods;
+        let holders: Vec<_> = pods
+            .iter()
+            .filter(|pod| pod.holds_cores() && units.iter().any(|unit| pod.role.holds(*unit)))
+            .collect();
+        let own = holders.iter().find(|pod| slot.is_filled_by(&pod.role) && !self.is_going(pod));
+        if let Some(pod) = own {
+            self.forget_ended(slot);
+            return if pod.phase == Phase::Ready { Why::Running } else { Why::Starting };
+        }
+        if !holders.is_empty() {
+            return Why::WaitingForCore;
+        }
+        if let Slot::Worker { seat, .. } = slot
+            && !self.seen.open_seats.contains(seat)
+        {
+            return Why::WaitingForNamespace;
+        }
+        let Some(node) = self.seen.node.clone() else {
+            return Why::NodeUnknown;
+        };
+        let attempt = match self.next_attempt(slot) {
+            Ok(attempt) => attempt,
+            Err(why) => return why,
+        };
+        self.steps.push(match slot {
+            Slot::Prover(unit) => Step::CreateProver { unit: *unit, node, attempt },
+            Slot::Worker { seat, units } => {
+                Step::CreateWorker { seat: *seat, units: units.clone(), node, attempt }
+            }
+        });
+        self.forget_ended(slot);
+        Why::Starting
+    }
+
+    fn is_going(&self, pod: &Pod) -> bool {
+        pod.is_deleting() || self.deleted.contains(pod.uid.as_str())
+    }
+
+    /// The number of the next try, or how long it still waits: the last ended pod is the memory of it.
+    fn next_attempt(&self, slot: &Slot) -> Result<u32, Why> {
+        let ended =
+            self.pods.iter().filter(|pod| slot.is_filled_by(&pod.role)).filter_map(
+                |pod| match &pod.phase {
+                    Phase::Ended { reason, seconds_ago, ran_seconds } => {
+                        Some((pod.attempt, reason, *seconds_ago, *ran_seconds))
+                    }
+                    Phase::Pending | Phase::Running | Phase::Ready | Phase::Deleting => None,
+                },
+            );
+        let Some((attempt, reason, seconds_ago, ran_seconds)) =
+            ended.max_by_key(|(attempt, ..)| *attempt)
+        else {
+            return Ok(0);
+        };
+        if ran_seconds >= SOUND_RUN_SECONDS {
+            return Ok(0);
+        }
+        let doublings = attempt.min(16);
+        let wait = (FIRST_BACK_OFF_SECONDS << doublings).min(LONGEST_BACK_OFF_SECONDS);
+        match wait.checked_sub(seconds_ago).filter(|left| *left > 0) {
+            Some(seconds) => Err(Why::BackingOff { reason: reason.clone(), seconds }),
+            None => Ok(attempt.saturating_add(1)),
+        }
+    }
+
+    /// Deletes ended pods of a slot that has a successor.
+    fn forget_ended(&mut self, slot: &Slot) {
+        let pods = self.pods;
+        for pod in pods.iter().filter(|pod| !pod.holds_cores() && slot.is_filled_by(&pod.role)) {
+            self.delete(pod, DeletionCause::Ended);
+        }
+    }
+
+    /// Replaces one prover with an old template, if its unit loses nothing by it in this epoch.
+    pub(super) fn renew_templates(&mut self) {
+        self.forget_unwanted();
+        let is_calm =
+            self.steps.is_empty() && self.pods.iter().all(|pod| pod.phase == Phase::Ready);
+        let Some(min_proofs) =
+            self.seen.snapshot.as_deref().map(|snapshot| snapshot.rules.min_proofs)
+        else {
+            return;
+        };
+        let Some(commitment) = commitment(self.seen).filter(|_| is_calm) else { return };
+        let has_time = |unit: &UnitId| {
+            commitment.status == CommitmentStatus::WaitStart
+                || commitment.proofs.get(unit).is_some_and(|count| *count >= min_proofs)
+        };
+        let pods = self.pods;
+        let old = pods.iter().find(|pod| {
+            pod.template != self.seen.prover_template
+                && matches!(&pod.role, PodRole::Prover(unit) if has_time(unit))
+        });
+        if let Some(pod) = old {
+            self.delete(pod, DeletionCause::OldTemplate);
+        }
+    }
+
+    /// Deletes ended pods of roles that nobody wants any more.
+    fn forget_unwanted(&mut self) {
+        let pods = self.pods;
+        for pod in pods.iter().filter(|pod| !pod.holds_cores()) {
+            if self.cause(&pod.role).is_some() {
+                self.delete(pod, DeletionCause::Ended);
+            }
+        }
+    }
+}
+
+fn units_of(role: &PodRole) -> Vec<UnitId> {
+    match role {
+        PodRole::Prover(unit) => vec![*unit],
+        PodRole::Worker { units, .. } => units.iter().copied().collect(),
+    }
+}
