@@ -1,5 +1,7 @@
 //! What a transaction can be for: the closed list of calls that we ever sign.
 
+mod purpose;
+
 use alloy_primitives::{Address, B256, U256};
 
 use crate::id::{
@@ -310,82 +312,6 @@ impl Call {
             | Self::WithdrawCollateral { .. }
             | Self::RemoveUnitsFromCommitment { .. }
             | Self::FinishCommitment { .. } => None,
-        }
-    }
-
-    /// Whether this transaction, once mined, does what `other` is for, so that sending both would be one too many.
-    ///
-    /// Arguments that only say how (a price, a text, an amount) do not count; objects do.
-    #[must_use]
-    pub fn has_purpose_of(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::SetProviderInfo { .. }, Self::SetProviderInfo { .. }) => true,
-            (
-                Self::RegisterOffer { peers: mine, .. } | Self::AddPeers { peers: mine, .. },
-                Self::RegisterOffer { peers: theirs, .. } | Self::AddPeers { peers: theirs, .. },
-            ) => mine.iter().any(|peer| theirs.iter().any(|other| other.peer == peer.peer)),
-            (
-                Self::ChangePrice { offer: a, resource: b, .. },
-                Self::ChangePrice { offer: c, resource: d, .. },
-            ) => (a, b) == (c, d),
-            (Self::SetDatacenter { offer: a, .. }, Self::SetDatacenter { offer: b, .. })
-            | (
-                Self::ChangePaymentToken { offer: a, .. },
-                Self::ChangePaymentToken { offer: b, .. },
-            ) => a == b,
-            (Self::AddUnits { peer: a, .. }, Self::AddUnits { peer: b, .. })
-            | (Self::CreateCommitment { peer: a, .. }, Self::CreateCommitment { peer: b, .. }) => {
-                a == b
-            }
-            (
-                Self::SubmitProofs { peer: a, epoch: c, .. },
-                Self::SubmitProofs { peer: b, epoch: d, .. },
-            ) => (a, c) == (b, d),
-            (
-                Self::RegisterPeerResource { peer: a, resource: b },
-                Self::RegisterPeerResource { peer: c, resource: d },
-            ) => (a, b.resource) == (c, d.resource),
-            (
-                Self::ChangeResourceDetails { peer: a, resource: b, .. },
-                Self::ChangeResourceDetails { peer: c, resource: d, .. },
-            )
-            | (
-                Self::ChangeResourceSupply { peer: a, resource: b, .. },
-                Self::ChangeResourceSupply { peer: c, resource: d, .. },
-            ) => (a, b) == (c, d),
-            (
-                Self::ActivateWorker { deal: a, worker: b, offchain: c },
-                Self::ActivateWorker { deal: d, worker: e, offchain: f },
-            ) => (a, b, c) == (d, e, f),
-            (
-                Self::RemoveWorker { deal: a, worker: b },
-                Self::RemoveWorker { deal: c, worker: d },
-            )
-            | (
-                Self::WithdrawDealRewards { deal: a, worker: b, .. },
-                Self::WithdrawDealRewards { deal: c, worker: d, .. },
-            ) => (a, b) == (c, d),
-            _ => {
-                core::mem::discriminant(self) == core::mem::discriminant(other)
-                    && self.commitment() == other.commitment()
-                    && self.commitment().is_some()
-            }
-        }
-    }
-
-    /// The commitment that it is about, for the calls that name one.
-    #[must_use]
-    pub const fn commitment(&self) -> Option<CommitmentId> {
-        if let Self::RemoveCommitment { commitment }
-        | Self::DepositCollateral { commitment, .. }
-        | Self::WithdrawCommitmentRewards { commitment, .. }
-        | Self::WithdrawCollateral { commitment }
-        | Self::RemoveUnitsFromCommitment { commitment, .. }
-        | Self::FinishCommitment { commitment } = self
-        {
-            Some(*commitment)
-        } else {
-            None
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod end;
 mod plan;
+mod words;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ pub const UNITS_PER_EXIT: usize = 300;
 
 /// Everything that the commitment of one peer is decided from.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an observation of its own")]
 pub struct Seen {
     /// The peer.
     pub peer: PeerId,
@@ -177,37 +179,6 @@ pub enum Why {
     WaitingForReceipt,
     /// A transaction is wanted and held.
     Held(Hold),
-}
-
-impl Why {
-    /// The reason of `CommitmentsHealthy` for this peer.
-    #[must_use]
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::ChainUnknown => "Unknown",
-            Self::NotWhitelisted => "NotWhitelisted",
-            Self::Failed { .. } => "Failed",
-            Self::Expiring { .. } | Self::WorkersLeaving | Self::Closing => "Expiring",
-            Self::WaitStart => "WaitStart",
-            Self::Active | Self::Off => "AllActive",
-            Self::NotRegistered
-            | Self::LeftToHuman
-            | Self::Ending
-            | Self::NotReady
-            | Self::UnitsChanging
-            | Self::UnitInDeal
-            | Self::DurationOutOfRange { .. }
-            | Self::UnitsOutOfRange { .. }
-            | Self::CollateralMissing
-            | Self::Creating
-            | Self::WaitingForFinality
-            | Self::Funding
-            | Self::WaitDelegation
-            | Self::Replacing
-            | Self::WaitingForReceipt
-            | Self::Held(_) => "WaitDelegation",
-        }
-    }
 }
 
 /// What the turn does for the commitment of one peer.

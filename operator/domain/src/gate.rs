@@ -103,6 +103,27 @@ impl Hold {
     }
 }
 
+impl Hold {
+    /// The reason of `Stalled`, where only a human ends the hold against the spec's will.
+    #[must_use]
+    pub const fn stalls(self) -> Option<&'static str> {
+        match self {
+            Self::SignerUnavailable => Some("SignerRefused"),
+            Self::GasBudget | Self::MaxFee => Some("GasBudgetExhausted"),
+            Self::Conflict => Some("Conflict"),
+            Self::Observe
+            | Self::ReadOnly
+            | Self::Suspended
+            | Self::Manual
+            | Self::AwaitingSignature
+            | Self::EarlierCall
+            | Self::Finality
+            | Self::Epoch
+            | Self::Funds => None,
+        }
+    }
+}
+
 /// What is known of a signer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Signer {

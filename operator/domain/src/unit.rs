@@ -13,7 +13,7 @@ use crate::gate::Management;
 use crate::id::{PeerId, UnitId};
 use crate::offer::IneligibleReason;
 
-pub use condition::{UnitReport, conditions};
+pub use condition::{UnitReport, account, conditions};
 pub use plan::plan;
 
 /// Seconds that a prover has to end; it keeps its proofs on its volume.

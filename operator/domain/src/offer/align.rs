@@ -62,7 +62,7 @@ impl Scene<'_> {
     /// Units that the peer shall have; what it has while its node says nothing.
     fn wanted_units(&self) -> u64 {
         let eligible = self.node.filter(|node| node.eligibility == Eligibility::Eligible);
-        eligible.map_or(self.units(), |node| u64::from(node.units))
+        eligible.map_or_else(|| self.units(), |node| u64::from(node.units))
     }
 
     fn pending(

@@ -1,12 +1,277 @@
 //! The conditions of a `ProviderOffer`.
 
-use crate::commitment;
-use crate::condition::Verdict;
+use alloy_primitives::Address;
 
-use super::{Plan, Seen};
+use crate::chain::Snapshot;
+use crate::commitment;
+use crate::condition::{ConditionType, Truth, Verdict};
+use crate::gate::{Hold, Management, Signer};
+
+use super::{Plan, Seen, Why};
 
 /// The conditions of an offer; `commitments` holds the why of each of its peers.
 #[must_use]
-pub fn conditions(_seen: &Seen, _plan: &Plan, _commitments: &[commitment::Why]) -> Vec<Verdict> {
-    Vec::new()
+pub fn conditions(seen: &Seen, plan: &Plan, commitments: &[commitment::Why]) -> Vec<Verdict> {
+    vec![
+        ready(seen, plan, commitments),
+        reconciling(plan, commitments),
+        stalled(plan, commitments),
+        Verdict::new(ConditionType::ChainSynced, seen.chain.truth(), seen.chain.reason(), ""),
+        offer_in_sync(plan),
+        commitments_healthy(plan, commitments),
+        signers_available(seen, plan),
+        funds_sufficient(seen, commitments),
+    ]
+}
+
+/// The why of a plan in words; empty where there is nothing to say.
+fn sentence(plan: &Plan) -> String {
+    match &plan.why {
+        Why::ChainUnknown => "the chain could not be read".to_owned(),
+        Why::ClusterUnknown => "nodes or identities could not be listed".to_owned(),
+        Why::InvalidSpec { field, message } => format!("{field}: {message}"),
+        Why::UnknownUnits { on_chain, known } => {
+            format!(
+                "the chain has {on_chain} units of this provider and {known} are known here: set spec.offerID"
+            )
+        }
+        Why::SeveralOffers => {
+            "identities of this offer are registered in several offers".to_owned()
+        }
+        Why::WrongPeerOwner { peer, owner } => {
+            format!("peer {peer} is owned by {owner}, none of spec.peers.signers")
+        }
+        Why::NoEligibleNode => "no node can carry a unit".to_owned(),
+        Why::Preparing => "nodes are being verified".to_owned(),
+        Why::Sending | Why::WaitingForReceipt => {
+            plan.planned.first().map_or_else(String::new, |planned| planned.why.to_owned())
+        }
+        Why::Held(hold) => hold.text().to_owned(),
+        Why::Pending(_) => plan.pending.first().map_or_else(String::new, |change| {
+            let until = change
+                .possible_from
+                .map_or_else(String::new, |epoch| format!(" until epoch {epoch}"));
+            format!("{} ({}) waits{until}", change.field, change.subject)
+        }),
+        Why::InSync | Why::Released => String::new(),
+        Why::DeletionBlocked { until: Some(epoch) } => format!("staked until epoch {epoch}"),
+        Why::DeletionBlocked { until: None } => "units are staked or in deals".to_owned(),
+    }
+}
+
+fn ready(seen: &Seen, plan: &Plan, commitments: &[commitment::Why]) -> Verdict {
+    let kind = ConditionType::Ready;
+    match &plan.why {
+        Why::ChainUnknown | Why::ClusterUnknown => {
+            return Verdict::unknown(kind, "ChainUnknown", sentence(plan));
+        }
+        Why::DeletionBlocked { .. } | Why::Released => {
+            return Verdict::new(kind, Truth::False, "Deleting", sentence(plan));
+        }
+        Why::InvalidSpec { .. }
+        | Why::UnknownUnits { .. }
+        | Why::SeveralOffers
+        | Why::WrongPeerOwner { .. }
+        | Why::NoEligibleNode => {
+            return Verdict::new(kind, Truth::False, "Degraded", sentence(plan));
+        }
+        Why::Preparing
+        | Why::Sending
+        | Why::WaitingForReceipt
+        | Why::Held(_)
+        | Why::Pending(_)
+        | Why::InSync => {}
+    }
+    if let Some(failed) =
+        commitments.iter().find(|why| matches!(why, commitment::Why::Failed { .. }))
+    {
+        return Verdict::new(kind, Truth::False, "Degraded", failed.text());
+    }
+    if plan.offer.is_none() && seen.gate.management == Management::Manage {
+        return Verdict::new(kind, Truth::False, "Idle", "not registered yet");
+    }
+    if seen.gate.management == Management::Suspended {
+        return Verdict::new(kind, Truth::True, "Suspended", "what is staked goes on");
+    }
+    Verdict::new(kind, Truth::True, work(seen, plan), "")
+}
+
+/// What the offer's units do, best first.
+fn work(seen: &Seen, plan: &Plan) -> &'static str {
+    let Some(snapshot) = seen.snapshot.as_deref() else { return "Idle" };
+    let peers = || plan.peers.keys().filter_map(|peer| snapshot.peers.get(peer)?.as_ref());
+    if peers().flat_map(|peer| peer.units.values()).any(|unit| unit.seat.is_some()) {
+        "Serving"
+    } else if peers().any(|peer| peer.commitment.is_some_and(|id| is_active(snapshot, id))) {
+        "Proving"
+    } else {
+        "Idle"
+    }
+}
+
+fn is_active(snapshot: &Snapshot, id: crate::id::CommitmentId) -> bool {
+    let known = snapshot.commitments.get(&id).and_then(Option::as_ref);
+    known.is_some_and(|known| known.status == crate::chain::CommitmentStatus::Active)
+}
+
+fn reconciling(plan: &Plan, commitments: &[commitment::Why]) -> Verdict {
+    let kind = ConditionType::Reconciling;
+    match plan.why {
+        Why::ChainUnknown | Why::ClusterUnknown => {
+            return Verdict::unknown(kind, "Unknown", sentence(plan));
+        }
+        Why::Preparing | Why::Sending => {
+            return Verdict::new(kind, Truth::True, "Progressing", sentence(plan));
+        }
+        Why::WaitingForReceipt => {
+            return Verdict::new(kind, Truth::True, "WaitingForReceipt", sentence(plan));
+        }
+        Why::Pending(_) | Why::DeletionBlocked { until: Some(_) } => {
+            return Verdict::new(kind, Truth::True, "WaitingForEpoch", sentence(plan));
+        }
+        Why::InvalidSpec { .. }
+        | Why::UnknownUnits { .. }
+        | Why::SeveralOffers
+        | Why::WrongPeerOwner { .. }
+        | Why::NoEligibleNode
+        | Why::Held(_)
+        | Why::InSync
+        | Why::DeletionBlocked { until: None }
+        | Why::Released => {}
+    }
+    let moving = commitments.iter().find_map(|why| Some((why.converges()?, why)));
+    match moving {
+        Some((reason, why)) => Verdict::new(kind, Truth::True, reason, why.text()),
+        None => Verdict::new(kind, Truth::False, "Settled", ""),
+    }
+}
+
+fn stalled(plan: &Plan, commitments: &[commitment::Why]) -> Verdict {
+    let reason = match &plan.why {
+        Why::InvalidSpec { .. } => Some("InvalidSpec"),
+        Why::UnknownUnits { .. } | Why::SeveralOffers => Some("Conflict"),
+        Why::WrongPeerOwner { .. } => Some("ForeignSigner"),
+        Why::Held(hold) => hold.stalls(),
+        Why::ChainUnknown
+        | Why::ClusterUnknown
+        | Why::NoEligibleNode
+        | Why::Preparing
+        | Why::Sending
+        | Why::WaitingForReceipt
+        | Why::Pending(_)
+        | Why::InSync
+        | Why::DeletionBlocked { .. }
+        | Why::Released => None,
+    };
+    let own = reason.map(|reason| (reason, sentence(plan)));
+    let pledged = || commitments.iter().find_map(|why| Some((why.stalls()?, why.text())));
+    match own.or_else(pledged) {
+        Some((reason, message)) => {
+            Verdict::new(ConditionType::Stalled, Truth::True, reason, message)
+        }
+        None => Verdict::new(ConditionType::Stalled, Truth::False, "NotStalled", ""),
+    }
+}
+
+fn offer_in_sync(plan: &Plan) -> Verdict {
+    let kind = ConditionType::OfferInSync;
+    match &plan.why {
+        Why::ChainUnknown | Why::ClusterUnknown => {
+            Verdict::unknown(kind, "Unknown", sentence(plan))
+        }
+        Why::InSync | Why::DeletionBlocked { .. } | Why::Released => {
+            Verdict::new(kind, Truth::True, "InSync", "")
+        }
+        Why::Pending(reason) => Verdict::new(kind, Truth::False, reason.reason(), sentence(plan)),
+        Why::Held(Hold::AwaitingSignature) => {
+            Verdict::new(kind, Truth::False, "AwaitingSignature", sentence(plan))
+        }
+        Why::Held(_) | Why::UnknownUnits { .. } => {
+            Verdict::new(kind, Truth::False, "AwaitingApproval", sentence(plan))
+        }
+        Why::InvalidSpec { .. }
+        | Why::SeveralOffers
+        | Why::WrongPeerOwner { .. }
+        | Why::NoEligibleNode
+        | Why::Preparing
+        | Why::Sending
+        | Why::WaitingForReceipt => Verdict::new(kind, Truth::False, "Progressing", sentence(plan)),
+    }
+}
+
+fn commitments_healthy(plan: &Plan, commitments: &[commitment::Why]) -> Verdict {
+    const WORST_FIRST: [&str; 6] =
+        ["Failed", "NotWhitelisted", "Unknown", "WaitDelegation", "Expiring", "WaitStart"];
+    let kind = ConditionType::CommitmentsHealthy;
+    if matches!(plan.why, Why::ChainUnknown | Why::ClusterUnknown) {
+        return Verdict::unknown(kind, "Unknown", sentence(plan));
+    }
+    let worst = WORST_FIRST.iter().find_map(|reason| {
+        let count = commitments.iter().filter(|why| why.reason() == *reason).count();
+        commitments.iter().find(|why| why.reason() == *reason).map(|why| (*why, count))
+    });
+    let message = |why: commitment::Why, count: usize| {
+        format!("{count} of {}: {}", commitments.len(), why.text())
+    };
+    match worst {
+        None if commitments.is_empty() => {
+            Verdict::unknown(kind, "WaitDelegation", "no peer is registered yet")
+        }
+        None => Verdict::new(kind, Truth::True, "AllActive", ""),
+        Some((why, count)) if why.reason() == "Unknown" => {
+            Verdict::unknown(kind, "Unknown", message(why, count))
+        }
+        Some((why @ commitment::Why::Expiring { .. }, count)) => {
+            Verdict::new(kind, Truth::True, why.reason(), message(why, count))
+        }
+        Some((why, count)) => Verdict::new(kind, Truth::False, why.reason(), message(why, count)),
+    }
+}
+
+fn signers_available(seen: &Seen, plan: &Plan) -> Verdict {
+    let kind = ConditionType::SignersAvailable;
+    if let Why::WrongPeerOwner { .. } = plan.why {
+        return Verdict::new(kind, Truth::False, "WrongAddress", sentence(plan));
+    }
+    let signers = [("provider", seen.gate.provider_signer), ("peer", seen.gate.peer_signer)];
+    let failing = signers.iter().find_map(|(name, signer)| match signer {
+        Signer::NotAllowed => Some((Truth::False, "NotAllowed", *name)),
+        Signer::WrongAddress => Some((Truth::False, "WrongAddress", *name)),
+        Signer::Unreachable => Some((Truth::False, "Unreachable", *name)),
+        Signer::Unknown => Some((Truth::Unknown, "Unreachable", *name)),
+        Signer::Reachable | Signer::Manual => None,
+    });
+    match failing {
+        Some((truth, reason, name)) => {
+            Verdict::new(kind, truth, reason, format!("the {name} signer"))
+        }
+        None => Verdict::new(kind, Truth::True, "Reachable", ""),
+    }
+}
+
+fn funds_sufficient(seen: &Seen, commitments: &[commitment::Why]) -> Verdict {
+    let kind = ConditionType::FundsSufficient;
+    let Some(snapshot) = seen.snapshot.as_deref() else {
+        return Verdict::unknown(kind, "Unknown", "");
+    };
+    if commitments.contains(&commitment::Why::CollateralMissing) {
+        let message = format!("{} does not hold the collateral", seen.wanted.provider);
+        return Verdict::new(kind, Truth::False, "Empty", message);
+    }
+    let wallets: Vec<Address> =
+        seen.wanted.peer_owners.iter().copied().chain([seen.wanted.provider]).collect();
+    let poorest = wallets.iter().map(|wallet| (snapshot.wallets.get(wallet), wallet)).min();
+    match poorest {
+        Some((Some(balance), wallet)) if balance.is_zero() => {
+            Verdict::new(kind, Truth::False, "Empty", format!("{wallet} holds nothing"))
+        }
+        Some((Some(balance), wallet)) if *balance < seen.low_balance => Verdict::new(
+            kind,
+            Truth::False,
+            "LowGas",
+            format!("{wallet} holds {} FLT", crate::money::flt(*balance)),
+        ),
+        Some((Some(_), _)) => Verdict::new(kind, Truth::True, "AboveRunway", ""),
+        Some((None, _)) | None => Verdict::unknown(kind, "Unknown", "a wallet could not be read"),
+    }
 }

@@ -87,15 +87,19 @@ pub(super) fn stocks(
             stock.open.push(Proof { unit, local_nonce, result_hash });
         }
     }
-    stocks.values_mut().for_each(|stock| stock.open.sort_unstable());
+    for stock in stocks.values_mut() {
+        stock.open.sort_unstable();
+    }
     stocks
 }
 
 /// Proofs of this epoch that are in a transaction already, mined or not: a repeated one costs gas for nothing.
 fn sent(seen: &Seen, snapshot: &Snapshot) -> BTreeSet<(UnitId, B256)> {
-    let batches = seen.flights.iter().filter_map(|flight| match &flight.call {
-        Call::SubmitProofs { epoch, proofs, .. } if *epoch == snapshot.epoch => Some(proofs),
-        _ => None,
+    let batches = seen.flights.iter().filter_map(|flight| {
+        if let Call::SubmitProofs { epoch, proofs, .. } = &flight.call {
+            return (*epoch == snapshot.epoch).then_some(proofs);
+        }
+        None
     });
     batches.flatten().map(|proof| (proof.unit, proof.local_nonce)).collect()
 }
