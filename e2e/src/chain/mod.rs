@@ -4,29 +4,45 @@
 //! Nothing here uses the product's crates: they are what is being judged.
 
 pub mod abi;
+mod account;
 mod anvil;
+pub mod cid;
 pub mod cli;
 mod contracts;
 mod deploy;
+mod driver;
 mod error;
 mod node;
+mod oracle;
 mod packages;
 mod parameters;
 mod revert;
+mod words;
 
 use std::path::Path;
 
+pub use account::Account;
 pub use anvil::{Anvil, AnvilConfig};
 pub use contracts::Contracts;
 pub use deploy::{
     COORDINATOR, OWNER, Saved, VODOPAD, check_work_by_keccak, deploy, keccak_of_proof,
 };
+pub use driver::{
+    CPU, CapacityConstant, DealOrder, Driver, Proof, RAM, peer_with_units, submission,
+};
 pub use error::{Error, Result};
 pub use node::{At, Node, event_of, events_of};
+pub use oracle::{
+    AcceptedProof, CheckedProof, CommitmentRewards, DealFacts, EpochFacts, Oracle, Sent, key_of,
+    randomx_hashes,
+};
 pub use packages::{Packages, cache_root};
 pub use parameters::{Parameters, flt};
+pub use words::{CommitmentStatus, DealStatus};
 
 /// Starts Anvil with the marketplace on it, from the saved deployment under `cache` where there is one.
+///
+/// A restored chain goes on in its own time, from where the saved one stood: its clock is not the machine's.
 ///
 /// # Errors
 /// What [`Packages::artifacts`], [`Anvil::start`] and [`deploy`] report.
