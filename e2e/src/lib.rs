@@ -1,3 +1,4 @@
 //! Stories told from outside, and the bed that runs them.
 
+pub mod bed;
 pub mod chain;

@@ -1,0 +1,114 @@
+//! Which addresses a bed takes: three ranges that no other bed of this machine has.
+
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+/// Beds that one machine can hold.
+const SLOTS: u8 = 64;
+
+/// The addresses of one bed, all made from its slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addresses {
+    slot: u8,
+}
+
+impl Addresses {
+    /// The slot that a name suggests, or the next that is not taken.
+    #[must_use]
+    pub fn choose(name: &str, taken: impl Fn(Self) -> bool) -> Option<Self> {
+        let sum: u32 = name
+            .bytes()
+            .map(u32::from)
+            .fold(0, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
+        let first = u8::try_from(sum % u32::from(SLOTS)).unwrap_or_default();
+        (0..SLOTS)
+            .map(|offset| Self { slot: (first + offset) % SLOTS })
+            .find(|candidate| !taken(*candidate))
+    }
+
+    /// The control plane: API server, chain, gateway.
+    #[must_use]
+    pub fn control(self) -> Ipv4Addr {
+        Ipv4Addr::new(172, 30, self.slot, 1)
+    }
+
+    /// This machine, as the bed sees it.
+    #[must_use]
+    pub fn machine(self) -> Ipv4Addr {
+        Ipv4Addr::new(172, 30, self.slot, 254)
+    }
+
+    /// The n-th node, from 1.
+    #[must_use]
+    pub fn node(self, number: u8) -> Ipv4Addr {
+        Ipv4Addr::new(172, 30, self.slot, 10 + number)
+    }
+
+    /// The range of pods of the n-th node.
+    #[must_use]
+    pub fn pods_of(self, number: u8) -> String {
+        format!("10.{}.{number}.0/24", 128 + self.slot)
+    }
+
+    /// The range of all pods.
+    #[must_use]
+    pub fn pods(self) -> String {
+        format!("10.{}.0.0/16", 128 + self.slot)
+    }
+
+    /// The range of the cluster's Services.
+    #[must_use]
+    pub fn services(self) -> String {
+        format!("10.{}.0.0/16", 192 + self.slot)
+    }
+
+    /// The Service of the API server: the first of the range.
+    #[must_use]
+    pub fn api_service(self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 192 + self.slot, 0, 1)
+    }
+
+    /// The Service of the cluster's DNS.
+    #[must_use]
+    pub fn dns_service(self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 192 + self.slot, 0, 10)
+    }
+
+    /// The API server, for everyone.
+    #[must_use]
+    pub fn api_server(self) -> String {
+        format!("https://{}:6443", self.control())
+    }
+
+    /// The chain's RPC endpoint, for everyone.
+    #[must_use]
+    pub fn chain(self) -> String {
+        format!("http://{}:8545", self.control())
+    }
+
+    /// The IPFS gateway, for everyone.
+    #[must_use]
+    pub fn gateway(self) -> String {
+        format!("http://{}:8088", self.control())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Addresses;
+
+    #[test]
+    fn a_second_bed_of_the_same_name_gets_other_ranges() {
+        let first = Addresses::choose("demo", |_| false).unwrap();
+        let second = Addresses::choose("demo", |candidate| candidate == first).unwrap();
+        assert_ne!(first.pods(), second.pods());
+        assert_ne!(first.services(), second.services());
+        assert_ne!(first.control(), second.control());
+    }
+
+    #[test]
+    fn a_full_machine_gives_none() {
+        assert_eq!(Addresses::choose("demo", |_| true), None);
+    }
+}

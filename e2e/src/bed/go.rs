@@ -1,0 +1,161 @@
+//! The cluster's programs, built from their Go modules and kept by version outside the checkout.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    command::Run,
+    error::{Error, Result},
+    paths::{self, Paths},
+    progress::step,
+};
+
+/// A registry that says nothing for this long does not answer.
+const DOWNLOAD_LIMIT: Duration = Duration::from_secs(600);
+/// Kubernetes calls itself v0.0.0-master without these, and Helm's checks of versions go wrong.
+const KUBERNETES_VERSION: &str = "-s -w \
+    -X k8s.io/component-base/version.gitVersion=v1.35.4 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=35 \
+    -X k8s.io/client-go/pkg/version.gitVersion=v1.35.4 -X k8s.io/client-go/pkg/version.gitMajor=1 -X k8s.io/client-go/pkg/version.gitMinor=35";
+const PLAIN: &str = "-s -w";
+
+/// A Go module of `e2e/bed-go` and what is built from it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Module {
+    folder: &'static str,
+    flags: &'static str,
+    /// Packages and the programs' names.
+    programs: &'static [(&'static str, &'static str)],
+}
+
+/// Every program of the cluster.
+pub(super) const CLUSTER: [Module; 5] = [
+    Module {
+        folder: "kubernetes",
+        flags: KUBERNETES_VERSION,
+        programs: &[
+            ("k8s.io/kubernetes/cmd/kube-apiserver", "kube-apiserver"),
+            ("k8s.io/kubernetes/cmd/kube-controller-manager", "kube-controller-manager"),
+            ("k8s.io/kubernetes/cmd/kube-scheduler", "kube-scheduler"),
+            ("k8s.io/kubernetes/cmd/kubelet", "kubelet"),
+            ("k8s.io/kubernetes/cmd/kube-proxy", "kube-proxy"),
+            ("k8s.io/kubernetes/cmd/kubectl", "kubectl"),
+        ],
+    },
+    Module { folder: "etcd", flags: PLAIN, programs: &[("go.etcd.io/etcd/server/v3", "etcd")] },
+    Module {
+        folder: "coredns",
+        flags: PLAIN,
+        programs: &[("github.com/coredns/coredns", "coredns")],
+    },
+    Module { folder: "helm", flags: PLAIN, programs: &[("helm.sh/helm/v3/cmd/helm", "helm")] },
+    Module { folder: "ipfs-gateway", flags: PLAIN, programs: &[(".", "ipfs-gateway")] },
+];
+
+/// Builds what is not there and returns a folder with links to all programs.
+///
+/// # Errors
+/// [`Error::Missing`] where the module proxy does not answer, [`Error::Failed`] with the compiler's words.
+pub(super) async fn programs(paths: &Paths) -> Result<PathBuf> {
+    let mut all = Sha256::new();
+    let mut built = Vec::new();
+    for module in CLUSTER {
+        let folder = module.ensure(paths).await?;
+        all.update(folder.as_os_str().as_encoded_bytes());
+        built.extend(module.programs.iter().map(|(_, name)| folder.join(name)));
+    }
+    let together = paths.cache.join("programs").join(&hex::encode(all.finalize())[..16]);
+    paths::make_folder(&together)?;
+    for program in built {
+        let link = together.join(program.file_name().unwrap_or_default());
+        if !link.exists() {
+            // A dangling link of a cleared cache is in the way.
+            let _ = fs::remove_file(&link);
+            std::os::unix::fs::symlink(&program, &link).map_err(Error::file("link", &link))?;
+        }
+    }
+    Ok(together)
+}
+
+impl Module {
+    /// The folder with this module's programs, built if need be.
+    ///
+    /// # Errors
+    /// As [`programs`].
+    pub(super) async fn ensure(self, paths: &Paths) -> Result<PathBuf> {
+        let source = paths.checkout.join("e2e/bed-go").join(self.folder);
+        let target = paths.cache.join("bin").join(self.version(&source)?);
+        if self.programs.iter().all(|(_, name)| target.join(name).exists()) {
+            return Ok(target);
+        }
+        download(self.folder, &source).await?;
+        let building = target.with_extension(format!("building-{}", std::process::id()));
+        paths::make_folder(&building)?;
+        for (package, name) in self.programs {
+            let finished = building.join(name);
+            step(
+                format_args!("building {name} from its Go module"),
+                self.build(&source, package, &finished),
+            )
+            .await?;
+        }
+        // Whoever was faster built the same.
+        let _ = fs::remove_dir_all(&target);
+        fs::rename(&building, &target).map_err(Error::file("rename to", &target))?;
+        Ok(target)
+    }
+
+    async fn build(self, source: &Path, package: &str, finished: &Path) -> Result<()> {
+        Run::new("go", format!("build {package}"))
+            .folder(source)
+            .env("CGO_ENABLED", "0")
+            .args(["build", "-trimpath", "-ldflags", self.flags, "-o"])
+            .args([finished])
+            .args([package])
+            .output()
+            .await
+            .map(drop)
+    }
+
+    /// A hash of everything that the programs are made of: sums, sources, flags.
+    fn version(self, source: &Path) -> Result<String> {
+        let mut files: Vec<PathBuf> = fs::read_dir(source)
+            .map_err(Error::file("list", source))?
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|e| e == "go" || e == "mod" || e == "sum"))
+            .collect();
+        files.sort();
+        let mut hash = Sha256::new();
+        for file in files {
+            hash.update(fs::read(&file).map_err(Error::file("read", &file))?);
+        }
+        hash.update(self.flags);
+        Ok(format!("{}-{}", self.folder, &hex::encode(hash.finalize())[..12]))
+    }
+}
+
+/// Fetches the sources first, so that a proxy that does not answer is told from a compiler that refuses.
+async fn download(name: &str, source: &Path) -> Result<()> {
+    let fetch = Run::new("go", format!("fetch the Go module {name}"))
+        .folder(source)
+        .args(["mod", "download"])
+        .output();
+    let fetch = async {
+        let told = match tokio::time::timeout(DOWNLOAD_LIMIT, fetch).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(Error::Failed { output, .. })) => output,
+            Ok(Err(other)) => return Err(other),
+            Err(_) => format!("nothing for {} s", DOWNLOAD_LIMIT.as_secs()),
+        };
+        Err(Error::Missing {
+            missing: format!("the Go modules of {name} cannot be fetched: {told}"),
+            remedy: "Check the network, and what `go env GOPROXY` names; then try again.".into(),
+        })
+    };
+    step(format_args!("fetching the Go modules of {name}"), fetch).await
+}

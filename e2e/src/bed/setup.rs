@@ -1,0 +1,99 @@
+//! Everything that a bed is made of, fetched and built: each part only if it is not there.
+
+use std::path::PathBuf;
+
+use super::{
+    command::Run,
+    error::{Error, Result},
+    go, image,
+    paths::Paths,
+    preflight,
+    progress::step,
+};
+use crate::chain::Packages;
+
+/// Programs of Debian's and the packages that bring them.
+const DEBIAN: [(&str, &str); 13] = [
+    ("containerd", "containerd"),
+    ("runc", "runc"),
+    ("conntrack", "conntrack"),
+    ("iptables", "iptables"),
+    ("nft", "nftables"),
+    ("ip", "iproute2"),
+    ("nsenter", "util-linux"),
+    ("openssl", "openssl"),
+    ("cc", "gcc"),
+    ("g++", "g++"),
+    ("cmake", "cmake"),
+    ("strip", "binutils"),
+    ("ldd", "libc-bin"),
+];
+/// Debian keeps these out of the path.
+const CNI: &str = "/usr/lib/cni/ptp";
+
+/// What a bed is started from.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// The folder with the cluster's programs: kubelet, helm, kubectl and the others.
+    pub programs: PathBuf,
+    /// The chain's packages.
+    pub packages: Packages,
+}
+
+/// Fetches and builds all, images of our own programs included.
+///
+/// # Errors
+/// Each part's; [`Error::Missing`] says what a person has to do.
+pub async fn everything(paths: &Paths) -> Result<Parts> {
+    preflight::check(paths)?;
+    let parts = parts(paths).await?;
+    image::build(paths, &parts.programs, &image::ALL).await?;
+    Ok(parts)
+}
+
+/// Fetches and builds what the cluster and the chain need, without our own programs.
+///
+/// # Errors
+/// Each part's.
+pub(super) async fn parts(paths: &Paths) -> Result<Parts> {
+    preflight::machine()?;
+    debian().await?;
+    let programs = go::programs(paths).await?;
+    let packages = step("installing the chain's npm packages", Packages::install(&paths.cache))
+        .await
+        .map_err(|source| Error::Chain {
+            operation: "fetch the packages of",
+            source: Box::new(source),
+        })?;
+    image::build(paths, &programs, &image::CLUSTER).await?;
+    Ok(Parts { programs, packages })
+}
+
+async fn debian() -> Result<()> {
+    let mut missing: Vec<&str> = DEBIAN
+        .iter()
+        .filter(|(program, _)| !preflight::has(program))
+        .map(|(_, package)| *package)
+        .collect();
+    if !std::path::Path::new(CNI).exists() {
+        missing.push("containernetworking-plugins");
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let install = async {
+        Run::new("apt-get", "read Debian's lists of packages")
+            .args(["update", "--quiet"])
+            .output()
+            .await?;
+        Run::new("apt-get", format!("install {}", missing.join(" ")))
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            // The bed runs a containerd of its own per node; the machine's would only take memory.
+            .env("RUNLEVEL", "1")
+            .args(["install", "--yes", "--quiet", "--no-install-recommends"])
+            .args(&missing)
+            .output()
+            .await
+    };
+    step(format_args!("installing Debian's {}", missing.join(", ")), install).await.map(drop)
+}
