@@ -8,7 +8,7 @@ use crate::Error;
 
 /// Multicodec of a block that is the bytes themselves.
 pub const RAW: u64 = 0x55;
-/// Multicodec of a block with links, as UnixFS uses it.
+/// Multicodec of a block with links, as `UnixFS` uses it.
 pub const DAG_PB: u64 = 0x70;
 /// Multihash code of SHA2-256.
 const SHA2_256: u64 = 0x12;

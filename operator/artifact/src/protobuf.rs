@@ -1,4 +1,4 @@
-//! As much of protobuf as `dag-pb` and UnixFS need: varints and length-delimited fields of a message in memory.
+//! As much of protobuf as `dag-pb` and `UnixFS` need: varints and length-delimited fields of a message in memory.
 
 use bytes::{Buf as _, Bytes};
 

@@ -1,4 +1,4 @@
-//! Files in blocks: a `raw` block is a file of its own, a `dag-pb` block is a UnixFS node with data, links, or both.
+//! Files in blocks: a `raw` block is a file of its own, a `dag-pb` block is a `UnixFS` node with data, links, or both.
 
 use bytes::{Bytes, BytesMut};
 use cid::Cid;
@@ -6,7 +6,7 @@ use cid::Cid;
 use crate::protobuf::{Value, take_bytes, take_field, take_varint};
 use crate::{Blocks, DAG_PB, Error, Limits, identifier};
 
-/// UnixFS types that are files, as numbered in its schema.
+/// `UnixFS` types that are files, as numbered in its schema.
 const TYPE_RAW: u64 = 0;
 const TYPE_FILE: u64 = 2;
 

@@ -1,3 +1,20 @@
 //! The pod of a deal's worker: hosts its Wasm component within limits.
 
-fn main() {}
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use coreward_worker::{Args, Command, compile, serve};
+
+fn main() -> anyhow::Result<ExitCode> {
+    let provider = rustls::crypto::ring::default_provider().install_default();
+    anyhow::ensure!(provider.is_ok(), "another TLS provider is installed already");
+    match Args::parse().command {
+        Command::Compile(args) => Ok(compile(&args)),
+        Command::Serve(args) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+            runtime.context("start the runtime")?.block_on(serve(*args))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

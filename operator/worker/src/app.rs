@@ -1,0 +1,176 @@
+//! A loaded component, and how it answers one request: in an instance of its own, within memory and time.
+
+pub(crate) mod engine;
+mod failure;
+mod guest;
+mod log;
+mod memory;
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use http::{Request, Response};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Engine, Store, Trap};
+use wasmtime_wasi_http::WasiHttpView as _;
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
+use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
+
+pub(crate) use failure::Failure;
+use guest::Guest;
+pub(crate) use log::GuestLog;
+use memory::{Budget, Share};
+
+use crate::body::Body;
+use crate::metrics::{Ending, Metrics, Origin};
+use crate::orders::Orders;
+use crate::outbound::{Outbound, Surroundings};
+
+/// What a request of the component is answered with, or why not.
+type Answer = Result<Response<Body>, ErrorCode>;
+
+/// Where a request came from, and over how many members.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Passage {
+    pub(crate) origin: Origin,
+    pub(crate) hops: u8,
+}
+
+/// All that outlives one version of the component.
+#[derive(Clone, Debug)]
+pub(crate) struct Host {
+    pub(crate) orders: Orders,
+    pub(crate) surroundings: Arc<Surroundings>,
+    pub(crate) metrics: Metrics,
+    pub(crate) log: GuestLog,
+    engine: Engine,
+    budget: Arc<Budget>,
+    room: Arc<Semaphore>,
+}
+
+impl Host {
+    /// A host without a component.
+    ///
+    /// # Errors
+    ///
+    /// If the machine cannot reserve the address space of the pool.
+    pub(crate) fn new(orders: Orders, surroundings: Arc<Surroundings>, metrics: Metrics, log: GuestLog) -> wasmtime::Result<Self> {
+        let engine = engine::running()?;
+        let budget = Budget::new(metrics.clone());
+        let room = Arc::new(Semaphore::new(engine::INSTANCES as usize));
+        Ok(Self { orders, surroundings, metrics, log, engine, budget, room })
+    }
+
+    pub(crate) const fn engine(&self) -> &Engine {
+        &self.engine
+    }
+}
+
+/// One version of the component, ready to answer.
+pub(crate) struct App {
+    host: Host,
+    component: ProxyPre<Guest>,
+}
+
+impl core::fmt::Debug for App {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.debug_struct("App").finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// Links a component with WASI 0.2 (`cli` and `http`).
+    ///
+    /// # Errors
+    ///
+    /// If it imports what is not granted, or exports no `wasi:http/incoming-handler`; the text names it.
+    pub(crate) fn link(host: Host, component: &Component) -> wasmtime::Result<Arc<Self>> {
+        let mut linker = Linker::new(&host.engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+        let component = ProxyPre::new(linker.instantiate_pre(component)?)?;
+        Ok(Arc::new(Self { host, component }))
+    }
+
+    /// Answers a request, come what may.
+    pub(crate) async fn answer(self: &Arc<Self>, request: Request<Body>, passage: Passage) -> Response<Body> {
+        let begun = Instant::now();
+        let result = self.ask(request, passage).await;
+        let ending = result.as_ref().map_or_else(Failure::ending, |_| Ending::Answered);
+        self.host.metrics.ended(passage.origin, ending, begun.elapsed().as_secs_f64());
+        result.unwrap_or_else(|failure| {
+            tracing::warn!(error = %failure, "request was not answered by the component");
+            failure.to_answer()
+        })
+    }
+
+    /// Asks the component; returns with the head of its answer, while the body may still be on its way.
+    ///
+    /// When this future is dropped before it returns, the instance is stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`]; none of them harms another request.
+    pub(crate) async fn ask(self: &Arc<Self>, request: Request<Body>, passage: Passage) -> Result<Response<Body>, Failure> {
+        let limit = Duration::from_millis(self.host.orders.borrow().limits.request_milliseconds);
+        let room = Arc::clone(&self.host.room);
+        let place = timeout(limit, room.acquire_owned()).await.ok().and_then(Result::ok).ok_or(Failure::Busy)?;
+        let (sender, receiver) = oneshot::channel();
+        let abandoned = CancellationToken::new();
+        let guard = abandoned.clone().drop_guard();
+        let work = Arc::clone(self).work(request, passage, sender);
+        let task = self.host.surroundings.tasks.spawn(async move {
+            let _place = place;
+            abandoned.run_until_cancelled(timeout(limit, work)).await
+        });
+        match receiver.await {
+            Ok(Ok(response)) => {
+                guard.disarm();
+                Ok(response)
+            }
+            Ok(Err(code)) => Err(Failure::Refused(code.to_string())),
+            Err(_) => Err(match task.await {
+                Ok(Some(Ok(Ok(())))) => Failure::Silent,
+                Ok(Some(Ok(Err(failure)))) => failure,
+                Ok(Some(Err(_)) | None) => Failure::OutOfTime,
+                Err(panic) => Failure::Trapped(format!("the host failed: {panic}")),
+            }),
+        }
+    }
+
+    async fn work(self: Arc<Self>, request: Request<Body>, passage: Passage, sender: oneshot::Sender<Answer>) -> Result<(), Failure> {
+        let memory = Share::of(&self.host.budget, self.host.orders.borrow().limits.memory_mib << 20);
+        let outbound = Outbound::new(Arc::clone(&self), passage);
+        let mut store = Store::new(&self.host.engine, Guest::new(memory, outbound, &self.host.log));
+        store.limiter(|guest| &mut guest.memory);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_async_yield_and_update(1);
+        let result = self.call(&mut store, request, sender).await;
+        let denied = store.data().memory.was_denied();
+        result.map_err(|error| failure_of(&error, denied))
+    }
+
+    async fn call(&self, store: &mut Store<Guest>, request: Request<Body>, sender: oneshot::Sender<Answer>) -> wasmtime::Result<()> {
+        let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
+        let out = store.data_mut().http().new_response_outparam(sender)?;
+        let proxy = self.component.instantiate_async(&mut *store).await?;
+        proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out).await
+    }
+
+    pub(crate) const fn host(&self) -> &Host {
+        &self.host
+    }
+}
+
+fn failure_of(error: &wasmtime::Error, memory_was_denied: bool) -> Failure {
+    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+        return Failure::Busy;
+    }
+    if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) {
+        return Failure::OutOfTime;
+    }
+    if memory_was_denied { Failure::OutOfMemory } else { Failure::Trapped(error.root_cause().to_string()) }
+}

@@ -1,0 +1,61 @@
+//! Why a component gave no answer.
+
+use http::{HeaderValue, Response, StatusCode, header};
+
+use crate::body::{self, Body};
+use crate::metrics::Ending;
+
+/// Why a component gave no answer to a request.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// As many requests are in work as can be.
+    #[error("too many requests are in work")]
+    Busy,
+    /// Others hold the memory that it needs, or it wants more than there is.
+    #[error("the component ran out of memory")]
+    OutOfMemory,
+    /// It took longer than the worker's limit.
+    #[error("the component did not answer within its time limit")]
+    OutOfTime,
+    /// It trapped; the text is the engine's.
+    #[error("the component trapped: {0}")]
+    Trapped(String),
+    /// It returned without an answer.
+    #[error("the component ended without an answer")]
+    Silent,
+    /// It answered with an error instead of a response.
+    #[error("the component gave up: {0}")]
+    Refused(String),
+}
+
+impl Failure {
+    /// The answer to whoever asked; says no more than they need.
+    pub(crate) fn to_answer(&self) -> Response<Body> {
+        let status = match self {
+            Self::Busy | Self::OutOfMemory => StatusCode::SERVICE_UNAVAILABLE,
+            Self::OutOfTime => StatusCode::GATEWAY_TIMEOUT,
+            Self::Trapped(_) | Self::Silent | Self::Refused(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let line = match self {
+            Self::Trapped(_) => "the component trapped".to_owned(),
+            Self::Refused(_) => "the component gave up".to_owned(),
+            Self::Busy | Self::OutOfMemory | Self::OutOfTime | Self::Silent => self.to_string(),
+        };
+        let mut answer = body::answer(status, &line);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        answer
+    }
+
+    pub(crate) const fn ending(&self) -> Ending {
+        match self {
+            Self::Busy => Ending::Busy,
+            Self::OutOfMemory => Ending::OutOfMemory,
+            Self::OutOfTime => Ending::OutOfTime,
+            Self::Trapped(_) => Ending::Trapped,
+            Self::Silent => Ending::Silent,
+            Self::Refused(_) => Ending::Refused,
+        }
+    }
+}

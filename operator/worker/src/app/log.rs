@@ -1,0 +1,182 @@
+//! What a component prints: lines of the pod's log, at a bounded rate.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use alloy_primitives::Address;
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use tokio::time::Instant;
+use wasmtime_wasi::async_trait;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+use crate::metrics::Metrics;
+
+/// Lines per second that are logged in the long run.
+const LINES_PER_SECOND: f64 = 100.0;
+/// Lines that may come at once after a silence.
+const BURST: f64 = 1000.0;
+/// Bytes of one line; a longer one is cut into several.
+const LINE_BYTES: usize = 4096;
+/// Bytes that a component may write in one call.
+const WRITE_BYTES: usize = 64 << 10;
+
+/// The log of one worker's component, shared by its instances.
+#[derive(Clone, Debug)]
+pub(crate) struct GuestLog {
+    deal: Address,
+    worker: String,
+    rate: Arc<Mutex<Rate>>,
+    metrics: Metrics,
+}
+
+/// A bucket of lines that fills with time.
+#[derive(Debug)]
+struct Rate {
+    left: f64,
+    since: Instant,
+}
+
+impl Rate {
+    fn take(&mut self, now: Instant) -> bool {
+        let elapsed = now.saturating_duration_since(self.since).as_secs_f64();
+        self.left = (self.left + elapsed * LINES_PER_SECOND).min(BURST);
+        self.since = now;
+        let granted = self.left >= 1.0;
+        if granted {
+            self.left -= 1.0;
+        }
+        granted
+    }
+}
+
+/// Which of its two outputs a component wrote to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Output {
+    Stdout,
+    Stderr,
+}
+
+impl GuestLog {
+    /// The log of this worker.
+    pub(crate) fn new(deal: Address, worker: String, metrics: Metrics) -> Self {
+        let rate = Arc::new(Mutex::new(Rate { left: BURST, since: Instant::now() }));
+        Self { deal, worker, rate, metrics }
+    }
+
+    /// One of the two outputs of one instance.
+    pub(crate) fn output(&self, output: Output) -> GuestOutput {
+        GuestOutput { log: self.clone(), output }
+    }
+
+    fn line(&self, output: Output, line: &[u8]) {
+        if !self.rate.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now()) {
+            self.metrics.log_line_dropped();
+            return;
+        }
+        let message = String::from_utf8_lossy(line);
+        let (deal, worker) = (self.deal, &self.worker);
+        match output {
+            Output::Stdout => {
+                tracing::info!(target: "guest", { deal.address = %deal, worker.id = %worker, guest.output = "stdout" }, "{message}");
+            }
+            Output::Stderr => {
+                tracing::warn!(target: "guest", { deal.address = %deal, worker.id = %worker, guest.output = "stderr" }, "{message}");
+            }
+        }
+    }
+}
+
+/// One output of one instance.
+#[derive(Debug)]
+pub(crate) struct GuestOutput {
+    log: GuestLog,
+    output: Output,
+}
+
+impl IsTerminal for GuestOutput {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for GuestOutput {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        // Only WASI 0.3 asks for this form, and it is not linked.
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(Lines { log: self.log.clone(), output: self.output, begun: Vec::new() })
+    }
+}
+
+/// A stream that cuts what it gets into lines.
+struct Lines {
+    log: GuestLog,
+    output: Output,
+    begun: Vec<u8>,
+}
+
+impl Lines {
+    fn end_line(&mut self) {
+        if !self.begun.is_empty() {
+            self.log.line(self.output, &self.begun);
+            self.begun.clear();
+        }
+    }
+}
+
+impl OutputStream for Lines {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        for byte in bytes {
+            match byte {
+                b'\n' => self.end_line(),
+                b'\r' => {}
+                _ => self.begun.push(byte),
+            }
+            if self.begun.len() >= LINE_BYTES {
+                self.end_line();
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE_BYTES)
+    }
+}
+
+#[async_trait]
+impl Pollable for Lines {
+    async fn ready(&mut self) {}
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.end_line();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::{BURST, Rate};
+
+    #[test]
+    fn a_flood_is_cut_to_the_rate_after_the_burst() {
+        let start = Instant::now();
+        let mut rate = Rate { left: BURST, since: start };
+        let granted = (0..5000).filter(|_| rate.take(start)).count();
+        assert_eq!(granted, 1000);
+        let granted = (0..5000).filter(|_| rate.take(start + Duration::from_secs(2))).count();
+        assert_eq!(granted, 200);
+    }
+}

@@ -1,0 +1,69 @@
+//! Bodies of requests and answers, between hyper, wasmtime and the overlay.
+
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use std::convert::Infallible;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use wasmtime_wasi_http::{Error, WasiBody};
+
+/// A body as the component's host has it.
+pub(crate) type Body = WasiBody;
+
+/// A body of these bytes.
+pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never: Infallible| match never {}).boxed_unsync()
+}
+
+/// A body that arrives over a connection.
+pub(crate) fn incoming(body: Incoming) -> Body {
+    body.map_err(Error::from).boxed_unsync()
+}
+
+/// An answer of the host itself: one line of text.
+pub(crate) fn answer(status: StatusCode, line: &str) -> Response<Body> {
+    let mut answer = Response::new(full(format!("{line}\n")));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    answer
+}
+
+/// A body as the overlay takes it, which must be `Sync`.
+pub(crate) fn for_overlay(body: Body) -> coreward_overlay::Body {
+    let hint = body.size_hint();
+    Shared { body: Mutex::new(body), hint }.map_err(Into::into).boxed()
+}
+
+/// A body behind a lock that is never contended: only whoever polls it gets to it.
+struct Shared {
+    body: Mutex<Body>,
+    hint: SizeHint,
+}
+
+impl HttpBody for Shared {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = &mut *self;
+        let body = this.body.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let polled = Pin::new(&mut *body).poll_frame(context);
+        this.hint = body.size_hint();
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.hint.exact() == Some(0)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.hint.clone()
+    }
+}

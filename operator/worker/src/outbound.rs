@@ -1,0 +1,171 @@
+//! What a component asks of others: members of its subnet, itself, its host, or the outside.
+
+mod address;
+mod egress;
+
+use std::sync::Arc;
+
+use alloy_primitives::B256;
+use coreward_wire::WorkerDuty;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use tokio_util::task::TaskTracker;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiHttpHooks};
+
+use crate::app::{App, Passage};
+use crate::body::{self, Body};
+use crate::metrics::{Origin, Route};
+use crate::orders;
+use crate::subnet::Name;
+pub(crate) use egress::Outside;
+use egress::Connection;
+
+/// Says which member asks, in decimal; set by hosts only.
+pub(crate) const CALLER: HeaderName = HeaderName::from_static("coreward-caller");
+/// Counts the members that a request has come through; set by hosts only.
+pub(crate) const HOPS: HeaderName = HeaderName::from_static("coreward-hops");
+/// A request that came through this many members goes no further.
+pub(crate) const MOST_HOPS: u8 = 8;
+
+/// An answer, with what keeps its connection open.
+type Sent = (Response<Body>, Connection);
+
+/// What an instance reaches beyond itself.
+#[derive(Debug)]
+pub(crate) struct Surroundings {
+    /// The way to members.
+    pub(crate) members: coreward_overlay::Client,
+    /// The way to everybody else.
+    pub(crate) outside: Outside,
+    /// All tasks of guests and their connections.
+    pub(crate) tasks: TaskTracker,
+}
+
+/// The outgoing side of one instance, for one request.
+#[derive(Clone)]
+pub(crate) struct Outbound {
+    app: Arc<App>,
+    passage: Passage,
+}
+
+impl Outbound {
+    /// The outgoing side of an instance that answers a request of this passage.
+    pub(crate) fn new(app: Arc<App>, passage: Passage) -> Self {
+        Self { app, passage }
+    }
+
+    async fn send(self, mut request: Request<Body>, options: RequestOptions) -> Result<Sent, Error> {
+        remove_own_headers(request.headers_mut());
+        let host = self.app.host();
+        let duty = Arc::clone(&host.orders.borrow());
+        let name = request.uri().host().map(Name::of).ok_or(Error::HttpRequestUriInvalid)?;
+        let own = duty.onchain_worker_id;
+        match name {
+            Name::Subnet => {
+                host.metrics.sent(Route::Host);
+                Ok((tell(&duty, &request), None))
+            }
+            Name::Itself => self.send_to_itself(request, own).await,
+            Name::Worker(id) if id == own => self.send_to_itself(request, own).await,
+            Name::Worker(id) => self.send_to_member(request, &duty, id).await,
+            Name::Unknown => Err(Error::DestinationNotFound),
+            Name::Outside => {
+                let sent = host.surroundings.outside.send(&duty.egress, request, &options).await;
+                let denied = matches!(sent, Err(Error::HttpRequestDenied | Error::DestinationIpProhibited));
+                host.metrics.sent(if denied { Route::Denied } else { Route::Outside });
+                sent
+            }
+        }
+    }
+
+    async fn send_to_itself(self, mut request: Request<Body>, own: B256) -> Result<Sent, Error> {
+        let hops = self.next_hop()?;
+        request.headers_mut().insert(CALLER, number(orders::decimal(own))?);
+        self.app.host().metrics.sent(Route::Itself);
+        let passage = Passage { origin: Origin::Itself, hops };
+        // Boxed: an instance that asks itself is a future that contains itself.
+        let answer = Box::pin(async move { self.app.answer(request, passage).await }).await;
+        Ok((answer, None))
+    }
+
+    async fn send_to_member(self, request: Request<Body>, duty: &WorkerDuty, id: B256) -> Result<Sent, Error> {
+        let hops = self.next_hop()?;
+        let member = orders::member_by_id(duty, id).ok_or(Error::DestinationNotFound)?;
+        let (mut parts, body) = request.into_parts();
+        parts.uri = parts.uri.path_and_query().cloned().map_or_else(|| Uri::from_static("/"), Uri::from);
+        parts.headers.insert(header::HOST, number(format!("{}.subnet.internal", orders::decimal(id)))?);
+        parts.headers.insert(HOPS, HeaderValue::from(u16::from(hops)));
+        let request = Request::from_parts(parts, body::for_overlay(body));
+        let host = self.app.host();
+        host.metrics.sent(Route::Member);
+        let answer = host.surroundings.members.request(member.offchain_worker_id.0, request).await;
+        let answer = answer.map_err(|error| {
+            tracing::debug!(%error, member.id = %orders::decimal(id), "a member gave no answer");
+            match error {
+                coreward_overlay::Error::Unreachable(_) => Error::DestinationUnavailable,
+                coreward_overlay::Error::Broken(_) => Error::ConnectionTerminated,
+                coreward_overlay::Error::Stopped => Error::ConnectionRefused,
+            }
+        })?;
+        Ok((answer.map(body::incoming), None))
+    }
+
+    fn next_hop(&self) -> Result<u8, Error> {
+        let next = self.passage.hops.saturating_add(1);
+        if next > MOST_HOPS { Err(Error::LoopDetected) } else { Ok(next) }
+    }
+}
+
+impl WasiHttpHooks for Outbound {
+    fn send_request(
+        &mut self,
+        request: Request<Body>,
+        options: Option<RequestOptions>,
+        _outcome: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<
+        dyn Future<Output = Result<(Response<Body>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>> + Send,
+    > {
+        let sending = self.clone().send(request, options.unwrap_or_default());
+        Box::new(async move {
+            let (answer, connection) = sending.await?;
+            let kept: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(async move {
+                if let Some(connection) = connection {
+                    // It was cut or it ended: the body that was read through it says which.
+                    let _ended = connection.await;
+                }
+                Ok(())
+            });
+            Ok((answer, kept))
+        })
+    }
+}
+
+/// Takes out the headers that only hosts may set.
+pub(crate) fn remove_own_headers(headers: &mut HeaderMap) {
+    headers.remove(CALLER);
+    headers.remove(HOPS);
+}
+
+fn number(text: String) -> Result<HeaderValue, Error> {
+    HeaderValue::try_from(text).map_err(|_| Error::HttpRequestUriInvalid)
+}
+
+/// What the host tells of the subnet: `GET /members`.
+fn tell(duty: &WorkerDuty, request: &Request<Body>) -> Response<Body> {
+    if request.uri().path() != "/members" {
+        return body::answer(StatusCode::NOT_FOUND, "only /members is here");
+    }
+    if request.method() != Method::GET {
+        return body::answer(StatusCode::METHOD_NOT_ALLOWED, "only GET is allowed here");
+    }
+    let members: Vec<_> = duty.members.iter().map(|member| {
+        serde_json::json!({ "id": orders::decimal(member.onchain_worker_id), "key": member.offchain_worker_id })
+    }).collect();
+    let text = serde_json::json!({
+        "self": orders::decimal(duty.onchain_worker_id),
+        "block": duty.members_block,
+        "members": members,
+    });
+    let mut answer = Response::new(body::full(text.to_string()));
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}

@@ -1,0 +1,171 @@
+//! Requests of a component to hosts outside its subnet.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::sync::Arc;
+
+use coreward_wire::Egress;
+use http::uri::{PathAndQuery, Scheme};
+use http::{Request, Response, Uri};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use wasmtime_wasi_http::{Error, RequestOptions};
+
+use super::address::{is_of_host_or_link, is_public};
+use crate::body::{self, Body};
+
+/// To look a name up, to connect, and to agree on keys: each.
+const CONNECT: Duration = Duration::from_secs(10);
+/// To the head of the answer.
+const FIRST_BYTE: Duration = Duration::from_mins(1);
+
+/// What keeps a connection going while its answer is read; dropping it closes the connection.
+pub(crate) type Connection = Option<AbortOnDropHandle<()>>;
+
+/// A client for the outside.
+#[derive(Clone)]
+pub(crate) struct Outside {
+    tls: TlsConnector,
+    tasks: TaskTracker,
+}
+
+impl core::fmt::Debug for Outside {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.debug_struct("Outside").finish_non_exhaustive()
+    }
+}
+
+/// Which addresses a name may lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// A name that was allowed by itself: all but this host and its link. It may be a service of the same cluster.
+    Named,
+    /// The public internet only.
+    Public,
+}
+
+impl Outside {
+    /// Trusts the certificate authorities that browsers trust.
+    pub(crate) fn new(tasks: TaskTracker) -> Self {
+        let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.into() };
+        let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        Self { tls: TlsConnector::from(Arc::new(config)), tasks }
+    }
+
+    /// Sends a request to the host in its URI, if `rule` allows it. One connection for one request.
+    pub(crate) async fn send(
+        &self,
+        rule: &Egress,
+        request: Request<Body>,
+        options: &RequestOptions,
+    ) -> Result<(Response<Body>, Connection), Error> {
+        let uri = request.uri().clone();
+        let host = uri.host().ok_or(Error::HttpRequestUriInvalid)?;
+        let reach = allowed(rule, host).ok_or(Error::HttpRequestDenied)?;
+        let secure = uri.scheme() != Some(&Scheme::HTTP);
+        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let connect = options.connect_timeout.unwrap_or(CONNECT).min(CONNECT);
+        let addresses = timeout(connect, resolve(host, port)).await.map_err(|_| Error::DnsTimeout)??;
+        let stream = timeout(connect, dial(addresses, reach)).await.map_err(|_| Error::ConnectionTimeout)??;
+        let (sender, connection) = if secure {
+            let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|_| Error::HttpRequestUriInvalid)?;
+            let stream = timeout(connect, self.tls.connect(name, stream)).await.map_err(|_| Error::ConnectionTimeout)?;
+            self.open(stream.map_err(Error::Tls)?).await?
+        } else {
+            self.open(stream).await?
+        };
+        let first_byte = options.first_byte_timeout.unwrap_or(FIRST_BYTE);
+        let answer = timeout(first_byte, exchange(sender, request)).await.map_err(|_| Error::ConnectionReadTimeout)??;
+        Ok((answer, Some(connection)))
+    }
+
+    async fn open<S>(&self, stream: S) -> Result<(SendRequest<Body>, AbortOnDropHandle<()>), Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+        let driven = self.tasks.spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection to the outside ended early");
+            }
+        });
+        Ok((sender, AbortOnDropHandle::new(driven)))
+    }
+}
+
+async fn exchange(mut sender: SendRequest<Body>, mut request: Request<Body>) -> Result<Response<Body>, Error> {
+    let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    *request.uri_mut() = Uri::from(path);
+    Ok(sender.send_request(request).await?.map(body::incoming))
+}
+
+/// Whether a rule lets a component reach a host, and how far; `None` if not.
+fn allowed(rule: &Egress, host: &str) -> Option<Reach> {
+    match rule {
+        Egress::None => None,
+        Egress::AllowList { hosts } => {
+            hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host)).then_some(Reach::Named)
+        }
+        Egress::Internet => Some(Reach::Public),
+    }
+}
+
+async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
+    let unknown = |error: std::io::Error| Error::DnsError { rcode: Some(error.to_string()), info_code: None };
+    // Brackets belong to the URI, not to the address.
+    Ok(lookup_host((host.trim_matches(['[', ']']), port)).await.map_err(unknown)?.collect())
+}
+
+/// Connects to the first address that may be reached. The judged address is the one dialled: a name that is looked up
+/// again later cannot lead elsewhere.
+async fn dial(addresses: Vec<SocketAddr>, reach: Reach) -> Result<TcpStream, Error> {
+    let may_reach = |address: &SocketAddr| match reach {
+        Reach::Named => !is_of_host_or_link(address.ip()),
+        Reach::Public => is_public(address.ip()),
+    };
+    let mut failure = if addresses.is_empty() { Error::DestinationNotFound } else { Error::DestinationIpProhibited };
+    for address in addresses.into_iter().filter(may_reach) {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failure = Error::Connect(error),
+        }
+    }
+    Err(failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::{Egress, Error, Reach, allowed, dial};
+
+    fn list() -> Egress {
+        Egress::AllowList { hosts: vec!["api.example.com".to_owned()] }
+    }
+
+    #[rstest]
+    #[case::nothing(Egress::None, "api.example.com", None)]
+    #[case::a_listed_name(list(), "API.example.com", Some(Reach::Named))]
+    #[case::a_name_under_a_listed_one(list(), "evil.api.example.com", None)]
+    #[case::a_name_not_listed(list(), "example.com", None)]
+    #[case::any_name(Egress::Internet, "example.com", Some(Reach::Public))]
+    fn a_rule_allows(#[case] rule: Egress, #[case] host: &str, #[case] reach: Option<Reach>) {
+        assert_eq!(allowed(&rule, host), reach);
+    }
+
+    #[rstest]
+    #[case::this_host("127.0.0.1:80", Reach::Named)]
+    #[case::cloud_metadata("169.254.169.254:80", Reach::Named)]
+    #[case::a_private_address("10.0.0.1:80", Reach::Public)]
+    #[tokio::test]
+    async fn a_forbidden_address_is_not_dialled(#[case] address: &str, #[case] reach: Reach) {
+        let dialled = dial(vec![address.parse().unwrap()], reach).await;
+        assert!(matches!(dialled, Err(Error::DestinationIpProhibited)));
+    }
+}

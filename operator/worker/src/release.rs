@@ -1,0 +1,169 @@
+//! From an ordered CID to a component that answers: fetch, verify, compile, load, ask once.
+//!
+//! A new CID is made ready beside the version that serves; a version that turns out broken is told and changes nothing.
+
+pub(crate) mod child;
+mod fault;
+pub(crate) mod fetch;
+
+use core::time::Duration;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use coreward_wire::{ArtifactFailure, ArtifactFault, ArtifactOrder, WorkerStage};
+use http::{Request, StatusCode};
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{App, Failure, Host, Passage, engine};
+use crate::body;
+use crate::metrics::Origin;
+use child::Compiler;
+use fault::Rejection;
+
+/// The first pause before a version is tried again; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Memory for the compiler if the order gives the component less.
+const LEAST_COMPILER_MIB: u64 = 512;
+/// And if it gives more: beyond this a component is not worth waiting for.
+const MOST_COMPILER_MIB: u64 = 4096;
+
+/// How far the ordered version is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) cid: String,
+    pub(crate) stage: WorkerStage,
+    pub(crate) failure: Option<ArtifactFailure>,
+}
+
+/// Makes versions ready and puts them in service.
+#[derive(Debug)]
+pub(crate) struct Releases {
+    pub(crate) host: Host,
+    pub(crate) client: reqwest::Client,
+    pub(crate) compiler: Compiler,
+    /// Where compiled code is kept; ours alone.
+    pub(crate) directory: PathBuf,
+    pub(crate) progress: watch::Sender<Progress>,
+    pub(crate) current: watch::Sender<Option<Arc<App>>>,
+}
+
+impl Releases {
+    /// Follows the orders until `stop`.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let mut orders = self.host.orders.clone();
+        let following = async {
+            loop {
+                let order = orders.borrow_and_update().artifact.clone();
+                tokio::select! {
+                    () = self.install(&order) => {}
+                    gone = orders.wait_for(|now| now.artifact.cid != order.cid) => {
+                        if gone.is_err() { return; }
+                        continue;
+                    }
+                }
+                if orders.wait_for(|now| now.artifact.cid != order.cid).await.is_err() {
+                    return;
+                }
+            }
+        };
+        stop.run_until_cancelled(following).await;
+    }
+
+    /// Returns when the version serves, or can never.
+    async fn install(&self, order: &ArtifactOrder) {
+        let mut pause = FIRST_PAUSE;
+        let mut shown = Some(order);
+        loop {
+            let rejection = match self.attempt(order, shown.take()).await {
+                Ok(app) => return self.serve(order, app).await,
+                Err(rejection) => rejection,
+            };
+            let Rejection { failure, may_pass } = rejection;
+            tracing::warn!(artifact.cid = %order.cid, artifact.fault = ?failure.fault, error = failure.message, "the ordered version cannot be served");
+            self.tell(order, WorkerStage::Failed, Some(failure));
+            if !may_pass {
+                return;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn serve(&self, order: &ArtifactOrder, app: Arc<App>) {
+        self.current.send_replace(Some(app));
+        self.tell(order, WorkerStage::Serving, None);
+        tracing::info!(artifact.cid = %order.cid, "the ordered version is in service");
+        if let Err(error) = self.sweep(order).await {
+            tracing::warn!(%error, "code of former versions could not be removed");
+        }
+    }
+
+    /// One try; stages are told only in the first one, so that a version that stays broken stays `Failed`.
+    async fn attempt(&self, order: &ArtifactOrder, shown: Option<&ArtifactOrder>) -> Result<Arc<App>, Rejection> {
+        let root = coreward_artifact::parse(&order.cid)?;
+        let code = self.directory.join(format!("{root}.code"));
+        if let Ok(app) = self.load(code.clone()).await {
+            return check(app).await;
+        }
+        if shown.is_some() {
+            self.tell(order, WorkerStage::Fetching, None);
+        }
+        let wasm = fetch::fetch(&self.client, order).await?;
+        if shown.is_some() {
+            self.tell(order, WorkerStage::Compiling, None);
+        }
+        let memory = self.host.orders.borrow().limits.memory_mib.clamp(LEAST_COMPILER_MIB, MOST_COMPILER_MIB);
+        self.compiler.compile(&wasm, &code, memory).await?;
+        let refused = |error: wasmtime::Error| Rejection::for_good(ArtifactFault::InvalidWasm, format!("{error:#}"));
+        check(self.load(code).await.map_err(refused)?).await
+    }
+
+    async fn load(&self, code: PathBuf) -> wasmtime::Result<Arc<App>> {
+        let host = self.host.clone();
+        let loading = tokio::task::spawn_blocking(move || {
+            let component = engine::load(host.engine(), &code)?;
+            App::link(host, &component)
+        });
+        loading.await?
+    }
+
+    fn tell(&self, order: &ArtifactOrder, stage: WorkerStage, failure: Option<ArtifactFailure>) {
+        let progress = Progress { cid: order.cid.clone(), stage, failure };
+        self.progress.send_if_modified(|last| {
+            let news = *last != progress;
+            *last = progress;
+            news
+        });
+    }
+
+    /// Removes code of all versions but this one.
+    async fn sweep(&self, order: &ArtifactOrder) -> io::Result<()> {
+        let Ok(root) = coreward_artifact::parse(&order.cid) else { return Ok(()) };
+        let kept = format!("{root}.code");
+        let mut files = tokio::fs::read_dir(&self.directory).await?;
+        while let Some(file) = files.next_entry().await? {
+            if file.file_name() != kept.as_str() {
+                tokio::fs::remove_file(file.path()).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Asks the component once: ready means that it answers.
+async fn check(app: Arc<App>) -> Result<Arc<App>, Rejection> {
+    let request = Request::builder().uri("/").header("host", "self.subnet.internal").body(body::full(""));
+    let request = request.map_err(|error| Rejection::for_now(ArtifactFault::InvalidWasm, error.to_string()))?;
+    let invalid = |message: String| Rejection::for_now(ArtifactFault::InvalidWasm, message);
+    match app.ask(request, Passage { origin: Origin::Itself, hops: 0 }).await {
+        Ok(answer) if answer.status() < StatusCode::INTERNAL_SERVER_ERROR => Ok(app),
+        Ok(answer) => Err(invalid(format!("it answered its first request (GET /) with {}", answer.status()))),
+        Err(Failure::Trapped(trap)) => Err(invalid(format!("it traps at start, on its first request (GET /): {trap}"))),
+        Err(failure) => Err(invalid(format!("on its first request (GET /) {failure}"))),
+    }
+}
