@@ -15,7 +15,7 @@ use alloy::{
 use super::{
     abi::{CommitmentView, Diamond, OfferView, PeerView, ProviderInfo, RewardsView, Token},
     contracts::Contracts,
-    error::{Error, Result},
+    error::Result,
     node::{At, Node},
     words::CommitmentStatus,
 };
@@ -150,7 +150,7 @@ impl Oracle {
     /// A commitment's status by name.
     ///
     /// # Errors
-    /// As [`Node::view`], and [`Error::Text`] for a number that the fact sheet does not know.
+    /// As [`Node::view`], and [`super::Error::Text`] for a number that the fact sheet does not know.
     pub async fn commitment_status(&self, commitment: B256) -> Result<CommitmentStatus> {
         self.view(&Diamond::getStatusCall { commitmentId: commitment }).await?.try_into()
     }
@@ -193,7 +193,7 @@ impl Oracle {
     /// An address's FLT, in wei.
     ///
     /// # Errors
-    /// [`Error::Rpc`].
+    /// [`super::Error::Rpc`].
     pub async fn flt(&self, account: Address) -> Result<U256> {
         self.node.balance(account).await
     }
@@ -201,7 +201,7 @@ impl Oracle {
     /// The number of the newest block.
     ///
     /// # Errors
-    /// [`Error::Rpc`].
+    /// [`super::Error::Rpc`].
     pub async fn block_number(&self) -> Result<u64> {
         Ok(self.node.head().await?.0)
     }
