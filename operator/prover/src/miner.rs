@@ -1,0 +1,344 @@
+//! The hashing threads, and the one that keys the engine for them.
+
+use core::num::NonZeroUsize;
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use alloy_primitives::B256;
+use coreward_randomx::{Difficulty, Engine, Error, Key, Loaded, Mode, self_check};
+use coreward_telemetry::causes;
+use coreward_wire::FoundProof;
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info};
+
+use crate::nonce::Nonces;
+use crate::store::Entry;
+
+/// How long a fresh miner waits for its first job before it checks itself: most jobs are there by then, and the check
+/// costs half a second.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// The pause before an engine that could not be built is tried again.
+const REBUILD: Duration = Duration::from_secs(5);
+
+/// One puzzle of one unit, ready to be hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Job {
+    pub(crate) unit_id: B256,
+    pub(crate) epoch: u64,
+    pub(crate) global_nonce: B256,
+    pub(crate) key: Key,
+    pub(crate) difficulty: Difficulty,
+}
+
+/// What the miner is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// Nothing is of use now.
+    Rest,
+    /// Hash this, until told otherwise.
+    Hash(Job),
+    /// End all threads.
+    End,
+}
+
+/// What the miner does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Nothing was computed yet.
+    Starting,
+    /// Rests; its engine was checked, or has hashed.
+    Resting,
+    /// Builds a cache or a dataset.
+    Building,
+    /// Hashes.
+    Hashing,
+    /// Could not build its engine; tries again.
+    Broken,
+}
+
+/// The handle; dropping it ends the threads without waiting for them.
+#[derive(Debug)]
+pub(crate) struct Miner {
+    shared: Arc<Shared>,
+    phase: watch::Receiver<Phase>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    goal: Mutex<Goal>,
+    changed: Condvar,
+    /// Counts changes of `goal`; looked at between hashes.
+    generation: AtomicU64,
+    hashes: AtomicU64,
+}
+
+impl Miner {
+    /// Starts the threads' thread; found proofs go to `found`, which should be drained all the time.
+    pub(crate) fn start(
+        mode: Mode,
+        threads: NonZeroUsize,
+        found: mpsc::Sender<Entry>,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            goal: Mutex::new(Goal::Rest),
+            changed: Condvar::new(),
+            generation: AtomicU64::new(0),
+            hashes: AtomicU64::new(0),
+        });
+        let (sender, phase) = watch::channel(Phase::Starting);
+        let worker = Worker {
+            shared: shared.clone(),
+            phase: sender,
+            found,
+            threads,
+            engine: Engine::new(mode),
+            loaded: None,
+            works: false,
+        };
+        thread::Builder::new().name("miner".to_owned()).spawn(move || worker.run())?;
+        Ok(Self { shared, phase })
+    }
+
+    /// Sets the goal; threads that hash something else stop after the hash they are at.
+    pub(crate) fn set(&self, goal: Goal) {
+        self.shared.set(goal);
+    }
+
+    /// What it does; closed when its threads have ended.
+    pub(crate) fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.clone()
+    }
+
+    /// Hashes computed so far.
+    pub(crate) fn hashes(&self) -> u64 {
+        self.shared.hashes.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Miner {
+    fn drop(&mut self) {
+        self.shared.set(Goal::End);
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Goal> {
+        self.goal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, goal: Goal) {
+        let mut current = self.lock();
+        if *current != goal && *current != Goal::End {
+            *current = goal;
+            self.generation.fetch_add(1, Ordering::Release);
+            self.changed.notify_all();
+        }
+    }
+
+    fn current(&self) -> (u64, Goal) {
+        let goal = self.lock();
+        (self.generation.load(Ordering::Acquire), *goal)
+    }
+
+    fn is_over(&self, generation: u64) -> bool {
+        self.generation.load(Ordering::Acquire) != generation
+    }
+
+    fn wait(&self, generation: u64) {
+        let unchanged = |_: &mut Goal| !self.is_over(generation);
+        drop(self.changed.wait_while(self.lock(), unchanged));
+    }
+
+    fn wait_at_most(&self, generation: u64, limit: Duration) {
+        let unchanged = |_: &mut Goal| !self.is_over(generation);
+        drop(self.changed.wait_timeout_while(self.lock(), limit, unchanged));
+    }
+}
+
+/// The miner's own thread.
+struct Worker {
+    shared: Arc<Shared>,
+    phase: watch::Sender<Phase>,
+    found: mpsc::Sender<Entry>,
+    threads: NonZeroUsize,
+    engine: Engine,
+    loaded: Option<(Key, Loaded)>,
+    /// Whether this engine has hashed.
+    works: bool,
+}
+
+impl Worker {
+    fn run(mut self) {
+        self.shared.wait_at_most(0, SETTLE);
+        loop {
+            let (generation, goal) = self.shared.current();
+            let ended = match goal {
+                Goal::End => return,
+                Goal::Rest => self.rest(generation),
+                Goal::Hash(job) => self.hash(generation, &job),
+            };
+            match ended {
+                Ok(()) | Err(Error::Stopped) => {}
+                Err(error) => {
+                    error!(error = %causes(&error), "the RandomX engine cannot be built; it is tried again in {REBUILD:?}");
+                    self.phase.send_replace(Phase::Broken);
+                    self.shared.wait_at_most(generation, REBUILD);
+                }
+            }
+        }
+    }
+
+    /// Waits; ready means that it works, so a miner without a job shows itself once that it can hash.
+    fn rest(&mut self, generation: u64) -> Result<(), Error> {
+        if !core::mem::replace(&mut self.works, true) {
+            self_check().inspect_err(|_failure| self.works = false)?;
+        }
+        self.phase.send_replace(Phase::Resting);
+        self.shared.wait(generation);
+        Ok(())
+    }
+
+    fn hash(&mut self, generation: u64, job: &Job) -> Result<(), Error> {
+        let loaded = self.load(generation, job)?;
+        self.works = true;
+        self.phase.send_replace(Phase::Hashing);
+        let hashers = thread::scope(|scope| {
+            let threads: Vec<_> = (0..self.threads.get())
+                .map(|_| scope.spawn(|| self.search(&loaded, generation, job)))
+                .collect();
+            let ended = threads.into_iter().map(|thread| thread.join().unwrap_or(Ok(())));
+            ended.collect::<Result<(), Error>>()
+        });
+        // All were told to stop; what it does next is the next goal's to say.
+        hashers
+    }
+
+    fn load(&mut self, generation: u64, job: &Job) -> Result<Loaded, Error> {
+        if let Some((key, loaded)) = &self.loaded
+            && *key == job.key
+        {
+            return Ok(loaded.clone());
+        }
+        self.loaded = None;
+        self.phase.send_replace(Phase::Building);
+        let shared = &self.shared;
+        let loaded = self.engine.load(job.key, self.threads, &|| shared.is_over(generation))?;
+        info!(
+            unit.id = %job.unit_id, puzzle.epoch = job.epoch, threads = self.threads.get(),
+            "hashes for unit {} in epoch {}", job.unit_id, job.epoch
+        );
+        self.loaded = Some((job.key, loaded.clone()));
+        Ok(loaded)
+    }
+
+    /// One thread's work: hash after hash until the goal changes.
+    fn search(&self, loaded: &Loaded, generation: u64, job: &Job) -> Result<(), Error> {
+        let mut hasher = loaded.hasher()?;
+        let mut nonces = Nonces::random();
+        let mut local_nonce = nonces.step();
+        hasher.advance(&local_nonce);
+        while !self.shared.is_over(generation) {
+            let next = nonces.step();
+            let Some(result_hash) = hasher.advance(&next) else { break };
+            self.shared.hashes.fetch_add(1, Ordering::Relaxed);
+            if job.difficulty.is_met_by(result_hash) {
+                let Job { unit_id, epoch, global_nonce, .. } = *job;
+                let proof = FoundProof { epoch, global_nonce, local_nonce, result_hash };
+                if self.found.blocking_send(Entry { unit_id, proof }).is_err() {
+                    break;
+                }
+            }
+            local_nonce = next;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn job(nonce: u8, difficulty: u8) -> Job {
+        let (global_nonce, unit_id) = (B256::repeat_byte(nonce), B256::repeat_byte(0x22));
+        Job {
+            unit_id,
+            epoch: 7,
+            global_nonce,
+            key: Key::of(global_nonce, unit_id),
+            difficulty: Difficulty(B256::repeat_byte(difficulty)),
+        }
+    }
+
+    fn hash_of(entry: &Entry) -> B256 {
+        let key = Key::of(entry.proof.global_nonce, entry.unit_id);
+        let loaded = Engine::new(Mode::Light).load(key, NonZeroUsize::MIN, &|| false).unwrap();
+        let mut hasher = loaded.hasher().unwrap();
+        hasher.advance(&entry.proof.local_nonce);
+        hasher.finish().unwrap()
+    }
+
+    async fn until(miner: &Miner, phase: Phase) {
+        let mut watched = miner.phase();
+        let wait = watched.wait_for(|now| *now == phase);
+        tokio::time::timeout(Duration::from_mins(2), wait)
+            .await
+            .expect("the miner gets there")
+            .unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_it_finds_is_a_proof_of_the_job() {
+        let (sender, mut found) = mpsc::channel(64);
+        let miner = Miner::start(Mode::Light, NonZeroUsize::MIN, sender).unwrap();
+        miner.set(Goal::Hash(job(0x11, 0x80)));
+        let first = found.recv().await.unwrap();
+        miner.set(Goal::Rest);
+        assert_eq!(hash_of(&first), first.proof.result_hash);
+        assert!(job(0x11, 0x80).difficulty.is_met_by(first.proof.result_hash));
+        until(&miner, Phase::Resting).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[expect(clippy::disallowed_methods, reason = "the test measures")]
+    async fn a_new_puzzle_stops_the_old_one_at_once() {
+        let (sender, mut found) = mpsc::channel(4096);
+        let miner = Miner::start(Mode::Light, NonZeroUsize::MIN, sender).unwrap();
+        miner.set(Goal::Hash(job(0x11, 0xff)));
+        found.recv().await.unwrap();
+        let told = Instant::now();
+        miner.set(Goal::Hash(job(0x12, 0xff)));
+        until(&miner, Phase::Building).await;
+        // 100 ms on an idle machine; other tests share this one.
+        assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+        loop {
+            let entry = found.recv().await.unwrap();
+            if entry.proof.global_nonce == B256::repeat_byte(0x12) {
+                break;
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn without_a_job_it_checks_itself_and_rests() {
+        let (sender, _found) = mpsc::channel(1);
+        let miner = Miner::start(Mode::Light, NonZeroUsize::MIN, sender).unwrap();
+        until(&miner, Phase::Resting).await;
+        assert_eq!(miner.hashes(), 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn dropped_it_ends() {
+        let (sender, mut found) = mpsc::channel(1);
+        let miner = Miner::start(Mode::Light, NonZeroUsize::MIN, sender).unwrap();
+        miner.set(Goal::Hash(job(0x11, 0)));
+        until(&miner, Phase::Hashing).await;
+        drop(miner);
+        assert_eq!(found.recv().await, None, "all its threads have let go of the channel");
+    }
+}

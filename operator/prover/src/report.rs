@@ -1,0 +1,101 @@
+//! What the prover says of itself, and when.
+
+use core::time::Duration;
+
+use coreward_link::{BackOff, Link};
+use coreward_telemetry::causes;
+use coreward_wire::{ProverReport, Report};
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::miner::Phase;
+
+/// A report is sent at least this often; the operator takes silence beyond two of them for an outage.
+const AT_LEAST: Duration = Duration::from_mins(1);
+
+/// And never more often than this, however fast things change.
+const AT_MOST: Duration = Duration::from_secs(1);
+
+/// How long a prover that worked may rebuild its engine before it is no longer ready; light mode takes one second.
+const REBUILD_GRACE: Duration = Duration::from_secs(10);
+
+/// How long to leave an operator alone that refuses a report for good.
+const REFUSED: Duration = Duration::from_secs(30);
+
+/// Whether the pod works: it hashes and its rate is measured, or it rests because nothing is of use now.
+pub(crate) fn is_ready(phase: Phase, measured: bool, was_ready: bool, in_phase: Duration) -> bool {
+    match phase {
+        Phase::Hashing => measured,
+        Phase::Resting => true,
+        Phase::Building => was_ready && in_phase < REBUILD_GRACE,
+        Phase::Starting | Phase::Broken => false,
+    }
+}
+
+/// Sends the report whenever something but the rate changed, and each minute, until `stop`.
+pub(crate) async fn send_reports(
+    link: Link,
+    mut reports: watch::Receiver<Option<ProverReport>>,
+    stop: CancellationToken,
+) {
+    stop.run_until_cancelled(async {
+        let (mut pauses, mut sent) = (BackOff::new(), None::<ProverReport>);
+        loop {
+            let differs = |now: &Option<ProverReport>| {
+                now.as_ref().is_some_and(|now| sent.as_ref().is_none_or(|sent| !says_the_same(sent, now)))
+            };
+            if let Ok(Err(_closed)) = tokio::time::timeout(AT_LEAST, reports.wait_for(differs)).await {
+                return;
+            }
+            let Some(report) = reports.borrow().clone() else { continue };
+            match link.post_report(&Report::Prover(report.clone())).await {
+                Ok(()) => {
+                    pauses.succeeded();
+                    sent = Some(report);
+                    sleep(AT_MOST).await;
+                }
+                Err(error) => {
+                    if pauses.failures().is_multiple_of(20) {
+                        warn!(error = %causes(&error), post.failures = pauses.failures(), "the report is not taken by the operator");
+                    }
+                    sent = None;
+                    sleep(pauses.pause(error.retry().unwrap_or(REFUSED))).await;
+                }
+            }
+        }
+    })
+    .await;
+}
+
+/// The rate moves all the time; it goes along with what else changes, and each minute.
+fn says_the_same(sent: &ProverReport, now: &ProverReport) -> bool {
+    ProverReport { hash_rate: sent.hash_rate, ..now.clone() } == *sent
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::starting(Phase::Starting, false, false, 0, false)]
+    #[case::hashes_and_measured(Phase::Hashing, true, false, 0, true)]
+    #[case::hashes_without_a_rate(Phase::Hashing, false, true, 0, false)]
+    #[case::rests(Phase::Resting, false, false, 0, true)]
+    #[case::first_build(Phase::Building, false, false, 1, false)]
+    #[case::short_rebuild(Phase::Building, true, true, 1, true)]
+    #[case::long_rebuild(Phase::Building, true, true, 10, false)]
+    #[case::broken(Phase::Broken, true, true, 0, false)]
+    fn ready_means_that_it_works(
+        #[case] phase: Phase,
+        #[case] measured: bool,
+        #[case] was_ready: bool,
+        #[case] seconds: u64,
+        #[case] ready: bool,
+    ) {
+        assert_eq!(is_ready(phase, measured, was_ready, Duration::from_secs(seconds)), ready);
+    }
+}
