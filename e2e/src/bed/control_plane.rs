@@ -54,6 +54,9 @@ pub(super) fn start_controllers(
         format!("--cluster-signing-key-file={}", file("ca.key")),
         format!("--cluster-cidr={}", addresses.pods()),
         "--bind-address=127.0.0.1".into(),
+        // Each controller fetches credentials first; the usual limit makes that take four seconds.
+        "--kube-api-qps=500".into(),
+        "--kube-api-burst=500".into(),
     ];
     process::start(paths, "kube-controller-manager", Some(&room), &manager)?;
     let scheduler = [
@@ -61,6 +64,8 @@ pub(super) fn start_controllers(
         format!("--kubeconfig={}", file("scheduler.kubeconfig")),
         "--leader-elect=false".into(),
         "--bind-address=127.0.0.1".into(),
+        "--kube-api-qps=500".into(),
+        "--kube-api-burst=500".into(),
     ];
     process::start(paths, "kube-scheduler", Some(&room), &scheduler).map(drop)
 }

@@ -16,8 +16,10 @@ use super::{
     progress,
 };
 
-/// How long a process may take to end when asked before it is killed.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long a process may take to end when asked before it is killed: all that it could save is deleted next.
+const GRACE: Duration = Duration::from_secs(1);
+/// How long the kernel may take to bury a killed process.
+const BURIAL: Duration = Duration::from_secs(5);
 const INTERVAL: Duration = Duration::from_millis(20);
 
 /// Which namespaces a program of the bed runs in.
@@ -128,7 +130,7 @@ pub(super) async fn end(paths: &Paths, names: &[String]) {
         signal(paths, name, Signal::KILL);
     }
     let killed = progress::now();
-    while killed.elapsed() < GRACE && names.iter().any(|name| alive(paths, name).is_some()) {
+    while killed.elapsed() < BURIAL && names.iter().any(|name| alive(paths, name).is_some()) {
         tokio::time::sleep(INTERVAL).await;
     }
     for name in names.iter().filter(|name| alive(paths, name).is_none()) {
