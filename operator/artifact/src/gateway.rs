@@ -76,7 +76,7 @@ impl Gateways {
         limits: &Limits,
     ) -> Result<BTreeSet<Cid>, Error> {
         let left = limits.bytes.saturating_sub(blocks.bytes());
-        let requests = level.iter().map(|cid| async move { (*cid, self.block(cid, left, limits).await) });
+        let requests = level.into_iter().map(|cid| async move { (cid, self.block(&cid, left, limits).await) });
         let mut answers = stream::iter(requests).buffer_unordered(IN_FLIGHT);
         let mut found = BTreeSet::new();
         while let Some((cid, answer)) = answers.next().await {
