@@ -1,6 +1,7 @@
 //! What every loop is given.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use kube::Client;
@@ -42,6 +43,8 @@ pub struct Context {
     pub stores: Stores,
     /// Certificate of the internal authority (PEM), for the `coreward-anchor` of each namespace; `None` until it was made or read.
     pub anchor: watch::Receiver<Option<Arc<str>>>,
+    /// Where this replica serves pods; `None` if it was not told its own address.
+    pub serving: Option<SocketAddr>,
 }
 
 impl std::fmt::Debug for Context {

@@ -5,10 +5,15 @@ pub mod chain_watch;
 pub mod clock;
 pub mod config;
 pub mod context;
+pub mod endpoint;
+pub mod gate;
 pub mod hub;
 pub mod lease;
 pub mod metrics;
 pub mod outbox;
+pub mod pki;
+pub mod process;
+pub mod proof;
 pub mod proof_pool;
 pub mod stores;
 
@@ -25,5 +30,5 @@ pub type Loop = fn(Arc<Context>, CancellationToken) -> BoxFuture<'static, ()>;
 /// All loops of the leader, in alphabetical order.
 #[must_use]
 pub fn loops() -> Vec<(&'static str, Loop)> {
-    vec![]
+    vec![("proof", proof::run)]
 }

@@ -1,3 +1,20 @@
-//! The operator: the only crate that talks to Kubernetes.
+//! The operator's program: what was typed, the log, and the process.
 
-fn main() {}
+use anyhow::Context as _;
+use clap::Parser;
+use coreward_controllers::args::{Args, Typed};
+use coreward_controllers::{endpoint, process};
+use coreward_telemetry::Shutdown;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    // Two TLS libraries are linked; one is chosen.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    endpoint::install_token_checks();
+    let typed = Typed::parse();
+    coreward_telemetry::log_to_stdout(&typed.log).context("begin the log")?;
+    let args = Args::try_from(typed)?;
+    let shutdown = Shutdown::on_signals().context("listen for signals")?;
+    process::run(args, shutdown).await?;
+    Ok(())
+}

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use alloy_primitives::B256;
 use coreward_domain::call::Proof;
+use coreward_domain::epoch::Epoch;
 use coreward_domain::id::UnitId;
+use coreward_domain::proof::{Fate, Found};
 use coreward_wire::{FoundProof, FoundProofs};
 use tokio::sync::watch;
 
@@ -36,14 +38,16 @@ impl PuzzleKey {
 /// The proofs, by unit. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ProofPool {
-    units: Arc<Mutex<BTreeMap<UnitId, Found>>>,
+    units: Arc<Mutex<BTreeMap<UnitId, BTreeMap<FoundProof, Standing>>>>,
     changes: watch::Sender<u64>,
 }
 
-#[derive(Debug, Default)]
-struct Found {
-    waiting: BTreeSet<FoundProof>,
-    done: BTreeSet<FoundProof>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// As the chain has it.
+    Kept(Fate),
+    /// The prover may delete it.
+    Acknowledged,
 }
 
 impl Default for ProofPool {
@@ -65,10 +69,13 @@ impl ProofPool {
         let mut acknowledged = Vec::new();
         let mut grown = false;
         for proof in &posted.proofs {
-            if found.done.contains(proof) || epoch.is_some_and(|present| proof.epoch < present) {
+            let standing = found.get(proof).copied();
+            let stale = epoch.is_some_and(|present| proof.epoch < present);
+            if standing == Some(Standing::Acknowledged) || stale {
                 acknowledged.push(proof.local_nonce);
-            } else if found.waiting.len() < PROOFS_PER_UNIT {
-                grown |= found.waiting.insert(proof.clone());
+            } else if standing.is_none() && found.len() < PROOFS_PER_UNIT {
+                found.insert(proof.clone(), Standing::Kept(Fate::Open));
+                grown = true;
             }
         }
         drop(units);
@@ -78,35 +85,47 @@ impl ProofPool {
         acknowledged
     }
 
-    /// Proofs of a unit that solve this puzzle and are not done with, in the order of their nonces.
+    /// Proofs of a unit that were not acknowledged.
     #[must_use]
-    pub fn waiting(&self, unit: UnitId, puzzle: PuzzleKey) -> Vec<Proof> {
+    pub fn kept(&self, unit: UnitId) -> Vec<Found> {
         let units = self.units.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(found) = units.get(&unit) else { return Vec::new() };
-        found
-            .waiting
-            .iter()
-            .filter(|proof| PuzzleKey::of(proof) == puzzle)
-            .map(|proof| Proof { unit, local_nonce: proof.local_nonce, result_hash: proof.result_hash })
-            .collect()
+        let proofs = units.get(&unit).into_iter().flatten();
+        let kept = proofs.filter_map(|(proof, standing)| match standing {
+            Standing::Kept(fate) => Some(Found {
+                unit,
+                epoch: Epoch(proof.epoch),
+                global_nonce: proof.global_nonce,
+                local_nonce: proof.local_nonce,
+                result_hash: proof.result_hash,
+                fate: *fate,
+            }),
+            Standing::Acknowledged => None,
+        });
+        kept.collect()
     }
 
-    /// Notes that the chain has confirmed a proof, or refused it for good.
-    pub fn settle(&self, proof: Proof, puzzle: PuzzleKey) {
+    /// Notes what became of proofs of an epoch; others than those kept are not remembered.
+    pub fn mark(&self, proofs: &[Proof], epoch: Epoch, fate: Fate) {
         let mut units = self.units.lock().unwrap_or_else(PoisonError::into_inner);
-        if !units.contains_key(&proof.unit) && units.len() >= UNITS {
-            return;
+        for proof in proofs {
+            for (found, standing) in units.get_mut(&proof.unit).into_iter().flatten() {
+                let same = found.epoch == epoch.0
+                    && found.local_nonce == proof.local_nonce
+                    && found.result_hash == proof.result_hash;
+                if same && *standing != Standing::Acknowledged {
+                    *standing = Standing::Kept(fate);
+                }
+            }
         }
-        let found = units.entry(proof.unit).or_default();
-        let proof = FoundProof {
-            epoch: puzzle.epoch,
-            global_nonce: puzzle.global_nonce,
-            local_nonce: proof.local_nonce,
-            result_hash: proof.result_hash,
-        };
-        found.waiting.remove(&proof);
-        if found.done.len() < PROOFS_PER_UNIT {
-            found.done.insert(proof);
+    }
+
+    /// The prover may delete all proofs of this unit with this nonce.
+    pub fn acknowledge(&self, unit: UnitId, local_nonce: B256) {
+        let mut units = self.units.lock().unwrap_or_else(PoisonError::into_inner);
+        for (found, standing) in units.get_mut(&unit).into_iter().flatten() {
+            if found.local_nonce == local_nonce {
+                *standing = Standing::Acknowledged;
+            }
         }
     }
 
@@ -114,20 +133,24 @@ impl ProofPool {
     #[must_use]
     pub fn acknowledged(&self, unit: UnitId, puzzle: PuzzleKey) -> Vec<B256> {
         let units = self.units.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(found) = units.get(&unit) else { return Vec::new() };
-        found.done.iter().filter(|proof| PuzzleKey::of(proof) == puzzle).map(|proof| proof.local_nonce).collect()
+        let proofs = units.get(&unit).into_iter().flatten();
+        let done = proofs.filter(|(proof, standing)| {
+            **standing == Standing::Acknowledged && PuzzleKey::of(proof) == puzzle
+        });
+        done.map(|(proof, _)| proof.local_nonce).collect()
     }
 
-    /// Drops what belongs to an epoch before this one, and units with nothing left. Several networks share the pool, so
-    /// only the units of one are looked at.
-    pub fn drop_before(&self, epoch: u64, units_of_network: &BTreeSet<UnitId>) {
+    /// Drops what was acknowledged of epochs before this one, and units with nothing left. Several networks share the
+    /// pool, so only these units are looked at.
+    pub fn drop_before(&self, epoch: Epoch, of_network: &BTreeSet<UnitId>) {
         let mut units = self.units.lock().unwrap_or_else(PoisonError::into_inner);
-        units.retain(|unit, found| {
-            if units_of_network.contains(unit) {
-                found.waiting.retain(|proof| proof.epoch >= epoch);
-                found.done.retain(|proof| proof.epoch >= epoch);
+        units.retain(|unit, proofs| {
+            if of_network.contains(unit) {
+                proofs.retain(|proof, standing| {
+                    proof.epoch >= epoch.0 || *standing != Standing::Acknowledged
+                });
             }
-            !(found.waiting.is_empty() && found.done.is_empty())
+            !proofs.is_empty()
         });
     }
 
@@ -165,13 +188,20 @@ mod tests {
         Proof { unit: UNIT, local_nonce: B256::repeat_byte(nonce), result_hash: B256::repeat_byte(nonce) }
     }
 
+    fn fates(pool: &ProofPool) -> Vec<Fate> {
+        pool.kept(UNIT).iter().map(|found| found.fate).collect()
+    }
+
     #[test]
-    fn a_proof_is_acknowledged_only_when_settled() {
+    fn a_proof_goes_from_open_to_settled_to_acknowledged() {
         let pool = ProofPool::default();
         assert_eq!(pool.put(&posted(vec![found(7, 1)]), Some(7)), Vec::<B256>::new());
-        assert_eq!(pool.waiting(UNIT, puzzle(7)), vec![proof(1)]);
-        pool.settle(proof(1), puzzle(7));
-        assert_eq!(pool.waiting(UNIT, puzzle(7)), vec![]);
+        assert_eq!(fates(&pool), vec![Fate::Open]);
+        pool.mark(&[proof(1)], Epoch(7), Fate::Settled);
+        assert_eq!(fates(&pool), vec![Fate::Settled]);
+        assert_eq!(pool.put(&posted(vec![found(7, 1)]), Some(7)), Vec::<B256>::new(), "not before the plan says so");
+        pool.acknowledge(UNIT, B256::repeat_byte(1));
+        assert_eq!(fates(&pool), vec![]);
         assert_eq!(pool.acknowledged(UNIT, puzzle(7)), vec![B256::repeat_byte(1)]);
         assert_eq!(pool.put(&posted(vec![found(7, 1)]), Some(7)), vec![B256::repeat_byte(1)]);
     }
@@ -189,10 +219,11 @@ mod tests {
     }
 
     #[test]
-    fn another_global_nonce_is_another_puzzle() {
+    fn what_happened_in_another_epoch_is_another_proof() {
         let pool = ProofPool::default();
         pool.put(&posted(vec![found(7, 1)]), Some(7));
-        assert_eq!(pool.waiting(UNIT, PuzzleKey { epoch: 7, global_nonce: B256::repeat_byte(1) }), vec![]);
+        pool.mark(&[proof(1)], Epoch(6), Fate::Settled);
+        assert_eq!(fates(&pool), vec![Fate::Open]);
     }
 
     #[test]
@@ -200,16 +231,17 @@ mod tests {
         let pool = ProofPool::default();
         let many = (0..=255).map(|nonce| found(7, nonce)).collect();
         pool.put(&posted(many), Some(7));
-        assert_eq!(pool.waiting(UNIT, puzzle(7)).len(), PROOFS_PER_UNIT);
+        assert_eq!(pool.kept(UNIT).len(), PROOFS_PER_UNIT);
     }
 
     #[test]
     fn an_old_epoch_leaves_nothing_behind() {
         let pool = ProofPool::default();
         pool.put(&posted(vec![found(7, 1)]), Some(7));
-        pool.drop_before(8, &BTreeSet::new());
-        assert_eq!(pool.waiting(UNIT, puzzle(7)).len(), 1, "units of another network stay");
-        pool.drop_before(8, &BTreeSet::from([UNIT]));
+        pool.acknowledge(UNIT, B256::repeat_byte(1));
+        pool.drop_before(Epoch(8), &BTreeSet::new());
+        assert!(!pool.units.lock().unwrap().is_empty(), "units of another network stay");
+        pool.drop_before(Epoch(8), &BTreeSet::from([UNIT]));
         assert!(pool.units.lock().unwrap().is_empty());
     }
 

@@ -5,7 +5,8 @@ use alloy::eips::eip2718::Decodable2718;
 use alloy::primitives::{Address, B256, Bytes, TxKind, hex};
 use coreward_domain::call::Call;
 
-use crate::encode::{DecodeError, Encoded, Unsaid, decode};
+use crate::decode::{DecodeError, decode};
+use crate::encode::{Encoded, Unsaid};
 
 /// A transaction as it was signed first; never changes once kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,20 +138,34 @@ pub enum JournalError {
 /// Where records are kept; must outlive the process.
 pub trait Journal: Send + Sync {
     /// Keeps a new record under [`Record::name`]; must fail on a name that is taken.
-    fn create(&self, record: &Record) -> impl Future<Output = Result<Creation, JournalError>> + Send;
+    fn create(
+        &self,
+        record: &Record,
+    ) -> impl Future<Output = Result<Creation, JournalError>> + Send;
 
     /// One record, read from the store itself, not from a cache.
     fn get(&self, name: &str) -> impl Future<Output = Result<Option<Entry>, JournalError>> + Send;
 
     /// All records of an account; may lag behind.
-    fn entries(&self, network: &str, address: Address)
-    -> impl Future<Output = Result<Vec<Entry>, JournalError>> + Send;
+    fn entries(
+        &self,
+        network: &str,
+        address: Address,
+    ) -> impl Future<Output = Result<Vec<Entry>, JournalError>> + Send;
 
     /// Adds an attempt, if the record still has the entry's version; gives the new version.
-    fn append(&self, entry: &Entry, attempt: &Attempt) -> impl Future<Output = Result<String, JournalError>> + Send;
+    fn append(
+        &self,
+        entry: &Entry,
+        attempt: &Attempt,
+    ) -> impl Future<Output = Result<String, JournalError>> + Send;
 
     /// Moves a record, if it still has the entry's version; gives the new version.
-    fn set_state(&self, entry: &Entry, state: &State) -> impl Future<Output = Result<String, JournalError>> + Send;
+    fn set_state(
+        &self,
+        entry: &Entry,
+        state: &State,
+    ) -> impl Future<Output = Result<String, JournalError>> + Send;
 }
 
 impl Record {
@@ -167,7 +182,8 @@ impl Record {
     /// [`DecodeError`] if the bytes are none of our calls.
     pub fn call(&self, diamond: Address) -> Result<Call, DecodeError> {
         let foreign = DecodeError::Foreign { to: Address::ZERO };
-        let envelope = TxEnvelope::decode_2718(&mut self.first.raw.as_ref()).map_err(|_| foreign)?;
+        let envelope =
+            TxEnvelope::decode_2718(&mut self.first.raw.as_ref()).map_err(|_| foreign)?;
         let TxKind::Call(to) = envelope.kind() else { return Err(foreign) };
         let encoded = Encoded { to, input: envelope.input().clone(), value: envelope.value() };
         decode(&encoded, diamond, &self.unsaid)
@@ -195,7 +211,9 @@ impl State {
     pub const fn mined(&self) -> Option<u64> {
         match self {
             Self::Signed | Self::Sent | Self::Displaced => None,
-            Self::Mined(receipt) | Self::Final(receipt) | Self::Cancelled(receipt) => Some(receipt.block),
+            Self::Mined(receipt) | Self::Final(receipt) | Self::Cancelled(receipt) => {
+                Some(receipt.block)
+            }
         }
     }
 
@@ -223,5 +241,13 @@ impl Entry {
     #[must_use]
     pub fn newest(&self) -> &Attempt {
         self.further.last().unwrap_or(&self.record.first)
+    }
+}
+
+impl Attempt {
+    /// Gas that it may use at most; 0 if the bytes are no transaction.
+    #[must_use]
+    pub fn gas_limit(&self) -> u64 {
+        TxEnvelope::decode_2718(&mut self.raw.as_ref()).map_or(0, |envelope| envelope.gas_limit())
     }
 }

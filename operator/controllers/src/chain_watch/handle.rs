@@ -5,9 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use coreward_domain::chain::{Snapshot, Watchlist};
+use coreward_domain::condition::ChainHealth;
 use tokio::sync::watch;
 
 use crate::config;
+
+/// A snapshot whose head no endpoint has confirmed for this long is not planned on.
+pub const FRESH: Duration = Duration::from_secs(30);
+/// A head that stands still for this long is a node that is stuck, whatever it answers.
+const STUCK: Duration = Duration::from_secs(600);
+/// How long a replaced block is told of.
+const REORG_TOLD: Duration = Duration::from_secs(60);
 
 /// What is known of a network's endpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,28 +24,52 @@ pub struct Health {
     pub head_at: Option<Instant>,
     /// When an endpoint last answered.
     pub answered_at: Option<Instant>,
-    /// When the last snapshot was taken.
-    pub snapshot_at: Option<Instant>,
-    /// Endpoints that are asked.
-    pub endpoints_good: usize,
-    /// Endpoints left out: silent, behind, or of another mind than the rest.
-    pub endpoints_bad: usize,
-    /// Endpoints contradict each other about a block.
+    /// When an endpoint last said that the last snapshot's block is still the head.
+    pub confirmed_at: Option<Instant>,
+    /// When a block was last replaced by another.
+    pub reorg_at: Option<Instant>,
+    /// Endpoints give different blocks at one height.
     pub disagree: bool,
 }
 
 impl Health {
-    /// How old the last snapshot is; `None` if there was none.
+    /// How old the last snapshot is: since its block was last said to be the head. `None` if there was none.
     #[must_use]
     pub fn snapshot_age(&self, now: Instant) -> Option<Duration> {
-        self.snapshot_at.map(|at| now.saturating_duration_since(at))
+        age(self.confirmed_at, now)
     }
 
     /// How long no endpoint has answered; `None` if none ever did.
     #[must_use]
     pub fn silence(&self, now: Instant) -> Option<Duration> {
-        self.answered_at.map(|at| now.saturating_duration_since(at))
+        age(self.answered_at, now)
     }
+
+    /// Since the head arrived; `None` if none ever did.
+    #[must_use]
+    pub fn head_age(&self, now: Instant) -> Option<Duration> {
+        age(self.head_at, now)
+    }
+
+    /// In the words of `ChainSynced`.
+    #[must_use]
+    pub fn word(&self, now: Instant) -> ChainHealth {
+        let Some(silence) = age(self.answered_at, now) else { return ChainHealth::Unknown };
+        if silence > FRESH || self.head_age(now).is_none_or(|age| age > STUCK) {
+            return ChainHealth::HeadStale;
+        }
+        if self.disagree {
+            return ChainHealth::EndpointsDisagree;
+        }
+        if age(self.reorg_at, now).is_some_and(|age| age < REORG_TOLD) {
+            return ChainHealth::Reorg;
+        }
+        ChainHealth::HeadFresh
+    }
+}
+
+fn age(at: Option<Instant>, now: Instant) -> Option<Duration> {
+    at.map(|at| now.saturating_duration_since(at))
 }
 
 /// A network, as loops see it. Cheap to clone.
@@ -52,14 +84,32 @@ pub struct NetworkHandle {
 /// The other end of a [`NetworkHandle`].
 #[derive(Debug)]
 pub struct Publisher {
-    pub(super) snapshots: watch::Sender<Option<Arc<Snapshot>>>,
-    pub(super) health: watch::Sender<Health>,
-    pub(super) watched: Arc<Watched>,
+    snapshots: watch::Sender<Option<Arc<Snapshot>>>,
+    health: watch::Sender<Health>,
+    watched: Arc<Watched>,
+}
+
+impl Publisher {
+    /// Shows a new snapshot to all loops.
+    pub fn publish(&self, snapshot: Snapshot) {
+        self.snapshots.send_replace(Some(Arc::new(snapshot)));
+    }
+
+    /// Changes what is known of the endpoints.
+    pub fn note(&self, change: impl FnOnce(&mut Health)) {
+        self.health.send_modify(change);
+    }
+
+    /// What is to be read, as it changes.
+    #[must_use]
+    pub fn wanted(&self) -> watch::Receiver<Watchlist> {
+        self.watched.union.subscribe()
+    }
 }
 
 /// What the loops want to be read, by owner.
 #[derive(Debug)]
-pub(super) struct Watched {
+struct Watched {
     lists: Mutex<BTreeMap<String, Watchlist>>,
     union: watch::Sender<Watchlist>,
 }
@@ -78,10 +128,6 @@ impl Watched {
             *present = union;
             changed
         });
-    }
-
-    pub(super) fn union(&self) -> watch::Receiver<Watchlist> {
-        self.union.subscribe()
     }
 }
 
@@ -117,6 +163,13 @@ impl NetworkHandle {
     #[must_use]
     pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
         self.snapshots.borrow().clone()
+    }
+
+    /// The last snapshot, if it is fresh enough to plan on.
+    #[must_use]
+    pub fn fresh_snapshot(&self, now: Instant) -> Option<Arc<Snapshot>> {
+        let age = self.health().snapshot_age(now)?;
+        self.snapshot().filter(|_| age <= FRESH)
     }
 
     /// What is known of the endpoints.
@@ -182,21 +235,35 @@ mod tests {
         Watchlist { providers: BTreeSet::from([Address::repeat_byte(byte)]), ..Watchlist::default() }
     }
 
+    #[rstest::rstest]
+    #[case::nothing_heard(None, None, ChainHealth::Unknown)]
+    #[case::a_new_head(Some(1), Some(1), ChainHealth::HeadFresh)]
+    #[case::a_quiet_chain(Some(1), Some(300), ChainHealth::HeadFresh)]
+    #[case::a_stuck_node(Some(1), Some(601), ChainHealth::HeadStale)]
+    #[case::a_silent_node(Some(31), Some(31), ChainHealth::HeadStale)]
+    fn health_has_a_word(#[case] answered: Option<u64>, #[case] head: Option<u64>, #[case] word: ChainHealth) {
+        let begun = crate::clock::now();
+        let now = begun + Duration::from_secs(1000);
+        let ago = |seconds: Option<u64>| seconds.map(|seconds| now - Duration::from_secs(seconds));
+        let health = Health { answered_at: ago(answered), head_at: ago(head), ..Health::default() };
+        assert_eq!(health.word(now), word);
+    }
+
     #[test]
     fn lists_of_all_owners_are_read_together() {
         let (handle, publisher) = NetworkHandle::new(network());
         handle.watch("a", provider(1));
         handle.watch("b", provider(2));
-        assert_eq!(publisher.watched.union().borrow().providers.len(), 2);
+        assert_eq!(publisher.wanted().borrow().providers.len(), 2);
         handle.forget("a");
-        assert_eq!(*publisher.watched.union().borrow(), provider(2));
+        assert_eq!(*publisher.wanted().borrow(), provider(2));
     }
 
     #[test]
     fn the_same_list_again_wakes_nobody() {
         let (handle, publisher) = NetworkHandle::new(network());
         handle.watch("a", provider(1));
-        let union = publisher.watched.union();
+        let union = publisher.wanted();
         handle.watch("a", provider(1));
         assert!(!union.has_changed().unwrap());
     }

@@ -81,6 +81,20 @@ impl Leadership {
         }
     }
 
+    /// Waits until this replica does not lead; at once if it does not. Cancel safe.
+    pub async fn lost(&mut self) {
+        // An error means that the election itself is over.
+        let _ = self.0.wait_for(Option::is_none).await;
+    }
+
+    /// Waits until the term is another than this one, or none. Cancel safe.
+    pub async fn turns(&mut self, from: Option<u64>) {
+        let turned = self.0.wait_for(|term| term.map(|term| term.number) != from).await.is_err();
+        if turned {
+            std::future::pending().await
+        }
+    }
+
     /// Waits until the term of this number is over. Cancel safe.
     pub async fn ends(&mut self, number: u64) {
         // An error means that the election itself is over, and every term with it.

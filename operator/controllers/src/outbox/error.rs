@@ -1,6 +1,10 @@
 //! Why a call was not handed in.
 
+use std::time::Duration;
+
 use alloy_primitives::Address;
+use coreward_chain::outbox as engine;
+use coreward_chain::revert::Revert;
 
 /// Why a signer may not be used, or cannot; each is a reason of the condition `SignersAvailable`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,25 +61,52 @@ impl Refusal {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The signer may not, or cannot.
-    #[error("submit {function}")]
+    #[error("submit `{function}`")]
     Refused {
         /// The contract's function.
         function: &'static str,
         /// Why.
         source: Refusal,
     },
-    /// The contract would refuse it, said by the contract itself.
-    #[error("submit {function}: the contract refuses: {words}")]
-    Reverted {
+    /// The engine stopped.
+    #[error("submit `{function}`")]
+    Engine {
         /// The contract's function.
         function: &'static str,
-        /// The contract's words.
-        words: String,
+        /// Where and why.
+        source: Box<engine::Error>,
     },
-    /// This replica does not lead.
-    #[error("submit {function}: this replica does not lead")]
-    NotLeading {
-        /// The contract's function.
-        function: &'static str,
-    },
+}
+
+impl Error {
+    /// When to try again; `None` if only a change on chain or of the configuration can help.
+    #[must_use]
+    pub const fn retry(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { source: Refusal::Unreachable { .. }, .. } => Some(Duration::from_secs(10)),
+            Self::Refused { .. } => None,
+            Self::Engine { source, .. } => source.retry(),
+        }
+    }
+
+    /// One word for conditions and metrics.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Refused { .. } => "SignerRefused",
+            Self::Engine { source, .. } => source.reason(),
+        }
+    }
+
+    /// The contract's refusal, if it is that and a fact.
+    #[must_use]
+    pub fn revert(&self) -> Option<&Revert> {
+        match self {
+            Self::Engine { source, .. } => match source.as_ref() {
+                engine::Error::WouldRevert { revert, .. } if revert.is_fact() => Some(revert),
+                _ => None,
+            },
+            Self::Refused { .. } => None,
+        }
+    }
 }

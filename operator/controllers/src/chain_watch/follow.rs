@@ -1,0 +1,248 @@
+//! The task that follows one network while this replica leads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy_primitives::B256;
+use coreward_chain::endpoint::Pool;
+use coreward_chain::outbox::Tick;
+use coreward_chain::snapshot::Reader;
+use coreward_domain::chain::{Head, Snapshot, Watchlist};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{EndpointObserver, NetworkHandle, Publisher};
+use crate::clock;
+use crate::metrics::Metrics;
+use crate::outbox::Outbox;
+
+/// Lists change in bursts: all loops say theirs at once.
+const SETTLE: Duration = Duration::from_millis(50);
+/// After a failure.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Longest time that following the transactions may take for one block.
+const TICK_LIMIT: Duration = Duration::from_secs(60);
+
+/// Follows one network.
+#[derive(Debug)]
+pub struct Follower {
+    publisher: Publisher,
+    handle: NetworkHandle,
+    pool: Pool,
+    reader: Reader,
+    observer: Arc<EndpointObserver>,
+    metrics: Arc<Metrics>,
+}
+
+/// What the last snapshot was of.
+#[derive(Debug, Default)]
+struct Last {
+    head: Option<Head>,
+    list: Watchlist,
+}
+
+impl Follower {
+    /// A follower of the network that `handle` shows.
+    #[must_use]
+    pub fn new(
+        (handle, publisher): (NetworkHandle, Publisher),
+        (pool, reader): (Pool, Reader),
+        observer: Arc<EndpointObserver>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { publisher, handle, pool, reader, observer, metrics }
+    }
+
+    /// Polls the head and takes a snapshot of each new one, until stopped. An outage is waited out; the last snapshot stays.
+    pub async fn follow(&self, stop: &CancellationToken, mut turned: impl FnMut()) {
+        let poll = Duration::from_millis(self.handle.network().poll_milliseconds);
+        let mut wanted = self.publisher.wanted();
+        let mut last = Last::default();
+        if stop.run_until_cancelled(self.check_chain(&mut turned)).await.is_none() {
+            return;
+        }
+        loop {
+            let list = wanted.borrow_and_update().clone();
+            let pause = match stop.run_until_cancelled(self.turn(&mut last, list)).await {
+                None => return,
+                Some(true) => poll,
+                Some(false) => poll.max(PAUSE),
+            };
+            turned();
+            let woken = async {
+                tokio::select! {
+                    () = sleep(pause) => {}
+                    _ = wanted.changed() => sleep(SETTLE).await,
+                }
+            };
+            if stop.run_until_cancelled(woken).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Nothing is read from an endpoint of another chain, however long that lasts.
+    async fn check_chain(&self, turned: &mut impl FnMut()) {
+        while let Err(error) = self.pool.check_chain(self.handle.network().chain_id).await {
+            tracing::warn!(
+                network.name = self.name(), error = %coreward_telemetry::causes(&error), "the network cannot be used"
+            );
+            drop(error);
+            turned();
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// One look at the head; false if something did not answer.
+    async fn turn(&self, last: &mut Last, list: Watchlist) -> bool {
+        let head = self.pool.head().await;
+        self.observer.show_ages(clock::now());
+        let head = match head {
+            Ok(head) => head,
+            Err(error) => {
+                tracing::warn!(
+                    network.name = self.name(), error = %coreward_telemetry::causes(&error), "no endpoint told a head"
+                );
+                return false;
+            }
+        };
+        self.note_head(last.head, head);
+        let same = last.head.is_some_and(|known| known.hash == head.hash);
+        if same && covers(&last.list, &list) {
+            self.publisher.note(|health| health.confirmed_at = Some(clock::now()));
+            return true;
+        }
+        let begun = clock::now();
+        match self.reader.snapshot_at(head, &list).await {
+            Ok(snapshot) => {
+                let took = clock::now().saturating_duration_since(begun);
+                self.show(&snapshot, took);
+                *last = Last { head: Some(head), list };
+                self.publisher.note(|health| health.confirmed_at = Some(begun));
+                self.publisher.publish(snapshot);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(
+                    network.name = self.name(), chain.block = head.number,
+                    error = %coreward_telemetry::causes(&error), "no snapshot could be taken"
+                );
+                false
+            }
+        }
+    }
+
+    fn note_head(&self, last: Option<Head>, head: Head) {
+        let now = clock::now();
+        let disagree = self.observer.disagree();
+        let reorg = last.is_some_and(|last| replaced(last, head));
+        let new = last.is_none_or(|last| last.hash != head.hash);
+        if reorg {
+            tracing::warn!(network.name = self.name(), chain.block = head.number, "a block was replaced");
+        }
+        self.publisher.note(|health| {
+            health.answered_at = Some(now);
+            health.disagree = disagree;
+            if new || health.head_at.is_none() {
+                health.head_at = Some(now);
+            }
+            if reorg {
+                health.reorg_at = Some(now);
+            }
+        });
+    }
+
+    fn show(&self, snapshot: &Snapshot, took: Duration) {
+        let chain = &self.metrics.chain;
+        let labels = [self.name()];
+        let remaining = snapshot.calendar.remaining(snapshot.head.timestamp);
+        chain.epoch.with_label_values(&labels).set(i64::try_from(snapshot.epoch.0).unwrap_or(i64::MAX));
+        chain.epoch_remaining.with_label_values(&labels).set(i64::try_from(remaining).unwrap_or(i64::MAX));
+        chain.snapshot_seconds.with_label_values(&labels).set(took.as_secs_f64());
+        self.metrics.proofs.require(self.name(), snapshot.rules.min_proofs);
+    }
+
+    /// Follows the transactions of the network by each new snapshot, until stopped.
+    pub async fn follow_transactions(&self, outbox: &Outbox, stop: &CancellationToken, mut turned: impl FnMut()) {
+        let mut snapshots = self.handle.snapshots();
+        snapshots.mark_changed();
+        let mut followed: Option<B256> = None;
+        loop {
+            let tick = snapshots.borrow_and_update().as_ref().map(|snapshot| Tick {
+                head: snapshot.head,
+                epoch: snapshot.epoch,
+            });
+            if let Some(tick) = tick.filter(|tick| followed != Some(tick.head.hash)) {
+                followed = Some(tick.head.hash);
+                let ticked = timeout(TICK_LIMIT, outbox.tick(self.name(), tick));
+                match stop.run_until_cancelled(ticked).await {
+                    None => return,
+                    Some(Ok(())) => {}
+                    Some(Err(_)) => tracing::warn!(network.name = self.name(), "transactions took too long to follow"),
+                }
+            }
+            turned();
+            let woken = async {
+                tokio::select! {
+                    _ = snapshots.changed() => {}
+                    // A sign of life while the chain stands still.
+                    () = sleep(TICK_LIMIT) => {}
+                }
+            };
+            if stop.run_until_cancelled(woken).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn name(&self) -> &str {
+        &self.handle.network().name
+    }
+}
+
+/// Whether the second head cannot stand on the first: the same height or lower, and another block.
+fn replaced(last: Head, head: Head) -> bool {
+    head.number <= last.number && head.hash != last.hash
+}
+
+/// Whether all of `list` was read when `known` was.
+#[must_use]
+pub fn covers(known: &Watchlist, list: &Watchlist) -> bool {
+    let Watchlist { providers, offers, peers, commitments, deals, wallets, tokens } = list;
+    providers.is_subset(&known.providers)
+        && offers.is_subset(&known.offers)
+        && peers.is_subset(&known.peers)
+        && commitments.is_subset(&known.commitments)
+        && deals.is_subset(&known.deals)
+        && wallets.is_subset(&known.wallets)
+        && tokens.is_subset(&known.tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use alloy_primitives::Address;
+
+    use super::*;
+
+    fn head(number: u64, hash: u8) -> Head {
+        Head { number, hash: B256::repeat_byte(hash), timestamp: 0, base_fee: 0 }
+    }
+
+    #[rstest::rstest]
+    #[case::the_next_block(head(7, 1), head(8, 2), false)]
+    #[case::the_same_block(head(7, 1), head(7, 1), false)]
+    #[case::another_of_the_same_height(head(7, 1), head(7, 2), true)]
+    #[case::a_lower_one(head(7, 1), head(6, 2), true)]
+    fn a_block_that_cannot_follow_is_a_reorg(#[case] last: Head, #[case] now: Head, #[case] reorg: bool) {
+        assert_eq!(replaced(last, now), reorg);
+    }
+
+    #[test]
+    fn less_is_covered_by_more() {
+        let some = Watchlist { wallets: BTreeSet::from([Address::ZERO]), ..Watchlist::default() };
+        assert!(covers(&some, &Watchlist::default()));
+        assert!(!covers(&Watchlist::default(), &some));
+    }
+}

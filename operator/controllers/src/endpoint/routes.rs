@@ -1,0 +1,134 @@
+//! The three calls of the pods.
+
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use coreward_wire::{Assignment, FoundProofs, LONG_POLL, ProofReceipt, Report};
+use kube::ResourceExt;
+use serde::Deserialize;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::caller::{Caller, Component, Doorkeeper, Refusal};
+use crate::chain_watch::NetworkHandle;
+use crate::clock;
+use crate::context::Context;
+
+/// Proofs in one post.
+const MOST_PROOFS: usize = 64;
+/// Bytes of a body: a report of a subnet with a thousand members is 140 KiB.
+const LARGEST_BODY: usize = 256 * 1024;
+
+/// What the calls need.
+#[derive(Clone, Debug)]
+pub struct Desk {
+    /// Everything shared.
+    pub context: Arc<Context>,
+    /// Who may call.
+    pub doorkeeper: Doorkeeper,
+    /// Ends long polls.
+    pub stop: CancellationToken,
+}
+
+/// The calls, as a service.
+pub fn router(desk: Desk) -> Router {
+    Router::new()
+        .route("/v1/assignment", get(assignment))
+        .route("/v1/proofs", post(proofs))
+        .route("/v1/report", post(report))
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .with_state(desk)
+}
+
+#[derive(Debug, Deserialize)]
+struct Seen {
+    #[serde(default)]
+    seen: String,
+}
+
+impl Desk {
+    async fn admit(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
+        if !self.context.leadership.may_send() {
+            return Err(Refusal::Later("this replica does not lead"));
+        }
+        let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        self.doorkeeper.admit(authorization.and_then(|text| text.strip_prefix("Bearer "))).await
+    }
+}
+
+async fn assignment(
+    State(desk): State<Desk>,
+    Query(Seen { seen }): Query<Seen>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let caller = desk.admit(&headers).await?;
+    let mut assignments = desk.context.hub.assignments(&caller.uid);
+    let newer = async {
+        let news = |known: &Option<Arc<Assignment>>| known.as_ref().is_some_and(|known| known.revision != seen);
+        // An error means that the hub forgot the pod.
+        assignments.wait_for(news).await.ok().and_then(|known| known.clone())
+    };
+    let mut leadership = desk.context.leadership.clone();
+    let newer = tokio::select! {
+        newer = timeout(LONG_POLL, newer) => newer.ok().flatten(),
+        () = desk.stop.cancelled() => return Err(Refusal::Later("this replica stops")),
+        () = leadership.lost() => return Err(Refusal::Later("this replica no longer leads")),
+    };
+    Ok(newer.map_or_else(|| StatusCode::NO_CONTENT.into_response(), |newer| Json(&*newer).into_response()))
+}
+
+async fn proofs(
+    State(desk): State<Desk>,
+    headers: HeaderMap,
+    Json(found): Json<FoundProofs>,
+) -> Result<Json<ProofReceipt>, Refusal> {
+    let caller = desk.admit(&headers).await?;
+    if found.proofs.len() > MOST_PROOFS {
+        return Err(Refusal::Nonsense("at most 64 proofs in one post"));
+    }
+    if !may_prove(&caller, &found) {
+        return Err(Refusal::Forbidden("this pod does not prove for this unit"));
+    }
+    let epoch = network_of(&desk.context, &caller)
+        .and_then(|network| network.fresh_snapshot(clock::now()))
+        .map(|snapshot| snapshot.epoch.0);
+    Ok(Json(ProofReceipt { acknowledged: desk.context.proofs.put(&found, epoch) }))
+}
+
+fn may_prove(caller: &Caller, found: &FoundProofs) -> bool {
+    let unit = caller.pod.annotations().get(crate::proof::UNIT_ANNOTATION);
+    caller.component == Component::Prover
+        && unit.is_some_and(|unit| unit.parse() == Ok(found.unit_id))
+}
+
+/// The network of the offer that the pod works for.
+fn network_of<'a>(context: &'a Context, caller: &Caller) -> Option<&'a NetworkHandle> {
+    let labels = caller.pod.labels();
+    let namespace = labels.get(crate::proof::OFFER_NAMESPACE_LABEL)?;
+    let offer = context.stores.offers.get(namespace, labels.get(crate::proof::OFFER_LABEL)?)?;
+    context.networks.get(&offer.spec.network)
+}
+
+async fn report(
+    State(desk): State<Desk>,
+    headers: HeaderMap,
+    Json(report): Json<Report>,
+) -> Result<StatusCode, Refusal> {
+    let caller = desk.admit(&headers).await?;
+    let fits = matches!(
+        (&report, caller.component),
+        (Report::Prover(_), Component::Prover)
+            | (Report::Worker(_), Component::Worker)
+            | (Report::Node(_), Component::Node)
+            | (Report::Probe(_), Component::Probe)
+    );
+    if !fits {
+        return Err(Refusal::Nonsense("a pod of this kind does not send this report"));
+    }
+    desk.context.hub.receive(&caller.uid, report, clock::now());
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,74 @@
+//! How far the operator may act for an offer: one gate for all plans.
+
+use alloy_primitives::Address;
+use coreward_crds::{ManagementPolicy, ProviderOffer};
+use coreward_domain::call::KeyRole;
+use coreward_domain::gate::{Gas, Gate, Management, Signer};
+use coreward_domain::money;
+use kube::ResourceExt;
+
+use crate::context::Context;
+use crate::outbox::{Refusal, SignerUse};
+
+/// The gate of an offer: for the peers' key, what holds for the worst of its signers.
+pub async fn gate_of(context: &Context, offer: &ProviderOffer) -> Gate {
+    let provider = state_of(context, offer, &offer.spec.provider.signer, KeyRole::Provider).await;
+    let mut peers = Signer::Reachable;
+    for signer in &offer.spec.peers.signers {
+        let state = state_of(context, offer, signer, KeyRole::Peer).await;
+        if state != Signer::Reachable {
+            peers = state;
+        }
+    }
+    Gate { management: management(context.config.operator.read_only, offer), ..gate(offer, provider, peers) }
+}
+
+/// The gate of one peer of an offer, whose owner on chain is this account.
+pub async fn gate_of_peer(context: &Context, offer: &ProviderOffer, owner: Address) -> Gate {
+    let peer = match signer_of(context, offer, owner) {
+        Some(signer) => state_of(context, offer, signer, KeyRole::Peer).await,
+        None => Signer::WrongAddress,
+    };
+    Gate { management: management(context.config.operator.read_only, offer), ..gate(offer, Signer::Unknown, peer) }
+}
+
+/// Which of an offer's signers has this account.
+#[must_use]
+pub fn signer_of<'offer>(context: &Context, offer: &'offer ProviderOffer, owner: Address) -> Option<&'offer str> {
+    let signers = offer.spec.peers.signers.iter();
+    signers.map(String::as_str).find(|signer| context.outbox.address(signer) == Some(owner))
+}
+
+fn gate(offer: &ProviderOffer, provider_signer: Signer, peer_signer: Signer) -> Gate {
+    // The schema has checked the pattern; a number beyond all fees is no limit.
+    let max_fee = offer.spec.gas.max_fee_gwei.as_deref().and_then(|text| money::gwei_to_wei(text).ok());
+    Gate {
+        management: Management::Observe,
+        provider_signer,
+        peer_signer,
+        gas: Gas { max_fee, ..Gas::default() },
+    }
+}
+
+/// How far the operator may act at all.
+fn management(read_only: bool, offer: &ProviderOffer) -> Management {
+    if read_only {
+        return Management::ReadOnly;
+    }
+    match offer.spec.management_policy {
+        ManagementPolicy::Observe => Management::Observe,
+        ManagementPolicy::Manage if offer.spec.suspend => Management::Suspended,
+        ManagementPolicy::Manage => Management::Manage,
+    }
+}
+
+async fn state_of(context: &Context, offer: &ProviderOffer, signer: &str, role: KeyRole) -> Signer {
+    let namespace = offer.namespace().unwrap_or_default();
+    let using = SignerUse { network: &offer.spec.network, signer, namespace: &namespace, role };
+    match context.outbox.signer(using).await {
+        Ok(_) => Signer::Reachable,
+        Err(Refusal::Unknown { .. } | Refusal::NotAllowed { .. }) => Signer::NotAllowed,
+        Err(Refusal::WrongAddress { .. }) => Signer::WrongAddress,
+        Err(Refusal::Unreachable { .. }) => Signer::Unreachable,
+    }
+}

@@ -1,0 +1,94 @@
+//! The operator's process: what runs in every replica, and what runs only in the one that leads.
+
+mod keeper;
+mod parts;
+mod term;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coreward_telemetry::{Health, Shutdown};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::Args;
+use crate::endpoint::{ClusterKeys, Desk, Doorkeeper, Reviewer};
+use crate::lease::{Election, LEASE_NAME, Times};
+use crate::{endpoint, metrics};
+
+pub use parts::Error;
+
+/// A turn of the election takes a few seconds at most.
+const ELECTION_LIMIT: Duration = Duration::from_secs(60);
+/// Tasks may take this long to end.
+const DRAIN: Duration = Duration::from_secs(8);
+
+/// Runs a replica until it is told to stop, then gives the lease back.
+///
+/// # Errors
+///
+/// [`Error`] if it cannot start: a person must look at the named flag, file or address.
+pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), Error> {
+    let telemetry = coreward_telemetry::Metrics::new("operator", env!("CARGO_PKG_VERSION")).map_err(Error::metrics)?;
+    let metrics = Arc::new(metrics::Metrics::register(telemetry.registry()).map_err(Error::metrics)?);
+    let health = Health::new();
+    let client = parts::client().await?;
+    let identity = parts::unique(&args.identity);
+    let leases = kube::Api::namespaced(client.clone(), &args.namespace);
+    let (election, leadership) = Election::new(leases, identity.clone(), Times::from(args.config.lease));
+    let (anchors, anchor) = watch::channel(None);
+    let (certificates, tls) = watch::channel(None);
+
+    let foundation = parts::Foundation { client, args: args.clone(), identity, leadership, metrics, anchor };
+    let (context, followers, writers) = parts::assemble(foundation)?;
+    let listener = endpoint::listen(args.pods_listen).await.map_err(|source| Error::Listen { source })?;
+
+    let page = coreward_telemetry::router(telemetry, health.clone());
+    let (stop, listen) = (shutdown.token(), args.listen);
+    shutdown.spawn_vital("page", async move {
+        if let Err(error) = coreward_telemetry::serve(listen, page, stop).await {
+            tracing::error!(error = %coreward_telemetry::causes(&error), "health and metrics are not served");
+        }
+    });
+    let keys = ClusterKeys::new(context.client.clone());
+    let reviewer = Reviewer::new(context.client.clone());
+    let doorkeeper = Doorkeeper::new(keys.clone(), reviewer, context.stores.clone(), context.namespace.clone());
+    let desk = Desk { context: Arc::clone(&context), doorkeeper, stop: shutdown.token() };
+    shutdown.spawn_vital("endpoint", endpoint::serve(listener, endpoint::router(desk), tls, shutdown.token()));
+    shutdown.spawn_vital("keeper", keeper::keep(Arc::clone(&context), keys, (anchors, certificates), shutdown.token()));
+    let watching =
+        context.stores.clone().watch(writers, context.client.clone(), context.namespace.clone(), shutdown.token());
+    shutdown.spawn_vital("watches", watching);
+
+    let election_stop = CancellationToken::new();
+    let alive = health.liveness("lease", ELECTION_LIMIT);
+    tracing::info!(lease.name = LEASE_NAME, lease.candidate = %context.identity, "this replica takes part in the election");
+    let readiness = health.readiness("caches");
+    let (filled, stop) = (context.stores.clone(), shutdown.token());
+    shutdown.spawn(async move {
+        if stop.run_until_cancelled(filled.filled()).await.is_some() {
+            readiness.set(true);
+            stop.cancelled().await;
+        }
+    });
+    let electing = {
+        let (context, election_stop) = (Arc::clone(&context), election_stop.clone());
+        async move {
+            // Leading on empty caches would be leading blind.
+            context.stores.filled().await;
+            election.run(election_stop, || alive.tick()).await;
+        }
+    };
+    let leading = term::lead_when_elected(context, followers, (shutdown.clone(), health), election_stop);
+    let mut electing = std::pin::pin!(electing);
+    tokio::select! {
+        () = &mut electing => {}
+        () = leading => {
+            // The terms are over: the lease can go to another.
+            let _ = tokio::time::timeout(DRAIN, electing).await;
+        }
+    }
+    shutdown.stop();
+    shutdown.finished(DRAIN).await;
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! Putting the process together from its arguments.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use coreward_chain::Contracts;
+use coreward_chain::endpoint::{Endpoint, Pool, Timeouts};
+use coreward_chain::snapshot::Reader;
+use rand::Rng;
+use tokio::sync::watch;
+
+use crate::args::Args;
+use crate::chain_watch::{EndpointObserver, Follower, NetworkHandle};
+use crate::config;
+use crate::context::Context;
+use crate::hub::Hub;
+use crate::lease::Leadership;
+use crate::metrics::Metrics;
+use crate::outbox::{Link, Outbox};
+use crate::proof_pool::ProofPool;
+use crate::stores::{Stores, Writers};
+
+/// Why the process cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No cluster to talk to.
+    #[error("find the API server: neither a service account nor a kubeconfig is usable")]
+    Cluster {
+        /// Why.
+        source: Box<kube::config::InferConfigError>,
+    },
+    /// The client for the API server cannot be made.
+    #[error("make a client for the API server")]
+    Client {
+        /// Why.
+        source: Box<kube::Error>,
+    },
+    /// A metric's name is taken: a mistake in our wiring.
+    #[error("register metrics")]
+    Metrics {
+        /// Why.
+        source: prometheus::Error,
+    },
+    /// An endpoint of a network cannot be used.
+    #[error("use the endpoints of network `{network}`")]
+    Network {
+        /// The network.
+        network: String,
+        /// Why.
+        source: Box<coreward_chain::endpoint::Error>,
+    },
+    /// The address of the pods' endpoint is taken.
+    #[error("serve pods")]
+    Listen {
+        /// Why.
+        source: crate::endpoint::ListenError,
+    },
+}
+
+impl Error {
+    pub(super) const fn metrics(source: prometheus::Error) -> Self {
+        Self::Metrics { source }
+    }
+}
+
+/// What the rest is built on.
+pub(super) struct Foundation {
+    pub(super) client: kube::Client,
+    pub(super) args: Args,
+    pub(super) identity: String,
+    pub(super) leadership: Leadership,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) anchor: watch::Receiver<Option<Arc<str>>>,
+}
+
+/// A client for the cluster that we run in, or that a kubeconfig names.
+pub(super) async fn client() -> Result<kube::Client, Error> {
+    let config = kube::Config::infer().await.map_err(|source| Error::Cluster { source: Box::new(source) })?;
+    kube::Client::try_from(config).map_err(|source| Error::Client { source: Box::new(source) })
+}
+
+/// A name that no other process ever had: a restarted container is another candidate, and another leader to the pods.
+pub(super) fn unique(identity: &str) -> String {
+    let run: u32 = rand::rng().random();
+    format!("{identity}_{run:08x}")
+}
+
+/// The context of all loops, a follower for each network, and what fills the stores.
+pub(super) fn assemble(foundation: Foundation) -> Result<(Arc<Context>, Vec<Follower>, Writers), Error> {
+    let Foundation { client, args, identity, leadership, metrics, anchor } = foundation;
+    let config = Arc::new(args.config);
+    let (stores, writers) = Stores::new();
+    let mut links = BTreeMap::new();
+    let mut networks = BTreeMap::new();
+    let mut followers = Vec::new();
+    for network in &config.networks {
+        let observer = Arc::new(EndpointObserver::new(Arc::clone(&metrics)));
+        let pool = pool(network, Arc::clone(&observer))?;
+        let contracts =
+            Contracts { diamond: network.contracts.diamond, multicall3: network.contracts.multicall3 };
+        let reader = Reader::new(pool.clone(), contracts, network.finality_blocks);
+        let (handle, publisher) = NetworkHandle::new(network.clone());
+        networks.insert(network.name.clone(), handle.clone());
+        links.insert(network.name.clone(), Link { pool: pool.clone(), contracts });
+        followers.push(Follower::new((handle, publisher), (pool, reader), observer, Arc::clone(&metrics)));
+    }
+    let outbox = Outbox::new(
+        (client.clone(), args.namespace.clone(), Arc::clone(&config)),
+        links,
+        &stores,
+        (leadership.clone(), Arc::clone(&metrics)),
+    );
+    let context = Context {
+        client,
+        config,
+        namespace: args.namespace,
+        hub: Hub::new(identity.clone()),
+        identity,
+        leadership,
+        networks,
+        outbox,
+        proofs: ProofPool::default(),
+        metrics,
+        stores,
+        anchor,
+        serving: args.pod_address.map(|address| SocketAddr::new(address, args.pods_listen.port())),
+    };
+    Ok((Arc::new(context), followers, writers))
+}
+
+fn pool(network: &config::Network, observer: Arc<EndpointObserver>) -> Result<Pool, Error> {
+    let failure = |source| Error::Network { network: network.name.clone(), source: Box::new(source) };
+    let endpoints = network.endpoints.iter().map(|endpoint| Endpoint::http(&endpoint.name, &endpoint.url));
+    let endpoints = endpoints.collect::<Result<Vec<_>, _>>().map_err(failure)?;
+    Pool::new(endpoints, Timeouts::default(), observer).map_err(failure)
+}

@@ -1,0 +1,123 @@
+//! What the proofs of one peer are planned from.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use alloy_primitives::Address;
+use coreward_crds::{ProofTarget, ProviderOffer};
+use coreward_domain::gate::Gate;
+use coreward_domain::id::{PeerId, UnitId};
+use coreward_domain::proof::{Limits, Seen, Target};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+
+use super::{OFFER_LABEL, OFFER_NAMESPACE_LABEL, PEER_ANNOTATION, UNIT_ANNOTATION, settled};
+use crate::clock;
+use crate::context::Context;
+use crate::gate;
+use crate::outbox::Error;
+use crate::stores::COMPONENT_LABEL;
+
+/// Annotation of an offer by which a human confirms, with the offer's id, that its staked units may stop proving.
+const STOP_CONFIRM: &str = "coreward.dev/stop-proving-confirm";
+/// Between blocks, as far as it is worth knowing: it only ever makes us refrain at the end of an epoch.
+const BLOCK_SECONDS: u64 = 1;
+
+/// A peer with prover pods.
+#[derive(Clone, Debug)]
+pub(super) struct ProvingPeer {
+    /// Its id.
+    pub(super) id: PeerId,
+    /// Its offer.
+    pub(super) offer: Arc<ProviderOffer>,
+    /// UIDs of its prover pods, by unit.
+    pub(super) provers: BTreeMap<UnitId, Vec<String>>,
+}
+
+impl ProvingPeer {
+    /// `namespace/name` of the offer.
+    pub(super) fn path(&self) -> String {
+        format!("{}/{}", self.offer.namespace().unwrap_or_default(), self.offer.name_any())
+    }
+}
+
+/// All peers with prover pods, from the pods themselves.
+pub(super) fn peers(context: &Context) -> Vec<ProvingPeer> {
+    let mut peers: BTreeMap<(PeerId, String, String), BTreeMap<UnitId, Vec<String>>> = BTreeMap::new();
+    for pod in context.stores.pods.all() {
+        if pod.namespace().as_deref() != Some(context.namespace.as_str()) {
+            continue;
+        }
+        let Some((unit, peer, namespace, name)) = prover(&pod) else { continue };
+        let uids = peers.entry((peer, namespace, name)).or_default().entry(unit).or_default();
+        uids.extend(pod.uid());
+    }
+    let found = peers.into_iter().filter_map(|((id, namespace, name), provers)| {
+        let offer = context.stores.offers.get(&namespace, &name)?;
+        Some(ProvingPeer { id, offer, provers })
+    });
+    found.collect()
+}
+
+/// What a prover pod works for; `None` for any other pod.
+fn prover(pod: &Pod) -> Option<(UnitId, PeerId, String, String)> {
+    if pod.labels().get(COMPONENT_LABEL).map(String::as_str) != Some("prover") {
+        return None;
+    }
+    Some((
+        UnitId(pod.annotations().get(UNIT_ANNOTATION)?.parse().ok()?),
+        PeerId(pod.annotations().get(PEER_ANNOTATION)?.parse().ok()?),
+        pod.labels().get(OFFER_NAMESPACE_LABEL)?.clone(),
+        pod.labels().get(OFFER_LABEL)?.clone(),
+    ))
+}
+
+/// What is known of a peer's proofs now.
+///
+/// # Errors
+///
+/// What is on its way is unknown: nothing may be planned.
+pub(super) async fn observe(context: &Context, peer: &ProvingPeer) -> Result<Seen, Error> {
+    let now = clock::now();
+    let spec = &peer.offer.spec;
+    let network = context.networks.get(&spec.network);
+    let snapshot = network.and_then(|network| network.fresh_snapshot(now));
+    let head_age = network.and_then(|network| network.health().head_age(now));
+    let owner = snapshot.as_ref().and_then(|snapshot| snapshot.peers.get(&peer.id)?.as_ref().map(|peer| peer.owner));
+    let (flights, gate) = match (&snapshot, owner) {
+        (Some(snapshot), Some(owner)) => {
+            settled::mark(context, &spec.network, snapshot.epoch);
+            let flights = context.outbox.in_flight(&spec.network, owner, snapshot.head.number).await?;
+            (flights, gate::gate_of_peer(context, &peer.offer, owner).await)
+        }
+        (None, _) | (_, None) => (Vec::new(), Gate::default()),
+    };
+    Ok(Seen {
+        peer: peer.id,
+        snapshot,
+        pool: peer.provers.keys().flat_map(|unit| context.proofs.kept(*unit)).collect(),
+        flights,
+        target: match spec.proofs.target {
+            ProofTarget::Auto => Target::Auto,
+            ProofTarget::Minimum => Target::Minimum,
+            ProofTarget::Maximum => Target::Maximum,
+        },
+        safety_margin_percent: u32::try_from(spec.proofs.safety_margin_percent).unwrap_or_default(),
+        limits: Limits::default(),
+        seconds_since_head: head_age.map_or(0, |age| age.as_secs()),
+        block_seconds: BLOCK_SECONDS,
+        stop_confirmed: stop_confirmed(&peer.offer),
+        gate,
+    })
+}
+
+/// The account that may prove for a peer.
+pub(super) fn owner(seen: &Seen) -> Option<Address> {
+    seen.snapshot.as_ref()?.peers.get(&seen.peer)?.as_ref().map(|peer| peer.owner)
+}
+
+fn stop_confirmed(offer: &ProviderOffer) -> bool {
+    let confirmed = offer.annotations().get(STOP_CONFIRM);
+    let id = offer.status.as_ref().and_then(|status| status.offer_id.as_deref());
+    matches!((confirmed, id), (Some(confirmed), Some(id)) if !id.is_empty() && confirmed.eq_ignore_ascii_case(id))
+}
