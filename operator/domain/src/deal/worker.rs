@@ -101,10 +101,20 @@ fn is_commitment_over(scene: &Scene<'_>) -> bool {
     })
 }
 
+/// Whether it is known how the peer's commitment stands: a worker under one that is over must not be activated.
+fn is_pledge_known(scene: &Scene<'_>) -> bool {
+    scene.peer().is_some_and(|peer| match peer.commitment {
+        None => true,
+        Some(id) => matches!(scene.snapshot.commitments.get(&id), Some(Some(_))),
+    })
+}
+
 /// What becomes of a worker that stays.
 fn serve(draft: &mut Draft<'_>, scene: &Scene<'_>) -> WorkerWhy {
     let is_activated = scene.worker.is_activated();
-    let Some(local) = scene.local() else { return WorkerWhy::Unknown };
+    let Some(local) = scene.local().filter(|_| is_pledge_known(scene)) else {
+        return WorkerWhy::Unknown;
+    };
     match &local.pod {
         WorkerPod::Unknown => WorkerWhy::Unknown,
         WorkerPod::Missing | WorkerPod::Starting(_) if is_activated => WorkerWhy::Degraded,

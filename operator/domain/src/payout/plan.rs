@@ -50,6 +50,11 @@ fn commitments(seen: &Seen, snapshot: &Snapshot) -> BTreeSet<(CommitmentId, bool
     past.chain(present.iter().map(|id| (*id, true))).collect()
 }
 
+/// Whether every peer was read, so that a commitment that none of them names is past indeed.
+fn are_peers_known(seen: &Seen, snapshot: &Snapshot) -> bool {
+    seen.peers.iter().all(|peer| snapshot.peers.contains_key(peer))
+}
+
 fn present(seen: &Seen, snapshot: &Snapshot) -> impl Iterator<Item = CommitmentId> {
     seen.peers.iter().filter_map(|peer| snapshot.peers.get(peer)?.as_ref()?.commitment)
 }
@@ -61,7 +66,8 @@ fn commitment(
     (id, is_present): (CommitmentId, bool),
 ) {
     let Some(Some(known)) = snapshot.commitments.get(&id) else { return };
-    let is_last = !is_present && known.total_rewards <= known.unlocked_rewards;
+    let is_past = !is_present && are_peers_known(seen, snapshot);
+    let is_last = is_past && known.total_rewards <= known.unlocked_rewards;
     // The last of a past commitment is fetched however little it is: nothing will be added to it.
     let is_enough = is_last || known.unlocked_rewards >= seen.policy.minimum_reward;
     if known.unlocked_rewards > U256::ZERO
@@ -101,6 +107,9 @@ fn is_due(seen: &Seen, snapshot: &Snapshot, source: Source) -> bool {
 
 /// Past commitments of which the chain says that nothing is left.
 fn retired(seen: &Seen, snapshot: &Snapshot) -> BTreeSet<CommitmentId> {
+    if !are_peers_known(seen, snapshot) {
+        return BTreeSet::new();
+    }
     let present: BTreeSet<_> = present(seen, snapshot).collect();
     let is_empty = |id: &&CommitmentId| match snapshot.commitments.get(*id) {
         Some(Some(known)) => {

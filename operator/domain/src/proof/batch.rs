@@ -39,6 +39,8 @@ pub(super) fn is_worth_gas(seen: &Seen, snapshot: &Snapshot) -> bool {
 pub(super) struct Stock {
     /// Accepted by the chain in this epoch.
     pub(super) on_chain: u32,
+    /// Whether the epoch asks for its minimum; one that just came back from a deal may prove and need not.
+    pub(super) is_required: bool,
     /// Found, and neither settled nor refused; in a fixed order.
     pub(super) open: Vec<Proof>,
 }
@@ -46,6 +48,9 @@ pub(super) struct Stock {
 impl Stock {
     /// How many of the open ones the minimum still needs.
     fn needed(&self, minimum: u32) -> usize {
+        if !self.is_required {
+            return 0;
+        }
         size(minimum.saturating_sub(self.on_chain)).min(self.open.len())
     }
 
@@ -64,16 +69,12 @@ fn size(count: u32) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
 
-/// The stocks of the units that the chain takes proofs of.
-pub(super) fn stocks(
+/// Puts found proofs of this epoch into the stocks of the units that the chain takes proofs of.
+pub(super) fn fill(
+    mut stocks: BTreeMap<UnitId, Stock>,
     seen: &Seen,
-    counts: &BTreeMap<UnitId, u32>,
     snapshot: &Snapshot,
 ) -> BTreeMap<UnitId, Stock> {
-    let mut stocks: BTreeMap<UnitId, Stock> = counts
-        .iter()
-        .map(|(unit, count)| (*unit, Stock { on_chain: *count, open: Vec::new() }))
-        .collect();
     let mut taken = sent(seen, snapshot);
     for found in &seen.pool {
         let is_current =
@@ -139,7 +140,7 @@ impl Batch {
         for stock in stocks.values() {
             let (from, to) = (stock.needed(minimum), stock.takable(maximum));
             // An extra proof counts only if the unit reaches its minimum, by this very batch at the latest.
-            let reaches = size(stock.on_chain.min(minimum)).saturating_add(from) >= size(minimum);
+            let reaches = size(stock.on_chain.min(minimum)).saturating_add(to) >= size(minimum);
             if reaches && from < to {
                 self.take(stock, &stock.open[from..to], from == 0);
             }

@@ -38,7 +38,7 @@ pub fn plan(seen: &Seen) -> Plan {
     if draft.open().any(flies) {
         return Plan::idle(steps, Why::WaitingForReceipt);
     }
-    let stocks = batch::stocks(seen, &counts(peer, commitment), snapshot);
+    let stocks = batch::fill(empty_stocks(peer, commitment, snapshot), seen, snapshot);
     let (sends, planned, why) = send(seen, snapshot, draft, &stocks);
     steps.extend(sends.into_iter().map(Step::Send));
     Plan { steps, planned, why }
@@ -85,10 +85,19 @@ fn pledge<'seen>(
     }
 }
 
-/// Proof counts of the units that the chain takes proofs of; a unit whose count is missing is unknown, and left out.
-fn counts(peer: &Peer, commitment: &Commitment) -> BTreeMap<UnitId, u32> {
+/// The units that the chain takes proofs of; one whose count is missing is unknown, and left out.
+fn empty_stocks(
+    peer: &Peer,
+    commitment: &Commitment,
+    snapshot: &Snapshot,
+) -> BTreeMap<UnitId, Stock> {
     let idle = peer.units.iter().filter(|(_, unit)| unit.seat.is_none());
-    idle.filter_map(|(unit, _)| Some((*unit, *commitment.proofs.get(unit)?))).collect()
+    let stock = |(unit, known): (&UnitId, &crate::chain::Unit)| {
+        let on_chain = *commitment.proofs.get(unit)?;
+        let is_required = snapshot.epoch >= known.start_epoch;
+        Some((*unit, Stock { on_chain, is_required, open: Vec::new() }))
+    };
+    idle.filter_map(stock).collect()
 }
 
 /// Whether a batch sent now might be mined in the next epoch.
@@ -119,19 +128,18 @@ fn send(
     let mut batch = Batch::new(&seen.limits);
     batch.take_minimum(stocks, minimum);
     let needed = batch.proofs.len();
-    let may_add = draft.allows(Urgency::Duty) || needed == 0;
-    let has_extra = wants_extra(seen, snapshot) && may_add && {
-        let due = is_due(snapshot, stocks, maximum);
-        due && {
-            batch.take_extra(stocks, minimum, maximum);
-            batch.proofs.len() > needed
-        }
-    };
+    let may_add = needed == 0 || draft.allows(Urgency::Duty);
+    if may_add && wants_extra(seen, snapshot) && is_due(snapshot, stocks, maximum) {
+        batch.take_extra(stocks, minimum, maximum);
+    }
     if batch.proofs.is_empty() {
-        let has_open = wants_extra(seen, snapshot)
-            && stocks.values().any(|stock| !stock.open.is_empty() && stock.on_chain < maximum);
-        let why = if has_open { Why::Collecting } else { Why::NothingToSend };
-        return (Vec::new(), Vec::new(), why);
+        let collects = |stock: &Stock| !stock.open.is_empty() && stock.on_chain < maximum;
+        let has_open = wants_extra(seen, snapshot) && stocks.values().any(collects);
+        return (
+            Vec::new(),
+            Vec::new(),
+            if has_open { Why::Collecting } else { Why::NothingToSend },
+        );
     }
     let call = Call::SubmitProofs { peer: seen.peer, epoch: snapshot.epoch, proofs: batch.proofs };
     if needed > 0 {
@@ -139,10 +147,10 @@ fn send(
     } else {
         draft.want(call, Urgency::Duty, "further proofs of this epoch are worth their gas");
     }
-    let why = match (draft.all_held(), has_extra, needed) {
-        (Some(hold), ..) => Why::Held(hold),
-        (None, _, 1..) => Why::SendingMinimum,
-        (None, ..) => Why::SendingExtra,
+    let why = match draft.all_held() {
+        Some(hold) => Why::Held(hold),
+        None if needed > 0 => Why::SendingMinimum,
+        None => Why::SendingExtra,
     };
     let (sends, planned) = draft.finish();
     (sends, planned, why)

@@ -1,0 +1,13 @@
+//! The plans told as tables, stories and properties, against a small model of the contracts.
+
+mod arbitrary;
+mod commitment;
+mod contract;
+mod deal;
+mod market;
+mod offer;
+mod payout;
+mod proof;
+mod properties;
+mod story;
+mod unit;

@@ -1,0 +1,119 @@
+//! When money is fetched, one row per rule.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use alloy_primitives::U256;
+use coreward_domain::call::Call;
+use coreward_domain::chain::{CommitmentStatus, Snapshot};
+use coreward_domain::gate::{Flight, Hold, Management};
+use coreward_domain::payout::{Policy, Seen, Source, Step, Why, plan};
+use rstest::rstest;
+
+use crate::market::{self, DEAL, commitment_id, key, peer_id, worker_id};
+
+pub(crate) fn seen(snapshot: Snapshot) -> Seen {
+    Seen {
+        peers: BTreeSet::from([peer_id(1)]),
+        past_commitments: BTreeSet::new(),
+        snapshot: Some(Arc::new(snapshot)),
+        last: std::collections::BTreeMap::new(),
+        policy: Policy {
+            interval_seconds: 1000,
+            minimum_pay: U256::from(50),
+            minimum_reward: U256::from(50),
+        },
+        flights: Vec::new(),
+        gate: market::open_gate(),
+    }
+}
+
+fn earned(unlocked: u64, total: u64) -> Snapshot {
+    let mut snapshot = market::matched(2);
+    let known = market::commitment_mut(&mut snapshot, 1);
+    (known.unlocked_rewards, known.total_rewards) = (U256::from(unlocked), U256::from(total));
+    snapshot
+}
+
+fn paid(reward: u64) -> Snapshot {
+    let mut snapshot = earned(0, 0);
+    let worker = market::deal_mut(&mut snapshot).workers.get_mut(&worker_id(1)).expect("worker");
+    (worker.offchain, worker.reward) = (key(1), U256::from(reward));
+    snapshot
+}
+
+fn reward(unlocked: u64) -> Step {
+    let unlocked = U256::from(unlocked);
+    Step::Send(Call::WithdrawCommitmentRewards { commitment: commitment_id(1), unlocked })
+}
+
+fn pay(claimable: u64) -> Step {
+    let claimable = U256::from(claimable);
+    Step::Send(Call::WithdrawDealRewards { deal: DEAL, worker: worker_id(1), claimable })
+}
+
+#[rstest]
+#[case::enough_reward(earned(50, 90), vec![reward(50)])]
+#[case::too_little_reward(earned(49, 90), vec![])]
+#[case::too_little_while_the_commitment_lives(earned(49, 49), vec![])]
+#[case::enough_pay(paid(50), vec![pay(50)])]
+#[case::too_little_pay(paid(49), vec![])]
+#[case::nothing(paid(0), vec![])]
+fn it_is_fetched_from_its_minimum_on(#[case] snapshot: Snapshot, #[case] steps: Vec<Step>) {
+    assert_eq!(plan(&seen(snapshot)).steps, steps);
+}
+
+#[rstest]
+#[case::too_soon(999, vec![], Why::NothingDue)]
+#[case::due(1000, vec![pay(80)], Why::Withdrawing)]
+fn it_is_fetched_by_chain_time(#[case] ago: u64, #[case] steps: Vec<Step>, #[case] why: Why) {
+    let snapshot = paid(80);
+    let last = snapshot.head.timestamp - ago;
+    let mut seen = seen(snapshot);
+    seen.last.insert(Source::Worker(DEAL, worker_id(1)), last);
+    assert_eq!((plan(&seen).steps, plan(&seen).why), (steps, why));
+}
+
+#[test]
+fn it_is_fetched_once() {
+    let mut seen = seen(paid(80));
+    let Step::Send(call) = pay(70);
+    seen.flights = vec![Flight { call, included: None }];
+    assert_eq!((plan(&seen).steps, plan(&seen).why), (vec![], Why::WaitingForReceipt));
+}
+
+fn past(unlocked: u64, total: u64) -> Seen {
+    let mut snapshot = earned(unlocked, total);
+    market::peer_mut(&mut snapshot, 1).commitment = None;
+    market::commitment_mut(&mut snapshot, 1).status = CommitmentStatus::Removed;
+    let mut seen = seen(snapshot);
+    seen.past_commitments.insert(commitment_id(1));
+    seen
+}
+
+#[rstest]
+#[case::the_last_of_it_however_little(past(3, 3), vec![reward(3)], false)]
+#[case::more_is_to_come(past(3, 9), vec![], false)]
+#[case::nothing_is_left(past(0, 0), vec![], true)]
+fn past_commitments_are_drained_and_forgotten(
+    #[case] seen: Seen,
+    #[case] steps: Vec<Step>,
+    #[case] retired: bool,
+) {
+    let plan = plan(&seen);
+    assert_eq!((plan.steps, plan.retired.contains(&commitment_id(1))), (steps, retired));
+}
+
+#[test]
+fn a_commitment_counts_as_past_only_when_every_peer_was_read() {
+    let mut seen = past(3, 3);
+    seen.peers.insert(peer_id(2));
+    assert_eq!((plan(&seen).steps, plan(&seen).retired), (vec![], BTreeSet::new()));
+}
+
+#[test]
+fn observing_leaves_the_money_where_it_is() {
+    let mut seen = seen(paid(80));
+    seen.gate.management = Management::Observe;
+    assert_eq!((plan(&seen).steps, plan(&seen).why), (vec![], Why::Held(Hold::Observe)));
+}

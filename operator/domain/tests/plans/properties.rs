@@ -1,0 +1,369 @@
+//! What holds for every market, however strange.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use coreward_domain::call::Call;
+use coreward_domain::chain::{CommitmentStatus, Seat, Snapshot};
+use coreward_domain::epoch::Epoch;
+use coreward_domain::gate::{Flight, Gate, Management, PlannedCall};
+use coreward_domain::proof::Found;
+use coreward_domain::unit::{Phase, Pod, PodRole};
+use coreward_domain::{commitment, deal, offer, payout, proof, unit};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::arbitrary::{self, PEERS};
+use crate::market::{self, DEAL, key, open_gate, peer_id, worker_id};
+
+/// The turn of every kind over one market.
+#[derive(Clone, Debug)]
+struct Turn {
+    snapshot: Option<Snapshot>,
+    flights: Vec<Flight>,
+    gate: Gate,
+    pool: Vec<Found>,
+    pods: Vec<Pod>,
+    workers: BTreeMap<coreward_domain::id::OnchainWorkerId, deal::Local>,
+}
+
+impl Turn {
+    fn of(snapshot: Snapshot) -> Self {
+        let ready = |number| deal::Local {
+            key: Some(key(number)),
+            older_keys: BTreeSet::from([key(3)]),
+            fits: Some(number != 3),
+            pod: if number == 2 {
+                deal::WorkerPod::Missing
+            } else {
+                deal::WorkerPod::Ready(key(number))
+            },
+        };
+        Self {
+            snapshot: Some(snapshot),
+            flights: Vec::new(),
+            gate: open_gate(),
+            pool: Vec::new(),
+            pods: Vec::new(),
+            workers: (1..4).map(|number| (worker_id(number), ready(number))).collect(),
+        }
+    }
+
+    fn shared(&self) -> Option<Arc<Snapshot>> {
+        self.snapshot.clone().map(Arc::new)
+    }
+
+    fn offer(&self) -> offer::Seen {
+        let mut seen = crate::offer::seen(market::empty());
+        (seen.snapshot, seen.flights, seen.gate) = (self.shared(), self.flights.clone(), self.gate);
+        seen.nodes =
+            Some((1..=PEERS).map(|number| crate::offer::node(&format!("n{number}"), 2)).collect());
+        let identity = |number| crate::offer::identity(number, &format!("n{number}"), 0);
+        seen.identities = Some((1..=PEERS).map(identity).collect());
+        seen
+    }
+
+    fn commitment(&self) -> commitment::Seen {
+        let mut seen = crate::commitment::seen(market::empty());
+        (seen.snapshot, seen.flights, seen.gate) = (self.shared(), self.flights.clone(), self.gate);
+        seen
+    }
+
+    fn proof(&self) -> proof::Seen {
+        let mut seen = crate::proof::seen(market::empty(), self.pool.clone());
+        (seen.snapshot, seen.flights, seen.gate) = (self.shared(), self.flights.clone(), self.gate);
+        seen
+    }
+
+    fn deal(&self) -> deal::Seen {
+        let mut seen = crate::deal::seen(market::empty());
+        (seen.snapshot, seen.flights, seen.gate) = (self.shared(), self.flights.clone(), self.gate);
+        seen.workers.clone_from(&self.workers);
+        (seen.pods, seen.gone_since) = (Some(0), Some(0));
+        seen
+    }
+
+    fn payout(&self) -> payout::Seen {
+        let mut seen = crate::payout::seen(market::empty());
+        (seen.snapshot, seen.flights, seen.gate) = (self.shared(), self.flights.clone(), self.gate);
+        seen.past_commitments =
+            BTreeSet::from([market::commitment_id(1), market::commitment_id(2)]);
+        seen
+    }
+
+    fn unit(&self) -> unit::Seen {
+        let mut seen = crate::unit::seen(market::empty(), self.pods.clone());
+        seen.snapshot = self.shared();
+        seen
+    }
+
+    /// Everything that this turn would send.
+    fn sends(&self) -> Vec<Call> {
+        let mut calls = Vec::new();
+        calls.extend(offer::plan(&self.offer()).steps.into_iter().filter_map(|step| match step {
+            offer::Step::Send(call) => Some(call),
+            offer::Step::MakeIdentity { .. }
+            | offer::Step::RetireIdentity { .. }
+            | offer::Step::Release => None,
+        }));
+        calls.extend(
+            commitment::plan(&self.commitment())
+                .steps
+                .into_iter()
+                .map(|commitment::Step::Send(call)| call),
+        );
+        calls.extend(proof::plan(&self.proof()).steps.into_iter().filter_map(|step| match step {
+            proof::Step::Send(call) => Some(call),
+            proof::Step::Acknowledge { .. } => None,
+        }));
+        calls.extend(deal::plan(&self.deal()).steps.into_iter().filter_map(|step| match step {
+            deal::Step::Send(call) => Some(call),
+            deal::Step::EnsureNamespace
+            | deal::Step::DeleteNamespace
+            | deal::Step::ReleaseMirror => None,
+        }));
+        calls.extend(
+            payout::plan(&self.payout()).steps.into_iter().map(|payout::Step::Send(call)| call),
+        );
+        calls
+    }
+
+    fn planned(&self) -> Vec<PlannedCall> {
+        [
+            offer::plan(&self.offer()).planned,
+            commitment::plan(&self.commitment()).planned,
+            proof::plan(&self.proof()).planned,
+            deal::plan(&self.deal()).planned,
+            payout::plan(&self.payout()).planned,
+        ]
+        .concat()
+    }
+}
+
+/// Whether a richer view of the market sends this call too; for proofs, each of them.
+fn is_among(call: &Call, richer: &[Call]) -> bool {
+    let Call::SubmitProofs { proofs, .. } = call else { return richer.contains(call) };
+    let known: BTreeSet<_> = richer
+        .iter()
+        .filter_map(
+            |other| if let Call::SubmitProofs { proofs, .. } = other { Some(proofs) } else { None },
+        )
+        .flatten()
+        .collect();
+    proofs.iter().all(|proof| known.contains(proof))
+}
+
+fn pod() -> impl Strategy<Value = Pod> {
+    let ended = || Phase::Ended { reason: "Error".to_owned(), seconds_ago: 5, ran_seconds: 1 };
+    let phase = prop::sample::select(vec![
+        Phase::Pending,
+        Phase::Running,
+        Phase::Ready,
+        Phase::Deleting,
+        ended(),
+    ]);
+    let role = prop_oneof![
+        (1_u64..3, 0_u32..5).prop_map(|(peer, index)| PodRole::Prover(market::unit(peer, index))),
+        (1_u64..4, prop::collection::btree_set(0_u32..4, 1..3)).prop_map(|(worker, indices)| {
+            PodRole::Worker {
+                seat: Seat { deal: DEAL, worker: worker_id(worker) },
+                units: indices.into_iter().map(|index| market::unit(1, index)).collect(),
+            }
+        }),
+    ];
+    (role, phase, 0_u32..50, any::<u16>()).prop_map(|(role, phase, attempt, name)| Pod {
+        uid: format!("u{name}"),
+        namespace: "ns".to_owned(),
+        name: format!("p{name}"),
+        role,
+        phase,
+        template: "t1".to_owned(),
+        attempt,
+    })
+}
+
+proptest! {
+    #[test]
+    fn less_knowledge_never_sends_more(
+        snapshot in arbitrary::snapshot(),
+        mask: u32,
+        pool in vec(arbitrary::found(), 0..20),
+    ) {
+        let mut richer = Turn::of(snapshot.clone());
+        richer.pool = pool;
+        let poorer = Turn { snapshot: Some(arbitrary::forget(&snapshot, mask)), ..richer.clone() };
+        let sends = richer.sends();
+        for call in poorer.sends() {
+            prop_assert!(is_among(&call, &sends), "sent from the unknown: {:?}", call);
+        }
+    }
+
+    #[test]
+    fn without_a_snapshot_nothing_is_sent_or_deleted(
+        pool in vec(arbitrary::found(), 0..20),
+        pods in vec(pod(), 0..6),
+    ) {
+        let turn = Turn { snapshot: None, pool, pods, ..Turn::of(market::empty()) };
+        prop_assert_eq!(turn.sends(), vec![]);
+        prop_assert_eq!(unit::plan(&turn.unit()).steps, vec![]);
+        prop_assert_eq!(deal::plan(&turn.deal()).steps, vec![]);
+    }
+
+    #[test]
+    fn a_plan_repeated_while_its_calls_fly_is_empty(
+        snapshot in arbitrary::snapshot(),
+        pool in vec(arbitrary::found(), 0..20),
+    ) {
+        let mut turn = Turn::of(snapshot);
+        turn.pool = pool;
+        turn.flights = turn.sends().into_iter().map(|call| Flight { call, included: None }).collect();
+        prop_assert_eq!(turn.sends(), vec![]);
+    }
+
+    #[test]
+    fn observing_sends_minimum_proofs_only(
+        snapshot in arbitrary::snapshot(),
+        pool in vec(arbitrary::found(), 0..20),
+        management in prop::sample::select(vec![Management::Observe, Management::ReadOnly]),
+    ) {
+        let mut turn = Turn::of(snapshot);
+        turn.pool = pool;
+        let free = turn.planned().len();
+        turn.gate.management = management;
+        let only_proofs = turn.sends().iter().all(|call| matches!(call, Call::SubmitProofs { .. }));
+        prop_assert!(only_proofs);
+        prop_assert_eq!(turn.planned().len(), free, "the plan shown is the plan executed");
+    }
+
+    #[test]
+    fn never_more_proofs_than_the_contract_takes(
+        snapshot in arbitrary::snapshot(),
+        pool in vec(arbitrary::found(), 0..60),
+    ) {
+        let mut turn = Turn::of(snapshot.clone());
+        turn.pool = pool.into_iter().map(|found| Found { epoch: snapshot.epoch, ..found }).collect();
+        for step in proof::plan(&turn.proof()).steps {
+            let proof::Step::Send(Call::SubmitProofs { peer, epoch, proofs }) = step else { continue };
+            prop_assert_eq!((peer, epoch), (peer_id(1), snapshot.epoch));
+            let on_chain = snapshot.peers[&peer].as_ref().expect("a known peer");
+            let known = snapshot.commitments[&on_chain.commitment.expect("a commitment")].as_ref().expect("known");
+            prop_assert_eq!(known.status, CommitmentStatus::Active);
+            let mut counts = known.proofs.clone();
+            let mut sent = BTreeSet::new();
+            for proof in proofs {
+                prop_assert!(on_chain.units[&proof.unit].seat.is_none());
+                prop_assert!(sent.insert((proof.unit, proof.local_nonce)), "twice in one batch");
+                let count = counts.get_mut(&proof.unit).expect("a known count");
+                *count += 1;
+                prop_assert!(*count <= snapshot.rules.max_proofs.max(snapshot.rules.min_proofs));
+                let is_of_this_epoch = |found: &&Found| {
+                    found.unit == proof.unit && found.local_nonce == proof.local_nonce
+                        && found.global_nonce == snapshot.global_nonce
+                };
+                prop_assert!(turn.pool.iter().any(|found| is_of_this_epoch(&found)));
+            }
+        }
+    }
+
+    #[test]
+    fn never_two_roles_for_one_unit(snapshot in arbitrary::snapshot(), pods in vec(pod(), 0..8)) {
+        let mut turn = Turn::of(snapshot);
+        turn.pods = pods;
+        let plan = unit::plan(&turn.unit());
+        for unit in arbitrary::all_units() {
+            let makes = plan.steps.iter().filter(|step| step.units().contains(&unit)).count();
+            let holders = turn.pods.iter().filter(|pod| {
+                pod.role.holds(unit) && !matches!(pod.phase, Phase::Ended { .. })
+            });
+            prop_assert!(makes <= 1);
+            prop_assert!(makes == 0 || holders.count() == 0, "the core is not free yet");
+        }
+    }
+
+    #[test]
+    fn a_pod_is_deleted_for_a_fact_only(snapshot in arbitrary::snapshot(), mask: u32, pods in vec(pod(), 0..8)) {
+        let mut turn = Turn::of(snapshot.clone());
+        turn.pods = pods;
+        let with_all = unit::plan(&turn.unit()).steps;
+        turn.snapshot = Some(arbitrary::forget(&snapshot, mask));
+        for step in unit::plan(&turn.unit()).steps {
+            if matches!(step, unit::Step::DeletePod { .. }) {
+                prop_assert!(with_all.contains(&step), "deleted from the unknown: {:?}", step);
+            }
+        }
+    }
+
+    #[test]
+    fn pods_settle(snapshot in arbitrary::snapshot(), pods in vec(pod(), 0..8)) {
+        let mut turn = Turn::of(snapshot);
+        let mut names = BTreeSet::new();
+        turn.pods = pods.into_iter().filter(|pod| names.insert(pod.uid.clone())).collect();
+        let mut made = 0;
+        for _ in 0..8 {
+            turn.pods.retain(|pod| pod.phase != Phase::Deleting);
+            turn.pods.iter_mut().for_each(grow_older);
+            for step in unit::plan(&turn.unit()).steps {
+                made += 1;
+                apply(&mut turn.pods, &step, made);
+            }
+        }
+        prop_assert_eq!(unit::plan(&turn.unit()).steps, vec![], "a plan repeated on its own result is empty");
+    }
+
+    #[test]
+    fn every_why_has_its_conditions(snapshot in arbitrary::snapshot(), known: bool) {
+        let mut turn = Turn::of(snapshot);
+        if !known {
+            turn.snapshot = None;
+        }
+        let pledges = vec![commitment::plan(&turn.commitment()).why];
+        let plan = offer::plan(&turn.offer());
+        prop_assert_eq!(offer::conditions(&turn.offer(), &plan, &pledges).len(), 8);
+        prop_assert_eq!(deal::conditions(&turn.deal(), &deal::plan(&turn.deal())).len(), 9);
+    }
+
+    #[test]
+    fn a_calendar_agrees_with_itself(init: u64, duration: u64, timestamp: u64) {
+        let calendar = coreward_domain::epoch::Calendar { init_timestamp: init, epoch_duration: duration };
+        prop_assume!(timestamp.saturating_sub(init) < u64::MAX);
+        let (elapsed, remaining) = (calendar.elapsed(timestamp), calendar.remaining(timestamp));
+        prop_assert_eq!(elapsed + remaining, duration.max(1));
+        if let Some(next) = timestamp.checked_add(remaining).filter(|_| timestamp >= init) {
+            prop_assert_eq!(calendar.epoch_at(next), Epoch(calendar.epoch_at(timestamp).0 + 1));
+        }
+    }
+}
+
+/// What time does to a pod: it becomes ready, and its end lies further back.
+fn grow_older(pod: &mut Pod) {
+    match &mut pod.phase {
+        Phase::Pending | Phase::Running => pod.phase = Phase::Ready,
+        Phase::Ended { seconds_ago, .. } => *seconds_ago += 1000,
+        Phase::Ready | Phase::Deleting => {}
+    }
+}
+
+/// What the cluster does with a step.
+fn apply(pods: &mut Vec<Pod>, step: &unit::Step, made: u32) {
+    let (role, attempt) = match step {
+        unit::Step::CreateProver { unit, attempt, .. } => (PodRole::Prover(*unit), *attempt),
+        unit::Step::CreateWorker { seat, units, attempt, .. } => {
+            (PodRole::Worker { seat: *seat, units: units.clone() }, *attempt)
+        }
+        unit::Step::DeletePod { uid, .. } => {
+            for pod in pods.iter_mut().filter(|pod| pod.uid == *uid) {
+                pod.phase = Phase::Deleting;
+            }
+            return;
+        }
+    };
+    pods.push(Pod {
+        uid: format!("made-{made}"),
+        namespace: "ns".to_owned(),
+        name: format!("made-{made}"),
+        role,
+        phase: Phase::Ready,
+        template: "t1".to_owned(),
+        attempt,
+    });
+}
