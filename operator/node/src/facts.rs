@@ -169,7 +169,7 @@ mod tests {
             NodeFacts {
                 cores: 2,
                 threads_per_core: 2,
-                memory_mib: 64_269,
+                memory_mib: 64_268,
                 cpu_model: "AMD EPYC 9354P".to_owned(),
                 transparent_huge_pages: "madvise".to_owned(),
                 numa_nodes: 2,

@@ -17,6 +17,8 @@ mod prove;
 mod rate;
 mod report;
 mod store;
+mod turns;
+mod volume;
 
 pub use args::{Args, Command, LinkArgs, ProbeArgs, ProveArgs};
 pub use probe::{ProbeError, probe};

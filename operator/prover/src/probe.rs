@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use crate::args::ProbeArgs;
 use crate::nonce::Nonces;
-use crate::prove::now;
+use crate::turns::now;
 
 /// How long the operator is tried; beyond that the container is restarted and measures again.
 const PATIENCE: Duration = Duration::from_mins(5);
