@@ -36,6 +36,7 @@ pub use oracle::{
     AcceptedProof, CheckedProof, CommitmentRewards, DealFacts, EpochFacts, Oracle, Sent, key_of,
     randomx_hashes,
 };
+pub(crate) use packages::run;
 pub use packages::{Packages, cache_root};
 pub use parameters::{Parameters, flt};
 pub use words::{CommitmentStatus, DealStatus};

@@ -1,0 +1,90 @@
+//! The apps that deals run in the stories, and the folder from which the bed's IPFS gateway serves them.
+
+mod block_folder;
+mod unixfs;
+
+use std::path::{Path, PathBuf};
+
+use tokio::process::Command;
+
+use crate::chain::{Error, Result};
+
+pub use block_folder::BlockFolder;
+
+/// The CIDs of the sample apps, as a deal names them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Apps {
+    /// Answers `hello` at `/`, calls other workers at `/call/<id>`, ends itself at `/trap`.
+    pub hello: String,
+    /// The same app with a part that is never read, so large that it comes in several blocks.
+    pub hello_in_blocks: String,
+    /// Traps at its first request.
+    pub traps: String,
+    /// Bytes that are no Wasm at all.
+    pub not_wasm: String,
+    /// A CID whose block no gateway has.
+    pub missing: String,
+}
+
+/// Bytes of the custom section that makes the large app large: more than the one block that IPFS tools make of a MiB.
+const PADDING: usize = 1_500_000;
+
+impl Apps {
+    /// Builds the samples (some seconds, once) and puts them into `folder`.
+    ///
+    /// # Errors
+    /// [`Error::Program`] with cargo's last lines, [`Error::Machine`] for the file system.
+    pub async fn publish(cache: &Path, folder: &BlockFolder) -> Result<Self> {
+        let built = build(cache).await?;
+        let hello = read(&built.join("hello.wasm")).await?;
+        let traps = read(&built.join("traps.wasm")).await?;
+        Ok(Self {
+            hello: folder.add(&hello).await?,
+            hello_in_blocks: folder.add(&padded(hello)).await?,
+            traps: folder.add(&traps).await?,
+            not_wasm: folder.add(b"This is a letter, not a program.\n").await?,
+            missing: BlockFolder::cid_of(b"Nobody ever published these words.\n"),
+        })
+    }
+}
+
+/// Compiles the sample components; gives the folder with the `.wasm` files.
+///
+/// # Errors
+/// [`Error::Program`] with cargo's last lines.
+pub async fn build(cache: &Path) -> Result<PathBuf> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("components/Cargo.toml");
+    let target = cache.join("components");
+    let mut cargo = Command::new("cargo");
+    cargo
+        .args(["build", "--release", "--locked", "--target", "wasm32-wasip2", "--manifest-path"])
+        .arg(&manifest)
+        .arg("--target-dir")
+        .arg(&target)
+        // Flags meant for the machine's own programs must not reach another target.
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    crate::chain::run(&mut cargo, "cargo build of the sample apps").await?;
+    Ok(target.join("wasm32-wasip2/release"))
+}
+
+async fn read(path: &Path) -> Result<Vec<u8>> {
+    tokio::fs::read(path).await.map_err(|source| Error::Machine {
+        what: "read",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// A component with a custom section of [`PADDING`] bytes at its end: the same program.
+fn padded(mut component: Vec<u8>) -> Vec<u8> {
+    const NAME: &[u8] = b"padding";
+    let content = 1 + NAME.len() + PADDING;
+    component.push(0);
+    unixfs::push_varint(&mut component, content as u64);
+    component.push(NAME.len() as u8);
+    component.extend_from_slice(NAME);
+    // Not all alike, or all blocks would be one.
+    component.extend((0..PADDING).map(|place| (place / 1000) as u8));
+    component
+}
