@@ -66,8 +66,8 @@ fn commitment(
     (id, is_present): (CommitmentId, bool),
 ) {
     let Some(Some(known)) = snapshot.commitments.get(&id) else { return };
-    let is_past = !is_present && are_peers_known(seen, snapshot);
-    let is_last = is_past && known.total_rewards <= known.unlocked_rewards;
+    let has_ended = !is_present && are_peers_known(seen, snapshot);
+    let is_last = has_ended && known.total_rewards <= known.unlocked_rewards;
     // The last of a past commitment is fetched however little it is: nothing will be added to it.
     let is_enough = is_last || known.unlocked_rewards >= seen.policy.minimum_reward;
     if known.unlocked_rewards > U256::ZERO

@@ -1,5 +1,12 @@
 //! What the contracts do with a call, as far as the plans rest on it; a refused call is a failed test.
 
+#![expect(
+    clippy::panic,
+    clippy::too_many_lines,
+    clippy::wildcard_enum_match_arm,
+    reason = "a table of calls reads best whole, and what it refuses must fail the test"
+)]
+
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, U256};
@@ -59,10 +66,10 @@ fn apply(snapshot: &mut Snapshot, call: &Call) {
             offer_of(snapshot, *offer).prices.insert(*resource, *price);
         }
         Call::SetDatacenter { offer, datacenter } => {
-            offer_of(snapshot, *offer).datacenter = *datacenter
+            offer_of(snapshot, *offer).datacenter = *datacenter;
         }
         Call::ChangePaymentToken { offer, token } => {
-            offer_of(snapshot, *offer).payment_token = *token
+            offer_of(snapshot, *offer).payment_token = *token;
         }
         Call::RegisterPeerResource { peer, resource } => {
             let (id, entry) = resource_of(snapshot, resource);

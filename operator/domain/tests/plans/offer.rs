@@ -93,7 +93,7 @@ fn an_identity_comes_before_everything_else() {
     let mut seen = fresh();
     seen.identities = Some(Vec::new());
     change(&mut seen, |snapshot| {
-        snapshot.providers.get_mut(&PROVIDER).expect("provider").name = NAME.to_owned()
+        snapshot.providers.get_mut(&PROVIDER).expect("provider").name = NAME.to_owned();
     });
     let plan = plan(&seen);
     assert_eq!(plan.steps, [Step::MakeIdentity { node: "n1".to_owned(), ordinal: 0 }]);
@@ -112,7 +112,7 @@ fn the_name_comes_before_the_offer() {
 fn the_offer_is_registered_with_its_peers() {
     let mut seen = fresh();
     change(&mut seen, |snapshot| {
-        snapshot.providers.get_mut(&PROVIDER).expect("provider").name = NAME.to_owned()
+        snapshot.providers.get_mut(&PROVIDER).expect("provider").name = NAME.to_owned();
     });
     let [Call::RegisterOffer { peers, datacenter: place, prices, payment_token }] =
         &calls(&seen)[..]
@@ -131,7 +131,7 @@ fn the_offer_is_registered_with_its_peers() {
 fn the_first_registration_waits_for_a_node_that_is_being_verified() {
     let mut seen = fresh();
     change(&mut seen, |snapshot| {
-        snapshot.providers.get_mut(&PROVIDER).expect("provider").name = NAME.to_owned()
+        snapshot.providers.get_mut(&PROVIDER).expect("provider").name = NAME.to_owned();
     });
     let pending = Node { eligibility: Eligibility::Pending, ..node("n2", 2) };
     seen.nodes.as_mut().expect("nodes").push(pending);
@@ -432,7 +432,7 @@ fn no_node_can_carry_a_unit() {
     let reason = IneligibleReason::CpuPolicyNotStatic;
     seen.nodes.as_mut().expect("nodes")[0].eligibility = Eligibility::Ineligible(reason);
     change(&mut seen, |snapshot| {
-        snapshot.providers.get_mut(&PROVIDER).expect("provider").name = NAME.to_owned()
+        snapshot.providers.get_mut(&PROVIDER).expect("provider").name = NAME.to_owned();
     });
     assert_eq!((plan(&seen).steps, plan(&seen).why), (Vec::new(), Why::NoEligibleNode));
 }

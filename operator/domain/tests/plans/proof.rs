@@ -106,7 +106,7 @@ fn one_batch_flies_at_a_time() {
     let call = Call::SubmitProofs { peer: peer_id(1), epoch: Epoch(20), proofs: sent(&seen) };
     seen.flights = vec![Flight { call: call.clone(), included: None }];
     assert_eq!((sent(&seen), plan(&seen).why), (vec![], Why::WaitingForReceipt));
-    seen.flights = vec![Flight { call: call.clone(), included: Some(101) }];
+    seen.flights = vec![Flight { call, included: Some(101) }];
     assert_eq!(plan(&seen).why, Why::WaitingForReceipt, "mined, and the snapshot is older");
     Arc::make_mut(seen.snapshot.as_mut().expect("snapshot")).head.number = 101;
     seen.pool.push(found(0, 77));
