@@ -6,7 +6,9 @@ use alloy::primitives::{Address, B256, U256};
 use alloy::rpc::types::Log;
 use alloy::sol_types::SolEvent;
 use coreward_domain::call::{Call, Proof};
-use coreward_domain::id::{CommitmentId, DealAddress, OfferId, OffchainWorkerId, OnchainWorkerId, PeerId};
+use coreward_domain::id::{
+    CommitmentId, DealAddress, OffchainWorkerId, OfferId, OnchainWorkerId, PeerId,
+};
 
 use crate::abi::{DealV2, Diamond};
 
@@ -94,7 +96,8 @@ pub enum Effect {
 /// Reads the effects of a successful `call` out of its logs; logs of other contracts are passed over.
 #[must_use]
 pub fn effects(call: &Call, logs: &[Log], diamond: Address) -> Vec<Effect> {
-    let mut effects: Vec<Effect> = logs.iter().filter_map(|log| effect(call, log, diamond)).collect();
+    let mut effects: Vec<Effect> =
+        logs.iter().filter_map(|log| effect(call, log, diamond)).collect();
     if let Call::SubmitProofs { proofs, .. } = call {
         effects.extend(proof_effects(proofs, logs, diamond));
     }
@@ -134,11 +137,17 @@ fn of_diamond(log: &Log) -> Option<Effect> {
         }
         Diamond::CommitmentCreated::SIGNATURE_HASH => {
             let event = log.log_decode::<Diamond::CommitmentCreated>().ok()?.inner.data;
-            Effect::CommitmentCreated { peer: event.peerId.into(), commitment: event.commitmentId.into() }
+            Effect::CommitmentCreated {
+                peer: event.peerId.into(),
+                commitment: event.commitmentId.into(),
+            }
         }
         Diamond::CollateralDeposited::SIGNATURE_HASH => {
             let event = log.log_decode::<Diamond::CollateralDeposited>().ok()?.inner.data;
-            Effect::CollateralDeposited { commitment: event.commitmentId.into(), amount: event.totalCollateral }
+            Effect::CollateralDeposited {
+                commitment: event.commitmentId.into(),
+                amount: event.totalCollateral,
+            }
         }
         Diamond::CollateralWithdrawn::SIGNATURE_HASH => {
             let event = log.log_decode::<Diamond::CollateralWithdrawn>().ok()?.inner.data;

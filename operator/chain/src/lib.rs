@@ -1,9 +1,12 @@
 //! The only crate that talks to the chain.
 
 mod abi;
+pub mod decode;
 pub mod effect;
 pub mod encode;
 pub mod endpoint;
+#[cfg(test)]
+mod fake;
 mod node;
 pub mod outbox;
 pub mod revert;

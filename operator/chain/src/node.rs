@@ -6,6 +6,8 @@ use alloy::primitives::{Address, B256, Bytes, TxKind};
 use alloy::providers::Provider;
 use alloy::rpc::types::{BlockId, TransactionInput, TransactionReceipt, TransactionRequest};
 
+use serde::de::IgnoredAny;
+
 use crate::encode::Encoded;
 use crate::endpoint::{Ask, Error, Pool};
 
@@ -27,18 +29,25 @@ impl Pool {
         let pending = BlockId::pending();
         let asked = request.clone();
         self.ask(Ask::Call, async move |node| node.call(asked).block(pending).await).await?;
-        self.ask(Ask::Estimate, async move |node| node.estimate_gas(request).block(pending).await).await
+        self.ask(Ask::Estimate, async move |node| node.estimate_gas(request).block(pending).await)
+            .await
     }
 
     /// Runs a call on the state that a block left behind.
-    pub(crate) async fn call_at(&self, from: Address, call: &Encoded, block: BlockId) -> Result<Bytes, Error> {
+    pub(crate) async fn call_at(
+        &self,
+        from: Address,
+        call: &Encoded,
+        block: BlockId,
+    ) -> Result<Bytes, Error> {
         let request = request(from, call);
         self.ask(Ask::Call, async move |node| node.call(request).block(block).await).await
     }
 
     /// Transactions of an account that count at a block: its next nonce there.
     pub(crate) async fn nonce(&self, address: Address, block: BlockId) -> Result<u64, Error> {
-        self.ask(Ask::Nonce, async |node| node.get_transaction_count(address).block_id(block).await).await
+        self.ask(Ask::Nonce, async |node| node.get_transaction_count(address).block_id(block).await)
+            .await
     }
 
     /// The receipt of a mined transaction.
@@ -48,22 +57,34 @@ impl Pool {
 
     /// Whether the node knows a transaction, mined or waiting.
     pub(crate) async fn knows(&self, hash: B256) -> Result<bool, Error> {
-        let found = self.ask(Ask::Transaction, async |node| node.get_transaction_by_hash(hash).await).await?;
+        let found: Option<IgnoredAny> = self
+            .ask(Ask::Transaction, async |node| {
+                node.client().request(Ask::Transaction.method(), (hash,)).await
+            })
+            .await?;
         Ok(found.is_some())
     }
 
     /// Hands a signed transaction over.
     pub(crate) async fn send(&self, raw: &Bytes) -> Result<Taken, Error> {
-        let sent = self.ask(Ask::Send, async |node| node.send_raw_transaction(raw).await.map(|_| ())).await;
+        let sent = self
+            .ask(Ask::Send, async |node| node.send_raw_transaction(raw).await.map(|_| ()))
+            .await;
         match sent {
             Ok(()) => Ok(Taken::Yes),
-            Err(Error::Refused { message, .. }) if says(&message, &["already known", "already imported"]) => {
+            Err(Error::Refused { message, .. })
+                if says(&message, &["already known", "already imported"]) =>
+            {
                 Ok(Taken::Yes)
             }
-            Err(Error::Refused { message, .. }) if says(&message, &["nonce too low", "nonce is too low"]) => {
+            Err(Error::Refused { message, .. })
+                if says(&message, &["nonce too low", "nonce is too low"]) =>
+            {
                 Ok(Taken::NonceSpent)
             }
-            Err(Error::Refused { message, .. }) if says(&message, &["underpriced"]) => Ok(Taken::TooCheap),
+            Err(Error::Refused { message, .. }) if says(&message, &["underpriced"]) => {
+                Ok(Taken::TooCheap)
+            }
             Err(error) => Err(error),
         }
     }

@@ -96,7 +96,11 @@ impl Refusal {
     pub const fn is_absence(self) -> bool {
         matches!(
             self,
-            Self::PeerMissing | Self::CommitmentMissing | Self::OfferMissing | Self::WorkerMissing | Self::ProviderMissing
+            Self::PeerMissing
+                | Self::CommitmentMissing
+                | Self::OfferMissing
+                | Self::WorkerMissing
+                | Self::ProviderMissing
         )
     }
 }
@@ -129,7 +133,10 @@ impl Revert {
     }
 
     fn from_text(text: String) -> Self {
-        Refusal::ALL.iter().find(|known| known.text() == text).map_or(Self::Text(text), |known| Self::Known(*known))
+        Refusal::ALL
+            .iter()
+            .find(|known| known.text() == text)
+            .map_or(Self::Text(text), |known| Self::Known(*known))
     }
 
     /// Whether something may follow from it; an unknown end and an error of somebody else's contract are no facts.
@@ -160,11 +167,15 @@ impl fmt::Display for Revert {
         match self {
             Self::Known(refusal) => formatter.write_str(refusal.text()),
             Self::Text(text) => formatter.write_str(text),
-            Self::CommitmentNotActive(status) => write!(formatter, "commitment is not active, status {status}"),
+            Self::CommitmentNotActive(status) => {
+                write!(formatter, "commitment is not active, status {status}")
+            }
             Self::CommitmentStatus(status) => write!(formatter, "commitment has status {status}"),
             Self::Named(name) => formatter.write_str(name),
             Self::Panic(code) => write!(formatter, "contract panicked with code 0x{code:02x}"),
-            Self::Foreign(selector) => write!(formatter, "unknown error 0x{}", hex::encode(selector)),
+            Self::Foreign(selector) => {
+                write!(formatter, "unknown error 0x{}", hex::encode(selector))
+            }
             Self::Unknown => formatter.write_str("reverted without data"),
         }
     }

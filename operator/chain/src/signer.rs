@@ -142,10 +142,9 @@ impl Signer for Secret {
     fn sign<'a>(&'a self, transaction: &'a Unsigned) -> BoxFuture<'a, Result<Signed, Error>> {
         Box::pin(async move {
             let mut body = transaction.body();
-            let signature = self
-                .0
-                .sign_transaction_sync(&mut body)
-                .map_err(|error| Error::Unavailable { address: self.address(), source: Box::new(error) })?;
+            let signature = self.0.sign_transaction_sync(&mut body).map_err(|error| {
+                Error::Unavailable { address: self.address(), source: Box::new(error) }
+            })?;
             let envelope = TxEnvelope::from(body.into_signed(signature));
             Ok(Signed { hash: *envelope.tx_hash(), raw: envelope.encoded_2718().into() })
         })
@@ -241,7 +240,11 @@ impl Permitted {
     pub async fn sign(&self, transaction: &Unsigned) -> Result<Signed, Error> {
         if !self.allows(transaction) {
             let selector = transaction.input.first_chunk().copied().unwrap_or_default();
-            return Err(Error::NotAllowed { address: self.address(), to: transaction.to, selector });
+            return Err(Error::NotAllowed {
+                address: self.address(),
+                to: transaction.to,
+                selector,
+            });
         }
         self.signer.sign(transaction).await
     }
@@ -251,14 +254,16 @@ impl Permitted {
         if to_itself {
             return transaction.input.is_empty() && transaction.value.is_zero();
         }
-        let contract = if transaction.to == self.diamond { Contract::Diamond } else { Contract::Deal };
+        let contract =
+            if transaction.to == self.diamond { Contract::Diamond } else { Contract::Deal };
         let Some(selector) = transaction.input.first_chunk::<4>() else { return false };
-        let pays = *selector == Diamond::depositCollateralCall::SELECTOR && contract == Contract::Diamond;
+        let pays =
+            *selector == Diamond::depositCollateralCall::SELECTOR && contract == Contract::Diamond;
         if !transaction.value.is_zero() && !pays {
             return false;
         }
-        FUNCTIONS
-            .iter()
-            .any(|(kind, function, role)| *kind == contract && function == selector && self.has_role(*role))
+        FUNCTIONS.iter().any(|(kind, function, role)| {
+            *kind == contract && function == selector && self.has_role(*role)
+        })
     }
 }

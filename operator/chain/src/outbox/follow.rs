@@ -17,6 +17,9 @@ use crate::encode::{Encoded, encode};
 use crate::endpoint;
 use crate::node::envelope;
 
+/// Attempts on one nonce; what an object of the API server is made to hold.
+const MOST_ATTEMPTS: usize = 16;
+
 /// Gas of an empty transfer.
 const TRANSFER_GAS: u64 = 21_000;
 
@@ -37,7 +40,8 @@ impl<J: Journal> Sender<J> {
     pub async fn tick(&self, at: &Tick, may_send: &MaySend<'_>) -> Result<Followed, Error> {
         let mut desk = self.desk.lock().await;
         let entries = self.entries(&mut desk).await?;
-        let open: BTreeMap<u64, Entry> = entries.into_iter().filter(|(_, entry)| !entry.state.is_end()).collect();
+        let open: BTreeMap<u64, Entry> =
+            entries.into_iter().filter(|(_, entry)| !entry.state.is_end()).collect();
         desk.waiting.retain(|nonce, _| open.contains_key(nonce));
         let mut followed = Followed::default();
         if open.is_empty() && desk.unkept.is_empty() {
@@ -50,7 +54,10 @@ impl<J: Journal> Sender<J> {
             match self.follow(&mut desk, entry, at, nonces, may_send).await {
                 Ok(change) => followed.changes.extend(change),
                 Err(Error::Journal { source: JournalError::Conflict { .. }, .. }) => {
-                    debug!(transaction.name = name, "list of transactions lags; the next tick looks again");
+                    debug!(
+                        transaction.name = name,
+                        "list of transactions lags; the next tick looks again"
+                    );
                 }
                 Err(failure) => followed.failures.push((name, failure)),
             }
@@ -62,7 +69,8 @@ impl<J: Journal> Sender<J> {
         let chain = |source| Error::Chain { function: "transfer", source };
         let buried = at.head.number.saturating_sub(self.account.finality_blocks);
         let head = self.pool.nonce(self.address(), BlockId::latest()).await.map_err(chain)?;
-        let r#final = self.pool.nonce(self.address(), BlockId::number(buried)).await.map_err(chain)?;
+        let r#final =
+            self.pool.nonce(self.address(), BlockId::number(buried)).await.map_err(chain)?;
         Ok(Nonces { head, r#final })
     }
 
@@ -96,10 +104,15 @@ impl<J: Journal> Sender<J> {
     }
 
     /// The receipt of any attempt.
-    async fn receipt(&self, entry: &Entry, call: &Call) -> Result<Option<(Purpose, TransactionReceipt)>, Error> {
+    async fn receipt(
+        &self,
+        entry: &Entry,
+        call: &Call,
+    ) -> Result<Option<(Purpose, TransactionReceipt)>, Error> {
         for attempt in entry.attempts() {
             let found = self.pool.receipt(attempt.hash).await;
-            let found = found.map_err(|source| Error::Chain { function: call.function(), source })?;
+            let found =
+                found.map_err(|source| Error::Chain { function: call.function(), source })?;
             if let Some(receipt) = found.filter(|receipt| receipt.block_number.is_some()) {
                 return Ok(Some((attempt.purpose, receipt)));
             }
@@ -132,16 +145,23 @@ impl<J: Journal> Sender<J> {
         self.moved(desk, entry, call, state, effects).await.map(Some)
     }
 
-    async fn read(&self, call: &Call, purpose: Purpose, found: &TransactionReceipt) -> (Receipt, Vec<Effect>) {
+    async fn read(
+        &self,
+        call: &Call,
+        purpose: Purpose,
+        found: &TransactionReceipt,
+    ) -> (Receipt, Vec<Effect>) {
         let succeeded = found.status();
         let carried_out = succeeded && purpose != Purpose::Cancel;
-        let effects = match carried_out {
-            true => effects(call, found.logs(), self.account.contracts.diamond),
-            false => Vec::new(),
+        let effects = if carried_out {
+            effects(call, found.logs(), self.account.contracts.diamond)
+        } else {
+            Vec::new()
         };
         let proofs = |wanted: bool| {
             let counted = |effect: &&Effect| matches!(effect, Effect::Proof { accepted, .. } if *accepted == wanted);
-            matches!(call, Call::SubmitProofs { .. }).then(|| effects.iter().filter(counted).count() as u64)
+            matches!(call, Call::SubmitProofs { .. })
+                .then(|| effects.iter().filter(counted).count() as u64)
         };
         let receipt = Receipt {
             hash: found.transaction_hash,
@@ -160,7 +180,8 @@ impl<J: Journal> Sender<J> {
     /// Runs the call again where it failed; a guess, since the block's other transactions count as done.
     async fn why_reverted(&self, call: &Call, found: &TransactionReceipt) -> Option<String> {
         let encoded = encode(call, self.account.contracts.diamond);
-        let again = self.pool.call_at(self.address(), &encoded, BlockId::number(found.block_number?)).await;
+        let again =
+            self.pool.call_at(self.address(), &encoded, BlockId::number(found.block_number?)).await;
         match again {
             Err(endpoint::Error::Reverted(revert)) if revert.is_fact() => Some(revert.to_string()),
             Ok(_) | Err(_) => None,
@@ -179,9 +200,15 @@ impl<J: Journal> Sender<J> {
         Ok(Change { name: entry.record.name(), call, state, effects })
     }
 
-    async fn set_state(&self, desk: &mut Desk, entry: &mut Entry, state: State) -> Result<(), Error> {
+    async fn set_state(
+        &self,
+        desk: &mut Desk,
+        entry: &mut Entry,
+        state: State,
+    ) -> Result<(), Error> {
         let written = self.journal.set_state(entry, &state).await;
-        entry.version = written.map_err(|source| Error::Journal { address: self.address(), source })?;
+        entry.version =
+            written.map_err(|source| Error::Journal { address: self.address(), source })?;
         entry.state = state;
         if let Some(known) = desk.written.get_mut(&entry.record.nonce) {
             known.clone_from(entry);
@@ -247,7 +274,8 @@ impl<J: Journal> Sender<J> {
         may_send: &MaySend<'_>,
     ) -> Result<Option<Change>, Error> {
         let name = entry.record.name();
-        if !may_send(&call) || !self.send(&name, entry.newest()).await || entry.state == State::Sent {
+        if !may_send(&call) || !self.send(&name, entry.newest()).await || entry.state == State::Sent
+        {
             return Ok(None);
         }
         self.set_state(desk, &mut entry, State::Sent).await?;
@@ -264,32 +292,46 @@ impl<J: Journal> Sender<J> {
         may_send: &MaySend<'_>,
     ) -> Result<Option<Change>, Error> {
         let name = entry.record.name();
+        if entry.further.len() >= MOST_ATTEMPTS {
+            return self.send_again(desk, entry, call, may_send).await;
+        }
         let unreadable = || Error::Unreadable { name: name.clone() };
         let old = envelope(&entry.newest().raw).ok_or_else(unreadable)?;
-        let old_fees =
-            Fees { max: old.max_fee_per_gas(), priority: old.max_priority_fee_per_gas().unwrap_or_default() };
+        let old_fees = Fees {
+            max: old.max_fee_per_gas(),
+            priority: old.max_priority_fee_per_gas().unwrap_or_default(),
+        };
         let Some(fees) = self.fees.dearer(old_fees, at.head.base_fee, &call) else {
             debug!(transaction.name = name, "fee cap forbids a dearer attempt");
             return Ok(None);
         };
         let draft = match purpose {
             Purpose::Cancel => {
-                let encoded = Encoded { to: self.address(), input: Bytes::new(), value: U256::ZERO };
+                let encoded =
+                    Encoded { to: self.address(), input: Bytes::new(), value: U256::ZERO };
                 Draft { encoded, gas: TRANSFER_GAS, fees }
             }
-            Purpose::Intent | Purpose::HigherFee => {
-                Draft { encoded: encode(&call, self.account.contracts.diamond), gas: old.gas_limit(), fees }
-            }
+            Purpose::Intent | Purpose::HigherFee => Draft {
+                encoded: encode(&call, self.account.contracts.diamond),
+                gas: old.gas_limit(),
+                fees,
+            },
         };
         let signed = self.sign(&call, &draft, entry.record.nonce).await?;
-        let attempt = Attempt { purpose, raw: signed.raw, hash: signed.hash, max_fee_per_gas: fees.max };
+        let attempt =
+            Attempt { purpose, raw: signed.raw, hash: signed.hash, max_fee_per_gas: fees.max };
         let kept = self.journal.append(&entry, &attempt).await;
-        entry.version = kept.map_err(|source| Error::Journal { address: self.address(), source })?;
+        entry.version =
+            kept.map_err(|source| Error::Journal { address: self.address(), source })?;
         entry.further.push(attempt);
         if let Some(known) = desk.written.get_mut(&entry.record.nonce) {
             known.clone_from(&entry);
         }
-        info!(transaction.name = name, attempts = entry.further.len(), "replaced a waiting transaction");
+        info!(
+            transaction.name = name,
+            attempts = entry.further.len(),
+            "replaced a waiting transaction"
+        );
         self.send_again(desk, entry, call, may_send).await
     }
 }

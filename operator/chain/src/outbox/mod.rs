@@ -18,7 +18,9 @@ use coreward_domain::chain::Head;
 use coreward_domain::epoch::Epoch;
 
 pub use self::fee::FeePolicy;
-pub use self::journal::{Attempt, Creation, Entry, Journal, JournalError, Purpose, Receipt, Record, State};
+pub use self::journal::{
+    Attempt, Creation, Entry, Journal, JournalError, Purpose, Receipt, Record, State,
+};
 pub use self::sender::{Account, MaySend, Sender};
 
 use crate::effect::Effect;
@@ -194,10 +196,14 @@ impl Error {
                     Some(Duration::from_secs(5))
                 }
             }
-            Self::MayNotSend { .. } | Self::NonceContended { .. } | Self::Journal { .. } => Some(Duration::from_secs(1)),
+            Self::MayNotSend { .. } | Self::NonceContended { .. } | Self::Journal { .. } => {
+                Some(Duration::from_secs(1))
+            }
             Self::FeeAboveCap { .. } => Some(Duration::from_secs(15)),
             Self::Chain { source, .. } => source.retry(),
-            Self::Sign { source: signer::Error::Unavailable { .. }, .. } => Some(Duration::from_secs(5)),
+            Self::Sign { source: signer::Error::Unavailable { .. }, .. } => {
+                Some(Duration::from_secs(5))
+            }
             Self::TooLarge { .. } | Self::Sign { .. } | Self::Unreadable { .. } => None,
         }
     }

@@ -70,7 +70,13 @@ pub(super) struct Desk {
 impl<J: Journal> Sender<J> {
     /// A sender for the signer's account. There must be no other in this process, and no other process with the lease.
     #[must_use]
-    pub fn new(account: Account, signer: Permitted, pool: Pool, journal: J, fees: FeePolicy) -> Self {
+    pub fn new(
+        account: Account,
+        signer: Permitted,
+        pool: Pool,
+        journal: J,
+        fees: FeePolicy,
+    ) -> Self {
         Self { account, signer, pool, journal, fees, desk: Mutex::default() }
     }
 
@@ -87,9 +93,13 @@ impl<J: Journal> Sender<J> {
     /// [`Error::WouldRevert`], whose revert is a fact or not; [`Error::Chain`].
     pub async fn simulate(&self, call: &Call) -> Result<u64, Error> {
         let encoded = encode(call, self.account.contracts.diamond);
-        self.pool.simulate(self.address(), &encoded).await.map_err(|error| match error {
-            endpoint::Error::Reverted(revert) => Error::WouldRevert { function: call.function(), revert },
-            source => Error::Chain { function: call.function(), source },
+        let function = call.function();
+        self.pool.simulate(self.address(), &encoded).await.map_err(|error| {
+            if let endpoint::Error::Reverted(revert) = error {
+                Error::WouldRevert { function, revert }
+            } else {
+                Error::Chain { function, source: error }
+            }
         })
     }
 
@@ -104,7 +114,7 @@ impl<J: Journal> Sender<J> {
         let mut desk = self.desk.lock().await;
         let call = &order.call;
         let encoded = encode(call, self.account.contracts.diamond);
-        self.check(call, &encoded, may_send)?;
+        check(call, &encoded, may_send)?;
         let entries = match self.entries(&mut desk).await {
             Ok(entries) => entries,
             Err(Error::Journal { source: JournalError::Unavailable(_), .. }) if is_proof(call) => {
@@ -150,21 +160,17 @@ impl<J: Journal> Sender<J> {
         let mut desk = self.desk.lock().await;
         let entries = self.entries(&mut desk).await?;
         let diamond = self.account.contracts.diamond;
-        let unseen = entries.values().filter(|entry| is_unseen(entry, at_block)).filter_map(|entry| {
-            let call = entry.record.call(diamond).ok()?;
-            Some(InFlight { name: Some(entry.record.name()), call, mined: entry.state.mined() })
+        let unseen =
+            entries.values().filter(|entry| is_unseen(entry, at_block)).filter_map(|entry| {
+                let call = entry.record.call(diamond).ok()?;
+                Some(InFlight { name: Some(entry.record.name()), call, mined: entry.state.mined() })
+            });
+        let unkept = desk.unkept.values().map(|call| InFlight {
+            name: None,
+            call: call.clone(),
+            mined: None,
         });
-        let unkept = desk.unkept.values().map(|call| InFlight { name: None, call: call.clone(), mined: None });
         Ok(unseen.chain(unkept).collect())
-    }
-
-    fn check(&self, call: &Call, encoded: &Encoded, may_send: &MaySend<'_>) -> Result<(), Error> {
-        let function = call.function();
-        let bytes = encoded.input.len();
-        if bytes > LARGEST_CALLDATA {
-            return Err(Error::TooLarge { function, bytes, limit: LARGEST_CALLDATA });
-        }
-        if may_send(call) { Ok(()) } else { Err(Error::MayNotSend { function }) }
     }
 
     /// All records of the account by nonce, with those that the list does not show yet.
@@ -183,7 +189,8 @@ impl<J: Journal> Sender<J> {
     fn same_in_flight(&self, entries: &BTreeMap<u64, Entry>, order: &Order) -> Option<String> {
         let diamond = self.account.contracts.diamond;
         let same = |entry: &&Entry| {
-            is_unseen(entry, order.planned_at) && entry.record.call(diamond).is_ok_and(|call| call == order.call)
+            is_unseen(entry, order.planned_at)
+                && entry.record.call(diamond).is_ok_and(|call| call == order.call)
         };
         entries.values().find(same).map(|entry| entry.record.name())
     }
@@ -194,7 +201,8 @@ impl<J: Journal> Sender<J> {
         let gas = self.simulate(call).await?;
         let head = self.pool.head().await.map_err(|source| Error::Chain { function, source })?;
         let fees = self.fees.first(head.base_fee, call);
-        let fees = fees.map_err(|cap| Error::FeeAboveCap { function, base_fee: head.base_fee, cap })?;
+        let fees =
+            fees.map_err(|cap| Error::FeeAboveCap { function, base_fee: head.base_fee, cap })?;
         Ok(Draft { encoded, gas: gas.saturating_add(gas / GAS_MARGIN), fees })
     }
 
@@ -225,7 +233,12 @@ impl<J: Journal> Sender<J> {
         })
     }
 
-    pub(super) async fn sign(&self, call: &Call, draft: &Draft, nonce: u64) -> Result<Signed, Error> {
+    pub(super) async fn sign(
+        &self,
+        call: &Call,
+        draft: &Draft,
+        nonce: u64,
+    ) -> Result<Signed, Error> {
         let transaction = Unsigned {
             chain_id: self.account.chain_id,
             nonce,
@@ -258,7 +271,9 @@ impl<J: Journal> Sender<J> {
                     entry.version = version;
                     entry.state = State::Sent;
                 }
-                Err(error) => warn!(transaction.name = name, %error, "transaction was sent and not marked so"),
+                Err(error) => {
+                    warn!(transaction.name = name, %error, "transaction was sent and not marked so");
+                }
             }
         }
         desk.written.insert(entry.record.nonce, entry);
@@ -285,7 +300,12 @@ impl<J: Journal> Sender<J> {
     }
 
     /// After a taken name: whether its record is this very order.
-    async fn look(&self, desk: &mut Desk, order: &Order, nonce: u64) -> Result<Option<String>, Error> {
+    async fn look(
+        &self,
+        desk: &mut Desk,
+        order: &Order,
+        nonce: u64,
+    ) -> Result<Option<String>, Error> {
         let name = super::journal::record_name(&self.account.network, self.address(), nonce);
         let found = self.journal.get(&name).await;
         let found = found.map_err(|source| Error::Journal { address: self.address(), source })?;
@@ -296,7 +316,12 @@ impl<J: Journal> Sender<J> {
     }
 
     /// Proofs are sent even while nothing can be kept: repeated they cost gas, missing they cost the stake.
-    async fn submit_unkept(&self, desk: &mut Desk, order: &Order, may_send: &MaySend<'_>) -> Result<Submitted, Error> {
+    async fn submit_unkept(
+        &self,
+        desk: &mut Desk,
+        order: &Order,
+        may_send: &MaySend<'_>,
+    ) -> Result<Submitted, Error> {
         let call = &order.call;
         let function = call.function();
         let chain = |source| Error::Chain { function, source };
@@ -335,6 +360,15 @@ pub(super) struct Draft {
     pub(super) encoded: Encoded,
     pub(super) gas: u64,
     pub(super) fees: Fees,
+}
+
+fn check(call: &Call, encoded: &Encoded, may_send: &MaySend<'_>) -> Result<(), Error> {
+    let function = call.function();
+    let bytes = encoded.input.len();
+    if bytes > LARGEST_CALLDATA {
+        return Err(Error::TooLarge { function, bytes, limit: LARGEST_CALLDATA });
+    }
+    if may_send(call) { Ok(()) } else { Err(Error::MayNotSend { function }) }
 }
 
 const fn is_proof(call: &Call) -> bool {

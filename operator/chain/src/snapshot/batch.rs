@@ -37,6 +37,20 @@ impl<T> Answer<T> {
         }
     }
 
+    /// Reads further; what does not read is unknown, and so is a refusal here.
+    pub(super) fn and_then<U>(self, read: impl FnOnce(T) -> Option<U>) -> Answer<U> {
+        self.value().and_then(read).map_or(Answer::Unknown, Answer::Value)
+    }
+
+    /// An entry of a snapshot: what was refused is known not to be, what is unknown has none.
+    pub(super) fn entry<K>(self, key: K) -> Option<(K, Option<T>)> {
+        match self {
+            Self::Value(value) => Some((key, Some(value))),
+            Self::Refused(_) => Some((key, None)),
+            Self::Unknown => None,
+        }
+    }
+
     /// The value, or its substitute where the contract refuses; `None` if nothing is known.
     pub(super) fn or_when_refused(self, substitute: T) -> Option<T> {
         match self {
@@ -84,17 +98,29 @@ impl Batch {
     /// Adds a view that needs about this much gas.
     pub(super) fn ask<C: SolCall>(&mut self, target: Address, call: &C, gas: u64) -> Ticket<C> {
         let index = self.calls.len();
-        self.calls.push(Multicall3::Call3 { target, allowFailure: true, callData: call.abi_encode().into() });
+        self.calls.push(Multicall3::Call3 {
+            target,
+            allowFailure: true,
+            callData: call.abi_encode().into(),
+        });
         self.gas.push(gas);
         Ticket { index, call: PhantomData }
     }
 
     /// Asks for everything at one block; what came back empty is asked for once more in smaller parts.
-    pub(super) async fn run(self, pool: &Pool, multicall3: Address, block: B256) -> Result<Answers, Error> {
+    pub(super) async fn run(
+        self,
+        pool: &Pool,
+        multicall3: Address,
+        block: B256,
+    ) -> Result<Answers, Error> {
         let mut raws = vec![Raw::Unknown; self.calls.len()];
         let all: Vec<usize> = (0..self.calls.len()).collect();
         self.look(&all, 1, (pool, multicall3, block), &mut raws).await?;
-        let empty: Vec<usize> = all.into_iter().filter(|index| matches!(raws.get(*index), Some(Raw::Unknown))).collect();
+        let empty: Vec<usize> = all
+            .into_iter()
+            .filter(|index| matches!(raws.get(*index), Some(Raw::Unknown)))
+            .collect();
         self.look(&empty, SECOND_LOOK, (pool, multicall3, block), &mut raws).await?;
         Ok(Answers(raws))
     }
@@ -111,7 +137,9 @@ impl Batch {
             let input = Multicall3::aggregate3Call { calls }.abi_encode();
             let call = Encoded { to: multicall3, input: input.into(), value: U256::ZERO };
             let returned = match pool.call_at(Address::ZERO, &call, BlockId::hash(block)).await {
-                Ok(returned) => Multicall3::aggregate3Call::abi_decode_returns(&returned).unwrap_or_default(),
+                Ok(returned) => {
+                    Multicall3::aggregate3Call::abi_decode_returns(&returned).unwrap_or_default()
+                }
                 // Out of gas as a whole; the second look is in smaller parts.
                 Err(Error::Reverted(_)) => Vec::new(),
                 Err(error) => return Err(error),
@@ -159,7 +187,9 @@ impl Answers {
     /// The answer to one view.
     pub(super) fn get<C: SolCall>(&self, ticket: Ticket<C>) -> Answer<C::Return> {
         match self.0.get(ticket.index) {
-            Some(Raw::Returned(data)) => C::abi_decode_returns(data).map_or(Answer::Unknown, Answer::Value),
+            Some(Raw::Returned(data)) => {
+                C::abi_decode_returns(data).map_or(Answer::Unknown, Answer::Value)
+            }
             Some(Raw::Refused(revert)) => Answer::Refused(revert.clone()),
             Some(Raw::Unknown) | None => Answer::Unknown,
         }

@@ -10,7 +10,7 @@ use coreward_domain::id::{DealAddress, OnchainWorkerId};
 use super::batch::{Answer, Answers, Batch, Ticket};
 use super::{VIEW_GAS, small};
 use crate::abi::DealV2;
-use crate::encode::class_from_wire;
+use crate::decode::class_from_wire;
 
 /// Places of a deal's answers.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +50,11 @@ impl DealQuestion {
     }
 
     /// The deal with these workers; `None` if any part is unknown.
-    pub(super) fn read(self, answers: &Answers, workers: BTreeMap<OnchainWorkerId, Worker>) -> Option<Deal> {
+    pub(super) fn read(
+        self,
+        answers: &Answers,
+        workers: BTreeMap<OnchainWorkerId, Worker>,
+    ) -> Option<Deal> {
         let app_cid = answers.get(self.app_cid).value()?;
         let mut cid = [0; 36];
         cid[..4].copy_from_slice(app_cid.prefixes.as_slice());
@@ -87,12 +91,18 @@ struct WorkerQuestion {
 
 impl WorkersQuestion {
     /// Asks for these workers of a deal; `ours` are the seats that our units serve in.
-    pub(super) fn ask(batch: &mut Batch, deal: DealAddress, ids: &[B256], ours: &BTreeSet<Seat>) -> Self {
+    pub(super) fn ask(
+        batch: &mut Batch,
+        deal: DealAddress,
+        ids: &[B256],
+        ours: &BTreeSet<Seat>,
+    ) -> Self {
         let one = |id: &B256| {
             let worker = batch.ask(deal, &DealV2::getWorkerCall { onchainWorkerId: *id }, VIEW_GAS);
             let is_ours = ours.contains(&Seat { deal, worker: (*id).into() });
-            let reward = is_ours
-                .then(|| batch.ask(deal, &DealV2::getRewardAmountCall { onchainWorkerId: *id }, VIEW_GAS));
+            let reward = is_ours.then(|| {
+                batch.ask(deal, &DealV2::getRewardAmountCall { onchainWorkerId: *id }, VIEW_GAS)
+            });
             WorkerQuestion { worker, reward }
         };
         Self(ids.iter().map(one).collect())

@@ -11,7 +11,8 @@ use super::batch::{Answer, Answers, Batch, Ticket};
 use super::{VIEW_GAS, small};
 use crate::Contracts;
 use crate::abi::{Diamond, Multicall3};
-use crate::encode::class_from_wire;
+use crate::decode::class_from_wire;
+use crate::revert::{Refusal, Revert};
 
 /// Gas of views over all datacenters or all kinds of resources.
 const LIST_GAS: u64 = 2_000_000;
@@ -19,7 +20,11 @@ const LIST_GAS: u64 = 2_000_000;
 /// Gas of an offer with its prices.
 const OFFER_GAS: u64 = 200_000;
 
-type Views = (Ticket<Diamond::getOfferV2Call>, Ticket<Diamond::getBaseOfferCall>, Ticket<Diamond::getOfferDatacenterCall>);
+type Views = (
+    Ticket<Diamond::getOfferV2Call>,
+    Ticket<Diamond::getBaseOfferCall>,
+    Ticket<Diamond::getOfferDatacenterCall>,
+);
 
 /// Places of the answers.
 #[derive(Debug)]
@@ -31,7 +36,8 @@ pub(super) struct Questions {
     datacenters: Ticket<Diamond::getDatacentersCall>,
     resources: Ticket<Diamond::getResourcesCall>,
     tokens: BTreeMap<Address, Ticket<Diamond::isPaymentTokenAllowedCall>>,
-    providers: BTreeMap<Address, (Ticket<Diamond::getProviderInfoCall>, Ticket<Diamond::isApprovedCall>)>,
+    providers:
+        BTreeMap<Address, (Ticket<Diamond::getProviderInfoCall>, Ticket<Diamond::isApprovedCall>)>,
     offers: BTreeMap<OfferId, Views>,
     wallets: BTreeMap<Address, Ticket<Multicall3::getEthBalanceCall>>,
 }
@@ -41,19 +47,33 @@ impl Questions {
     pub(super) fn ask(batch: &mut Batch, contracts: &Contracts, watch: &Watchlist) -> Self {
         let diamond = contracts.diamond;
         let token = |batch: &mut Batch, token: &Address| {
-            batch.ask(diamond, &Diamond::isPaymentTokenAllowedCall { paymentToken: *token }, VIEW_GAS)
+            batch.ask(
+                diamond,
+                &Diamond::isPaymentTokenAllowedCall { paymentToken: *token },
+                VIEW_GAS,
+            )
         };
         let provider = |batch: &mut Batch, provider: &Address| {
-            let info = batch.ask(diamond, &Diamond::getProviderInfoCall { provider: *provider }, VIEW_GAS);
+            let info =
+                batch.ask(diamond, &Diamond::getProviderInfoCall { provider: *provider }, VIEW_GAS);
             (info, batch.ask(diamond, &Diamond::isApprovedCall { account: *provider }, VIEW_GAS))
         };
         let offer = |batch: &mut Batch, offer: &OfferId| {
             let view = batch.ask(diamond, &Diamond::getOfferV2Call { offerId: offer.0 }, OFFER_GAS);
-            let base = batch.ask(diamond, &Diamond::getBaseOfferCall { offerId: offer.0 }, VIEW_GAS);
-            (view, base, batch.ask(diamond, &Diamond::getOfferDatacenterCall { offerId: offer.0 }, VIEW_GAS))
+            let base =
+                batch.ask(diamond, &Diamond::getBaseOfferCall { offerId: offer.0 }, VIEW_GAS);
+            (
+                view,
+                base,
+                batch.ask(diamond, &Diamond::getOfferDatacenterCall { offerId: offer.0 }, VIEW_GAS),
+            )
         };
         let wallet = |batch: &mut Batch, wallet: &Address| {
-            batch.ask(contracts.multicall3, &Multicall3::getEthBalanceCall { addr: *wallet }, VIEW_GAS)
+            batch.ask(
+                contracts.multicall3,
+                &Multicall3::getEthBalanceCall { addr: *wallet },
+                VIEW_GAS,
+            )
         };
         Self {
             constants: batch.ask(diamond, &Diamond::getAllConstantsCall {}, OFFER_GAS),
@@ -88,25 +108,36 @@ impl Questions {
             min_deal_deposited_epochs: small(market.minDealDepositedEpoch),
             max_units_per_provider: small(answers.get(self.max_units).value()?),
         };
-        let calendar =
-            Calendar { init_timestamp: small(market.initTimestamp), epoch_duration: small(market.epochDuration) };
+        let calendar = Calendar {
+            init_timestamp: small(market.initTimestamp),
+            epoch_duration: small(market.epochDuration),
+        };
         Some((rules, calendar))
     }
 
     /// The global nonce and the difficulty; `None` if unknown.
-    pub(super) fn puzzle(&self, answers: &Answers) -> Option<(alloy::primitives::B256, alloy::primitives::B256)> {
+    pub(super) fn puzzle(
+        &self,
+        answers: &Answers,
+    ) -> Option<(alloy::primitives::B256, alloy::primitives::B256)> {
         Some((answers.get(self.global_nonce).value()?, answers.get(self.difficulty).value()?))
     }
 
     /// Tokens that are known to be allowed or not.
     pub(super) fn tokens(&self, answers: &Answers) -> BTreeMap<Address, bool> {
-        let known = self.tokens.iter().filter_map(|(token, ticket)| Some((*token, answers.get(*ticket).value()?)));
+        let known = self
+            .tokens
+            .iter()
+            .filter_map(|(token, ticket)| Some((*token, answers.get(*ticket).value()?)));
         known.collect()
     }
 
     /// Balances that are known.
     pub(super) fn wallets(&self, answers: &Answers) -> BTreeMap<Address, U256> {
-        let known = self.wallets.iter().filter_map(|(wallet, ticket)| Some((*wallet, answers.get(*ticket).value()?)));
+        let known = self
+            .wallets
+            .iter()
+            .filter_map(|(wallet, ticket)| Some((*wallet, answers.get(*ticket).value()?)));
         known.collect()
     }
 
@@ -115,29 +146,41 @@ impl Questions {
         let known = self.providers.iter().filter_map(|(address, (info, approved))| {
             let info = answers.get(*info).value()?;
             let approved = answers.get(*approved).value()?;
-            Some((*address, Provider { name: info.name, unit_count: small(info.unitCount), approved }))
+            Some((
+                *address,
+                Provider { name: info.name, unit_count: small(info.unitCount), approved },
+            ))
         });
         known.collect()
     }
 
     /// Offers that are known, or known not to be.
     pub(super) fn offers(&self, answers: &Answers) -> BTreeMap<OfferId, Option<Offer>> {
-        let known = self.offers.iter().filter_map(|(id, views)| Some((*id, offer(*views, answers)?)));
+        let known = self.offers.iter().filter_map(|(id, views)| offer(*views, answers).entry(*id));
         known.collect()
     }
 
     /// All datacenters; `None` if unknown.
-    pub(super) fn datacenters(&self, answers: &Answers) -> Option<BTreeMap<DatacenterId, Datacenter>> {
+    pub(super) fn datacenters(
+        &self,
+        answers: &Answers,
+    ) -> Option<BTreeMap<DatacenterId, Datacenter>> {
         let one = |view: Diamond::Datacenter| {
-            let datacenter =
-                Datacenter { country_code: view.countryCode, city_code: view.cityCode, index: small(view.index) };
+            let datacenter = Datacenter {
+                country_code: view.countryCode,
+                city_code: view.cityCode,
+                index: small(view.index),
+            };
             (DatacenterId(view.id), datacenter)
         };
         Some(answers.get(self.datacenters).value()?.into_iter().map(one).collect())
     }
 
     /// All kinds of resources that we know the class of; `None` if unknown.
-    pub(super) fn resources(&self, answers: &Answers) -> Option<BTreeMap<ResourceId, ResourceKind>> {
+    pub(super) fn resources(
+        &self,
+        answers: &Answers,
+    ) -> Option<BTreeMap<ResourceId, ResourceKind>> {
         let one = |view: Diamond::ResourceView| {
             let kind = ResourceKind { class: class_from_wire(view.ty)?, metadata: view.metadata };
             Some((ResourceId(view.id), kind))
@@ -146,21 +189,28 @@ impl Questions {
     }
 }
 
-/// `None`: unknown. `Some(None)`: there is no such offer.
-fn offer((view, base, datacenter): Views, answers: &Answers) -> Option<Option<Offer>> {
+/// Refused means that there is no such offer.
+fn offer((view, base, datacenter): Views, answers: &Answers) -> Answer<Offer> {
     let view = match answers.get(view) {
-        Answer::Value(view) if view.provider.is_zero() => return Some(None),
+        Answer::Value(view) if view.provider.is_zero() => {
+            return Answer::Refused(Revert::Known(Refusal::OfferMissing));
+        }
         Answer::Value(view) => view,
-        Answer::Refused(revert) if revert.is_absence() => return Some(None),
-        Answer::Refused(_) | Answer::Unknown => return None,
+        Answer::Refused(revert) if revert.is_absence() => return Answer::Refused(revert),
+        Answer::Refused(_) | Answer::Unknown => return Answer::Unknown,
     };
-    let base = answers.get(base).value()?;
-    let datacenter = answers.get(datacenter).value()?;
-    Some(Some(Offer {
+    let base = answers.get(base).value();
+    let datacenter = answers.get(datacenter).value();
+    let (Some(base), Some(datacenter)) = (base, datacenter) else { return Answer::Unknown };
+    Answer::Value(Offer {
         provider: view.provider,
         payment_token: view.paymentToken,
-        prices: view.prices.into_iter().map(|price| (price.resourceId.into(), price.price)).collect(),
+        prices: view
+            .prices
+            .into_iter()
+            .map(|price| (price.resourceId.into(), price.price))
+            .collect(),
         datacenter: datacenter.into(),
         peer_count: small(base.peerCount),
-    }))
+    })
 }

@@ -95,7 +95,11 @@ impl Reader {
         let seats = seats(&base.snapshot.peers);
         let second = self.second_round(head, watch, &base, &seats).await?;
         let deals = self.third_round(head, &second, &seats).await?;
-        let rules = Rules { min_proofs: second.min_proofs, max_proofs: second.max_proofs, ..base.snapshot.rules };
+        let rules = Rules {
+            min_proofs: second.min_proofs,
+            max_proofs: second.max_proofs,
+            ..base.snapshot.rules
+        };
         Ok(Snapshot {
             rules,
             reward_pool: second.reward_pool,
@@ -122,9 +126,12 @@ impl Reader {
         let answers = self.run(batch, head).await?;
         let unreadable = |part| Error::Unreadable { part, block: head.number };
         let (rules, calendar) = market.rules(&answers).ok_or_else(|| unreadable("constants"))?;
-        let (global_nonce, difficulty) = market.puzzle(&answers).ok_or_else(|| unreadable("puzzle"))?;
-        let peers: BTreeMap<PeerId, Option<Peer>> =
-            peers.into_iter().filter_map(|(id, question)| Some((id, question.read(&answers)?))).collect();
+        let (global_nonce, difficulty) =
+            market.puzzle(&answers).ok_or_else(|| unreadable("puzzle"))?;
+        let peers: BTreeMap<PeerId, Option<Peer>> = peers
+            .into_iter()
+            .filter_map(|(id, question)| question.read(&answers).entry(id))
+            .collect();
         self.remember(&peers);
         let snapshot = Snapshot {
             head,
@@ -162,11 +169,13 @@ impl Reader {
         let epoch = U256::from(epoch);
         let pool = batch.ask(diamond, &Diamond::getRewardPoolCall { epoch }, VIEW_GAS);
         let info = batch.ask(diamond, &Diamond::getRewardInfoCall { epoch }, VIEW_GAS);
-        let commitments: Vec<(CommitmentId, CommitmentQuestion)> = sized_commitments(watch, &base.snapshot.peers)
-            .into_iter()
-            .map(|(id, units)| (id, CommitmentQuestion::ask(&mut batch, diamond, id, units)))
-            .collect();
-        let deals: BTreeSet<DealAddress> = watch.deals.iter().copied().chain(seats.iter().map(|seat| seat.deal)).collect();
+        let commitments: Vec<(CommitmentId, CommitmentQuestion)> =
+            sized_commitments(watch, &base.snapshot.peers)
+                .into_iter()
+                .map(|(id, units)| (id, CommitmentQuestion::ask(&mut batch, diamond, id, units)))
+                .collect();
+        let deals: BTreeSet<DealAddress> =
+            watch.deals.iter().copied().chain(seats.iter().map(|seat| seat.deal)).collect();
         let deals: Vec<(DealAddress, DealQuestion)> =
             deals.into_iter().map(|deal| (deal, DealQuestion::ask(&mut batch, deal))).collect();
         let answers = self.run(batch, head).await?;
@@ -178,12 +187,20 @@ impl Reader {
         let rules = &base.snapshot.rules;
         Ok(Second {
             reward_pool,
-            min_proofs: if is_frozen { info.minProofsPerEpoch.saturating_to() } else { rules.min_proofs },
-            max_proofs: if is_frozen { info.maxProofsPerEpoch.saturating_to() } else { rules.max_proofs },
+            min_proofs: if is_frozen {
+                info.minProofsPerEpoch.saturating_to()
+            } else {
+                rules.min_proofs
+            },
+            max_proofs: if is_frozen {
+                info.maxProofsPerEpoch.saturating_to()
+            } else {
+                rules.max_proofs
+            },
             total_success_proofs: small(info.totalSuccessProofs),
             commitments: commitments
                 .into_iter()
-                .filter_map(|(id, question)| Some((id, question.read(&answers)?)))
+                .filter_map(|(id, question)| question.read(&answers).entry(id))
                 .collect(),
             deals,
             answers,
@@ -217,7 +234,9 @@ impl Reader {
     fn remember(&self, peers: &BTreeMap<PeerId, Option<Peer>>) {
         let mut sizes = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
         sizes.retain(|peer, _| peers.contains_key(peer));
-        sizes.extend(peers.iter().filter_map(|(id, peer)| Some((*id, peer.as_ref()?.units.len() as u64))));
+        sizes.extend(
+            peers.iter().filter_map(|(id, peer)| Some((*id, peer.as_ref()?.units.len() as u64))),
+        );
     }
 }
 
@@ -241,12 +260,21 @@ struct Second {
 
 /// Seats that units of these peers serve in.
 fn seats(peers: &BTreeMap<PeerId, Option<Peer>>) -> BTreeSet<Seat> {
-    peers.values().flatten().flat_map(|peer| peer.units.values()).filter_map(|unit| unit.seat).collect()
+    peers
+        .values()
+        .flatten()
+        .flat_map(|peer| peer.units.values())
+        .filter_map(|unit| unit.seat)
+        .collect()
 }
 
 /// Commitments to read, with the units that each may have.
-fn sized_commitments(watch: &Watchlist, peers: &BTreeMap<PeerId, Option<Peer>>) -> BTreeMap<CommitmentId, u64> {
-    let mut sized: BTreeMap<CommitmentId, u64> = watch.commitments.iter().map(|id| (*id, UNITS_AT_FIRST)).collect();
+fn sized_commitments(
+    watch: &Watchlist,
+    peers: &BTreeMap<PeerId, Option<Peer>>,
+) -> BTreeMap<CommitmentId, u64> {
+    let mut sized: BTreeMap<CommitmentId, u64> =
+        watch.commitments.iter().map(|id| (*id, UNITS_AT_FIRST)).collect();
     let present = peers.values().flatten();
     sized.extend(present.filter_map(|peer| Some((peer.commitment?, peer.units.len() as u64))));
     sized
@@ -256,4 +284,3 @@ fn sized_commitments(watch: &Watchlist, peers: &BTreeMap<PeerId, Option<Peer>>) 
 fn small(word: U256) -> u64 {
     word.saturating_to()
 }
-

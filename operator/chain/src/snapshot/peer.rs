@@ -10,7 +10,7 @@ use coreward_domain::id::{CommitmentId, PeerId};
 use super::batch::{Answer, Answers, Batch, Ticket};
 use super::{VIEW_GAS, small};
 use crate::abi::Diamond;
-use crate::encode::class_from_wire;
+use crate::decode::class_from_wire;
 
 /// Gas of a peer's view without its units, and for each unit (measured: `protocol.md` 9).
 const PEER_GAS: u64 = 150_000;
@@ -37,37 +37,43 @@ impl PeerQuestion {
         }
     }
 
-    /// `None`: unknown. `Some(None)`: there is no such peer.
-    pub(super) fn read(self, answers: &Answers) -> Option<Option<Peer>> {
-        let owner = match answers.get(self.owner) {
-            Answer::Value(peer) => peer.owner,
-            Answer::Refused(revert) if revert.is_absence() => return Some(None),
-            Answer::Refused(_) | Answer::Unknown => return None,
-        };
-        let view = answers.get(self.view).value()?;
-        let units = view.units.iter().map(|unit| (unit.id.into(), unit_from_view(unit))).collect();
-        let resources = view.resources.into_iter().map(|resource| {
-            let read = PeerResource {
-                class: class_from_wire(resource.ty)?,
-                details: resource.details,
-                available: small(resource.availableSupply),
-                supply: small(resource.maxSupply),
-            };
-            Some((resource.resourceId.into(), read))
-        });
-        Some(Some(Peer {
-            offer: view.offerId.into(),
-            owner,
-            commitment: (!view.commitmentId.is_zero()).then(|| view.commitmentId.into()),
-            units,
-            resources: resources.collect::<Option<_>>()?,
-        }))
+    /// Refused means that there is no such peer.
+    pub(super) fn read(self, answers: &Answers) -> Answer<Peer> {
+        match answers.get(self.owner) {
+            Answer::Value(peer) => {
+                answers.get(self.view).and_then(|view| peer_from_view(view, peer.owner))
+            }
+            Answer::Refused(revert) if revert.is_absence() => Answer::Refused(revert),
+            Answer::Refused(_) | Answer::Unknown => Answer::Unknown,
+        }
     }
+}
+
+fn peer_from_view(view: Diamond::PeerView, owner: Address) -> Option<Peer> {
+    let resources = view.resources.into_iter().map(|resource| {
+        let read = PeerResource {
+            class: class_from_wire(resource.ty)?,
+            details: resource.details,
+            available: small(resource.availableSupply),
+            supply: small(resource.maxSupply),
+        };
+        Some((resource.resourceId.into(), read))
+    });
+    Some(Peer {
+        offer: view.offerId.into(),
+        owner,
+        commitment: (!view.commitmentId.is_zero()).then(|| view.commitmentId.into()),
+        units: view.units.iter().map(|unit| (unit.id.into(), unit_from_view(unit))).collect(),
+        resources: resources.collect::<Option<_>>()?,
+    })
 }
 
 fn unit_from_view(unit: &Diamond::UnitView) -> Unit {
     let seat = Seat { deal: unit.deal, worker: unit.onchainWorkerId.into() };
-    Unit { seat: (!unit.deal.is_zero()).then_some(seat), start_epoch: Epoch(small(unit.startEpoch)) }
+    Unit {
+        seat: (!unit.deal.is_zero()).then_some(seat),
+        start_epoch: Epoch(small(unit.startEpoch)),
+    }
 }
 
 /// Places of a commitment's answers.
@@ -83,33 +89,52 @@ pub(super) struct CommitmentQuestion {
 
 impl CommitmentQuestion {
     /// Asks for a commitment of about so many units.
-    pub(super) fn ask(batch: &mut Batch, diamond: Address, commitment: CommitmentId, units: u64) -> Self {
+    pub(super) fn ask(
+        batch: &mut Batch,
+        diamond: Address,
+        commitment: CommitmentId,
+        units: u64,
+    ) -> Self {
         let id = commitment.0;
         let gas = COUNTS_GAS + COUNTS_UNIT_GAS * units;
         Self {
             view: batch.ask(diamond, &Diamond::getCommitmentCall { commitmentId: id }, gas),
             proofs: batch.ask(diamond, &Diamond::getProofCountsCall { commitmentId: id }, gas),
             exits: batch.ask(diamond, &Diamond::getUnitExitStatusesCall { commitmentId: id }, gas),
-            unlocked: batch.ask(diamond, &Diamond::unlockedRewardsCall { commitmentId: id }, VIEW_GAS),
+            unlocked: batch.ask(
+                diamond,
+                &Diamond::unlockedRewardsCall { commitmentId: id },
+                VIEW_GAS,
+            ),
             total: batch.ask(diamond, &Diamond::totalRewardsCall { commitmentId: id }, VIEW_GAS),
-            withdrawn: batch.ask(diamond, &Diamond::withdrawnRewardsCall { commitmentId: id }, VIEW_GAS),
+            withdrawn: batch.ask(
+                diamond,
+                &Diamond::withdrawnRewardsCall { commitmentId: id },
+                VIEW_GAS,
+            ),
         }
     }
 
-    /// `None`: unknown. `Some(None)`: there is no such commitment.
-    pub(super) fn read(self, answers: &Answers) -> Option<Option<Commitment>> {
-        let view = match answers.get(self.view) {
-            Answer::Value(view) => view,
-            Answer::Refused(revert) if revert.is_absence() => return Some(None),
-            Answer::Refused(_) | Answer::Unknown => return None,
-        };
+    /// Refused means that there is no such commitment.
+    pub(super) fn read(self, answers: &Answers) -> Answer<Commitment> {
+        match answers.get(self.view) {
+            Answer::Value(view) => {
+                self.of_view(&view, answers).map_or(Answer::Unknown, Answer::Value)
+            }
+            Answer::Refused(revert) if revert.is_absence() => Answer::Refused(revert),
+            Answer::Refused(_) | Answer::Unknown => Answer::Unknown,
+        }
+    }
+
+    fn of_view(self, view: &Diamond::Commitment, answers: &Answers) -> Option<Commitment> {
         // A removed peer takes these views of its old commitments along.
         let nothing = Diamond::getProofCountsReturn { unitIds: Vec::new(), counts: Vec::new() };
         let proofs = answers.get(self.proofs).or_when_refused(nothing)?;
-        let nothing = Diamond::getUnitExitStatusesReturn { unitIds: Vec::new(), isExited: Vec::new() };
+        let nothing =
+            Diamond::getUnitExitStatusesReturn { unitIds: Vec::new(), isExited: Vec::new() };
         let exits = answers.get(self.exits).or_when_refused(nothing)?;
         let exited = exits.unitIds.into_iter().zip(exits.isExited).filter(|(_, exited)| *exited);
-        Some(Some(Commitment {
+        Some(Commitment {
             status: status_from_wire(view.status)?,
             peer: view.peerId.into(),
             collateral_per_unit: view.collateralPerUnit,
@@ -122,18 +147,22 @@ impl CommitmentQuestion {
             failed_epoch: Epoch(small(view.failedEpoch)),
             exited: exited.map(|(unit, _)| unit.into()).collect::<BTreeSet<_>>(),
             proofs: proof_counts(proofs),
-            unlocked_rewards: sum(answers.get(self.unlocked).value()?),
-            total_rewards: sum(answers.get(self.total).value()?),
-            withdrawn_rewards: sum(answers.get(self.withdrawn).value()?),
-        }))
+            unlocked_rewards: sum(&answers.get(self.unlocked).value()?),
+            total_rewards: sum(&answers.get(self.total).value()?),
+            withdrawn_rewards: sum(&answers.get(self.withdrawn).value()?),
+        })
     }
 }
 
 fn proof_counts(view: Diamond::getProofCountsReturn) -> BTreeMap<coreward_domain::id::UnitId, u32> {
-    view.unitIds.into_iter().zip(view.counts).map(|(unit, count)| (unit.into(), count.saturating_to())).collect()
+    view.unitIds
+        .into_iter()
+        .zip(view.counts)
+        .map(|(unit, count)| (unit.into(), count.saturating_to()))
+        .collect()
 }
 
-fn sum(rewards: Diamond::Rewards) -> U256 {
+fn sum(rewards: &Diamond::Rewards) -> U256 {
     rewards.ccRewards.saturating_add(rewards.dealStakerRewards)
 }
 
