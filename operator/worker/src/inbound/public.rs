@@ -47,12 +47,6 @@ impl PublicPort {
         Ok(Self { listener, inbound, connections: TaskTracker::new(), refusals: TaskTracker::new() })
     }
 
-    /// Where it listens.
-    #[cfg(test)]
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.listener.local_addr().unwrap()
-    }
-
     /// Serves until `stop`, then lets requests in work end: whoever waits for this future bounds them.
     pub(crate) async fn run(self, stop: CancellationToken) {
         while let Some(accepted) = stop.run_until_cancelled(self.listener.accept()).await {

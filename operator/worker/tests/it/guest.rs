@@ -1,0 +1,44 @@
+//! Sample components, put together from text.
+
+use bytes::Bytes;
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+/// A sample component.
+#[derive(Clone, Copy)]
+pub(crate) struct Guest {
+    /// What it answers with where its path says nothing else.
+    pub(crate) status: u16,
+    /// Instructions before anything else, for every request.
+    pub(crate) first: &'static str,
+    /// Whether it imports an interface that nobody has.
+    pub(crate) wants_gpu: bool,
+}
+
+/// A guest that behaves.
+pub(crate) const GOOD: Guest = Guest { status: 200, first: "", wants_gpu: false };
+
+impl Guest {
+    /// The component's bytes.
+    pub(crate) fn build(self) -> Bytes {
+        let import = r#"(import "acme:gpu/compute" "multiply" (func $multiply (param i32 i32) (result i32)))"#;
+        let text = include_str!("guest.wat")
+            .replace("IMPORT", if self.wants_gpu { import } else { "" })
+            .replace("FIRST", self.first)
+            .replace("STATUS", &self.status.to_string());
+        let mut module = wat::parse_str(text).unwrap();
+        let interface = include_str!("guest.wit").replace("EXTRA", if self.wants_gpu { "import acme:gpu/compute;" } else { "" });
+        let mut resolve = Resolve::default();
+        let package = resolve.push_str("guest.wit", &interface).unwrap();
+        let world = resolve.select_world(&[package], Some("guest")).unwrap();
+        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+        ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap().into()
+    }
+}
+
+/// A component with one function that takes long to compile.
+pub(crate) fn long_to_compile() -> Bytes {
+    let step = "(local.set 0 (i32.xor (i32.mul (local.get 0) (i32.const 7)) (i32.load (local.get 0))))";
+    let text = format!("(component (core module (memory 1) (func (param i32) {})))", step.repeat(60_000));
+    wat::parse_str(text).unwrap().into()
+}

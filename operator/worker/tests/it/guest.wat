@@ -1,0 +1,96 @@
+;; A guest whose path says what it does:
+;;   /trap /loop /hog /silent     misbehave so
+;;   /who                         200 if the host says which member asks, else 401
+;;   /out/<host>[/<path>]         asks that host, and answers with its status; 600 + the error code if there is none
+;;   anything else                STATUS
+(module
+  (type $set-type (func (param i32 i32 i32 i32 i64 i32 i32 i32 i32)))
+  (import "wasi:http/types@0.2.0" "[constructor]fields" (func $new-fields (result i32)))
+  (import "wasi:http/types@0.2.0" "[method]fields.has" (func $has (param i32 i32 i32) (result i32)))
+  (import "wasi:http/types@0.2.0" "[method]incoming-request.path-with-query" (func $path-of (param i32 i32)))
+  (import "wasi:http/types@0.2.0" "[method]incoming-request.headers" (func $headers-of (param i32) (result i32)))
+  (import "wasi:http/types@0.2.0" "[constructor]outgoing-response" (func $new-response (param i32) (result i32)))
+  (import "wasi:http/types@0.2.0" "[method]outgoing-response.set-status-code" (func $set-status (param i32 i32) (result i32)))
+  (import "wasi:http/types@0.2.0" "[static]response-outparam.set" (func $set (type $set-type)))
+  (import "wasi:http/types@0.2.0" "[constructor]outgoing-request" (func $new-request (param i32) (result i32)))
+  (import "wasi:http/types@0.2.0" "[method]outgoing-request.set-scheme" (func $set-scheme (param i32 i32 i32 i32 i32) (result i32)))
+  (import "wasi:http/types@0.2.0" "[method]outgoing-request.set-authority" (func $set-authority (param i32 i32 i32 i32) (result i32)))
+  (import "wasi:http/types@0.2.0" "[method]outgoing-request.set-path-with-query" (func $set-path (param i32 i32 i32 i32) (result i32)))
+  (import "wasi:http/types@0.2.0" "[method]future-incoming-response.subscribe" (func $subscribe (param i32) (result i32)))
+  (import "wasi:http/types@0.2.0" "[method]future-incoming-response.get" (func $get (param i32 i32)))
+  (import "wasi:http/types@0.2.0" "[method]incoming-response.status" (func $status-of (param i32) (result i32)))
+  (import "wasi:http/outgoing-handler@0.2.0" "handle" (func $handle (param i32 i32 i32 i32)))
+  (import "wasi:io/poll@0.2.0" "[method]pollable.block" (func $block (param i32)))
+  IMPORT
+
+  (memory (export "memory") 2)
+  (data (i32.const 16) "coreward-caller")
+  (global $heap (mut i32) (i32.const 65536))
+
+  (func (export "cabi_realloc") (param i32 i32 i32) (param $length i32) (result i32)
+    (local $at i32)
+    (local.set $at (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
+    (global.set $heap (i32.add (local.get $at) (local.get $length)))
+    (local.get $at))
+
+  (func $respond (param $out i32) (param $status i32)
+    (local $response i32)
+    (local.set $response (call $new-response (call $new-fields)))
+    (drop (call $set-status (local.get $response) (local.get $status)))
+    (call $set (local.get $out) (i32.const 0) (local.get $response)
+      (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))
+
+  (func $ask (param $host i32) (param $host-length i32) (param $path i32) (param $path-length i32) (result i32)
+    (local $request i32) (local $future i32)
+    (local.set $request (call $new-request (call $new-fields)))
+    (drop (call $set-scheme (local.get $request) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0)))
+    (drop (call $set-authority (local.get $request) (i32.const 1) (local.get $host) (local.get $host-length)))
+    (if (local.get $path-length)
+      (then (drop (call $set-path (local.get $request) (i32.const 1) (local.get $path) (local.get $path-length)))))
+    (call $handle (local.get $request) (i32.const 0) (i32.const 0) (i32.const 1024))
+    (if (i32.load8_u (i32.const 1024)) (then (return (i32.add (i32.const 600) (i32.load8_u (i32.const 1032))))))
+    (local.set $future (i32.load (i32.const 1032)))
+    (call $block (call $subscribe (local.get $future)))
+    (call $get (local.get $future) (i32.const 2048))
+    (if (i32.load8_u (i32.const 2064)) (then (return (i32.add (i32.const 600) (i32.load8_u (i32.const 2072))))))
+    (call $status-of (i32.load (i32.const 2072))))
+
+  (func $ask-by-path (param $path i32) (param $length i32) (result i32)
+    (local $host i32) (local $end i32) (local $slash i32)
+    (local.set $host (i32.add (local.get $path) (i32.const 5)))
+    (local.set $end (i32.add (local.get $path) (local.get $length)))
+    (local.set $slash (local.get $host))
+    (block $found
+      (loop $next
+        (br_if $found (i32.ge_u (local.get $slash) (local.get $end)))
+        (br_if $found (i32.eq (i32.load8_u (local.get $slash)) (i32.const 47)))
+        (local.set $slash (i32.add (local.get $slash) (i32.const 1)))
+        (br $next)))
+    (call $ask (local.get $host) (i32.sub (local.get $slash) (local.get $host))
+      (local.get $slash) (i32.sub (local.get $end) (local.get $slash))))
+
+  (func $who (param $request i32) (result i32)
+    (select (i32.const 200) (i32.const 401)
+      (call $has (call $headers-of (local.get $request)) (i32.const 16) (i32.const 15))))
+
+  (func (export "wasi:http/incoming-handler@0.2.0#handle") (param $request i32) (param $out i32)
+    (local $path i32) (local $length i32) (local $letter i32)
+    FIRST
+    (call $path-of (local.get $request) (i32.const 512))
+    (local.set $path (i32.load (i32.const 516)))
+    (local.set $length (i32.load (i32.const 520)))
+    (if (i32.gt_u (local.get $length) (i32.const 1))
+      (then (local.set $letter (i32.load8_u (i32.add (local.get $path) (i32.const 1))))))
+    (if (i32.eq (local.get $letter) (i32.const 116)) (then unreachable))
+    (if (i32.eq (local.get $letter) (i32.const 108)) (then (loop $for-ever (br $for-ever))))
+    (if (i32.eq (local.get $letter) (i32.const 104))
+      (then
+        (loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))
+        unreachable))
+    (if (i32.eq (local.get $letter) (i32.const 115)) (then return))
+    (if (i32.eq (local.get $letter) (i32.const 119))
+      (then (call $respond (local.get $out) (call $who (local.get $request))) return))
+    (if (i32.eq (local.get $letter) (i32.const 111))
+      (then (call $respond (local.get $out) (call $ask-by-path (local.get $path) (local.get $length))) return))
+    (call $respond (local.get $out) (i32.const STATUS)))
+)
