@@ -24,6 +24,7 @@
   IMPORT
 
   (memory (export "memory") 2)
+  (data (i32.const 8) "/")
   (data (i32.const 16) "coreward-caller")
   (global $heap (mut i32) (i32.const 65536))
 
@@ -45,8 +46,9 @@
     (local.set $request (call $new-request (call $new-fields)))
     (drop (call $set-scheme (local.get $request) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0)))
     (drop (call $set-authority (local.get $request) (i32.const 1) (local.get $host) (local.get $host-length)))
-    (if (local.get $path-length)
-      (then (drop (call $set-path (local.get $request) (i32.const 1) (local.get $path) (local.get $path-length)))))
+    (if (i32.eqz (local.get $path-length))
+      (then (local.set $path (i32.const 8)) (local.set $path-length (i32.const 1))))
+    (drop (call $set-path (local.get $request) (i32.const 1) (local.get $path) (local.get $path-length)))
     (call $handle (local.get $request) (i32.const 0) (i32.const 0) (i32.const 1024))
     (if (i32.load8_u (i32.const 1024)) (then (return (i32.add (i32.const 600) (i32.load8_u (i32.const 1032))))))
     (local.set $future (i32.load (i32.const 1032)))
