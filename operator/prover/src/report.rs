@@ -15,7 +15,7 @@ use crate::miner::Phase;
 /// A report is sent at least this often; the operator takes silence beyond two of them for an outage.
 const AT_LEAST: Duration = Duration::from_mins(1);
 
-/// And never more often than this, however fast things change.
+/// And never more often than this, however fast things change, but for whether it works.
 const AT_MOST: Duration = Duration::from_secs(1);
 
 /// How long a prover that worked may rebuild its engine before it is no longer ready; light mode takes one second.
@@ -53,8 +53,10 @@ pub(crate) async fn send_reports(
             match link.post_report(&Report::Prover(report.clone())).await {
                 Ok(()) => {
                     pauses.succeeded();
+                    let turns = |now: &Option<ProverReport>| now.as_ref().is_some_and(|now| now.ready != report.ready);
+                    // Whether it works is worth telling at once; all else waits for its second.
+                    drop(tokio::time::timeout(AT_MOST, reports.wait_for(turns)).await);
                     sent = Some(report);
-                    sleep(AT_MOST).await;
                 }
                 Err(error) => {
                     if pauses.failures().is_multiple_of(20) {

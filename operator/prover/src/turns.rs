@@ -26,7 +26,7 @@ use crate::store::Entry;
 use crate::volume::Volume;
 
 /// How often rate, readiness and metrics are brought up to date.
-const TICK: Duration = Duration::from_millis(500);
+const TICK: Duration = Duration::from_millis(250);
 
 /// How often all that is not acknowledged is posted and saved again: whoever took it may have been restarted.
 const AGAIN: Duration = Duration::from_secs(20);
