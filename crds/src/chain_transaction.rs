@@ -163,6 +163,9 @@ pub struct TransactionReceipt {
     /// The block.
     #[schemars(schema_with = "crate::schema::count")]
     pub block: i64,
+    /// Hash of the block.
+    #[schemars(schema_with = "crate::schema::word")]
+    pub block_hash: String,
     /// How it ended.
     pub outcome: TransactionOutcome,
     /// The contract's own words, if it refused.

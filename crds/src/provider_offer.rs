@@ -22,7 +22,7 @@ use crate::{ProviderOfferStatus, UnitsPerNode};
     category = "market",
     doc = "Capacity of this cluster that is offered on the compute market.",
     selectable = ".spec.network",
-    validation = Rule::new("size(self.metadata.name) <= 40").message("metadata.name is longer than 40 characters: names of its units start with it").field_path(".metadata.name"),
+    validation = Rule::new("size(self.metadata.name) <= 40").message("metadata.name is longer than 40 characters: names of its units start with it"),
     printcolumn(name = "Network", type_ = "string", json_path = ".spec.network"),
     printcolumn(name = "Offer", type_ = "string", json_path = ".status.summary.offer"),
     printcolumn(name = "Units", type_ = "integer", json_path = ".status.units.total"),

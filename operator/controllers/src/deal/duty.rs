@@ -1,97 +1,145 @@
-//! What each of our workers is told.
+//! What each worker pod is told: its key, its artifact, its bounds, its subnet.
 
-use coreward_crds::{DealPolicy, Egress, EgressMode};
-use coreward_domain::chain::Seat;
+use std::collections::BTreeMap;
+
+use coreward_crds::{Deal, Egress as EgressSpec, EgressMode, ProviderOffer};
+use coreward_domain::chain::Snapshot;
+use coreward_domain::deal::{self as domain, Plan};
 use coreward_domain::id::OnchainWorkerId;
-use coreward_wire::{self as wire, ArtifactOrder, Duty, Member, WorkerDuty, WorkerLimits};
+use coreward_wire::{ArtifactOrder, Duty, Egress, Member, WorkerDuty, WorkerLimits};
+use k8s_openapi::api::core::v1::Pod;
 
+use crate::context::Context;
 use crate::deal::artifact;
-use crate::deal::observe::{Look, Ours, reserved_memory};
-use crate::node;
+use crate::deal::observe::{Sight, key, memory};
+use crate::node::look;
 use crate::pods::fact;
 use crate::turn::Shared;
 
-/// Port of a worker's overlay.
+/// Port of every worker's overlay.
 const OVERLAY_PORT: u16 = 4001;
 
-/// Tells every worker its duty; the same again tells it nothing.
-pub fn assign(shared: &Shared, look: &Look) {
-    for (id, ours) in &look.workers {
-        let uid = ours.pod.as_deref().and_then(|pod| pod.metadata.uid.as_deref());
-        if let (Some(uid), Some(duty)) = (uid, duty(shared, look, *id, ours)) {
+/// Tells every pod of ours that serves a seat; the same again tells it nothing.
+pub fn assign(shared: &Shared, offer: &ProviderOffer, mirror: &Deal, (sight, plan): (&Sight, &Plan)) {
+    let Some(snapshot) = sight.seen.snapshot.as_deref() else { return };
+    let Some(members) = members(shared, sight, snapshot) else { return };
+    for pod in &sight.pods {
+        let seat = fact::seat(pod).filter(|seat| plan.workers.get(&seat.worker).is_some_and(|worker| worker.served));
+        let (Some(seat), Some(uid)) = (seat, pod.metadata.uid.as_deref()) else { continue };
+        if let Some(duty) = duty((shared, offer, mirror), (sight, snapshot), seat.worker, &members) {
             shared.context.hub.assign(uid, Duty::Worker(Box::new(duty)));
         }
     }
 }
 
-fn duty(shared: &Shared, look: &Look, id: OnchainWorkerId, ours: &Ours) -> Option<WorkerDuty> {
-    let address = look.seen.deal;
-    let deal = look.last.deals.get(&address)?;
-    let limits = &look.offer.spec.worker.limits;
-    let members = coreward_domain::deal::members(&look.last, address)?;
-    let network = &look.offer.spec.network;
-    let members_block = shared.memory.members_since(network, address, &members, look.last.head.number);
-    let members = members.into_iter().map(|member| Member {
-        onchain_worker_id: member.worker.0,
-        offchain_worker_id: member.offchain.0,
-        addresses: addresses(shared, Seat { deal: address, worker: member.worker }),
-    });
+type Members = (Vec<Member>, u64);
+
+fn duty(
+    (shared, offer, mirror): (&Shared, &ProviderOffer, &Deal),
+    (sight, snapshot): (&Sight, &Snapshot),
+    worker: OnchainWorkerId,
+    (members, members_block): &Members,
+) -> Option<WorkerDuty> {
+    let deal = snapshot.deals.get(&sight.place.deal)?;
+    let identity = sight.identities.get(&deal.workers.get(&worker)?.peer)?;
+    let limits = &offer.spec.worker.limits;
     Some(WorkerDuty {
-        deal: address,
-        onchain_worker_id: id.0,
-        key_seed: ours.key.seed.clone(),
+        deal: sight.place.deal,
+        onchain_worker_id: worker.0,
+        key_seed: key(shared, &sight.place, identity, worker)?.seed,
         artifact: ArtifactOrder {
             cid: artifact::text(&deal.app_cid),
             max_bytes: u64::try_from(limits.artifact_bytes).unwrap_or(0),
-            // Until the node's agent has told where it answers, the worker waits for it.
-            from: node::look(shared, &ours.node).artifact_url.unwrap_or_default(),
+            from: look(shared, &identity.identity.node).artifact_url?,
         },
         limits: WorkerLimits {
-            memory_mib: reserved_memory(&look.last, address),
+            memory_mib: memory(snapshot, sight.place.deal)?,
             request_milliseconds: u64::try_from(limits.request_milliseconds).unwrap_or(0),
             connections: u32::try_from(limits.connections).unwrap_or(0),
         },
-        egress: egress(&look.offer.spec.worker.egress, mirror_policy(shared, look).as_ref()),
-        members: members.collect(),
-        members_block,
+        egress: egress(offer, mirror),
+        members: members.clone(),
+        members_block: *members_block,
     })
 }
 
-fn mirror_policy(shared: &Shared, look: &Look) -> Option<DealPolicy> {
-    let name = look.key.deal_name(&look.offer.spec.network, look.seen.deal);
-    Some(shared.context.stores.deals.get(&look.key.namespace, &name)?.spec.policy.clone())
+/// What a worker may reach: the offer's word, narrowed by the deal's.
+#[must_use]
+pub fn egress(offer: &ProviderOffer, mirror: &Deal) -> Egress {
+    let base = &offer.spec.worker.egress;
+    match &mirror.spec.policy.egress {
+        None => wire(base),
+        Some(narrower) => narrowed(base, narrower),
+    }
 }
 
-/// Where a worker of this cluster listens; empty for workers elsewhere.
-pub(super) fn addresses(shared: &Shared, seat: Seat) -> Vec<String> {
-    let pods = shared.context.stores.pods.all();
-    let running = pods.iter().filter(|pod| fact::seat(pod) == Some(seat) && pod.metadata.deletion_timestamp.is_none());
-    let addresses = running.filter_map(|pod| pod.status.as_ref()?.pod_ip.clone());
-    addresses
-        .map(|ip| format!("/{}/{ip}/tcp/{OVERLAY_PORT}", if ip.contains(':') { "ip6" } else { "ip4" }))
-        .collect()
+fn wire(egress: &EgressSpec) -> Egress {
+    match egress.mode {
+        EgressMode::None => Egress::None,
+        EgressMode::AllowList => Egress::AllowList { hosts: egress.hosts.clone() },
+        EgressMode::Internet => Egress::Internet,
+    }
 }
 
-/// The offer's rule, narrowed by the deal's: what both allow.
-pub(super) fn egress(offer: &Egress, deal: Option<&DealPolicy>) -> wire::Egress {
-    let Some(narrow) = deal.and_then(|policy| policy.egress.as_ref()) else { return plain(offer) };
-    match (offer.mode, narrow.mode) {
-        (EgressMode::None, _) | (_, EgressMode::None) => wire::Egress::None,
-        (EgressMode::Internet, _) => plain(narrow),
-        (EgressMode::AllowList, EgressMode::Internet) => plain(offer),
+fn narrowed(base: &EgressSpec, narrower: &EgressSpec) -> Egress {
+    match (base.mode, narrower.mode) {
+        (EgressMode::None, _) | (_, EgressMode::None) => Egress::None,
+        (EgressMode::Internet, _) => wire(narrower),
+        (EgressMode::AllowList, EgressMode::Internet) => wire(base),
         (EgressMode::AllowList, EgressMode::AllowList) => {
-            let hosts = narrow.hosts.iter().filter(|host| offer.hosts.contains(host));
-            wire::Egress::AllowList { hosts: hosts.cloned().collect() }
+            let hosts = base.hosts.iter().filter(|host| narrower.hosts.contains(host));
+            Egress::AllowList { hosts: hosts.cloned().collect() }
         }
     }
 }
 
-fn plain(egress: &Egress) -> wire::Egress {
-    match egress.mode {
-        EgressMode::None => wire::Egress::None,
-        EgressMode::AllowList => wire::Egress::AllowList { hosts: egress.hosts.clone() },
-        EgressMode::Internet => wire::Egress::Internet,
+/// The mode of what is in force.
+#[must_use]
+pub const fn egress_mode(egress: &Egress) -> EgressMode {
+    match egress {
+        Egress::None => EgressMode::None,
+        Egress::AllowList { .. } => EgressMode::AllowList,
+        Egress::Internet => EgressMode::Internet,
     }
+}
+
+/// The deal's members, with the addresses of those that live in this cluster, and since which block they are the members.
+fn members(shared: &Shared, sight: &Sight, snapshot: &Snapshot) -> Option<Members> {
+    let place = &sight.place;
+    let members = domain::members(snapshot, place.deal)?;
+    let block = shared.memory.members_since(&place.network, place.deal, &members, snapshot.head.number);
+    let addresses = addresses(&shared.context);
+    let members = members.into_iter().map(|member| Member {
+        onchain_worker_id: member.worker.0,
+        offchain_worker_id: member.offchain.0,
+        addresses: addresses.get(&(place.deal, member.worker)).cloned().unwrap_or_default(),
+    });
+    Some((members.collect(), block))
+}
+
+type Addresses = BTreeMap<(alloy_primitives::Address, OnchainWorkerId), Vec<String>>;
+
+/// Overlay addresses of all our worker pods, whichever offer they belong to.
+fn addresses(context: &Context) -> Addresses {
+    let pods = context.stores.pods.all();
+    let pods = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    pods.filter_map(|pod| {
+        let seat = fact::seat(pod)?;
+        let found = multiaddrs(pod);
+        (!found.is_empty()).then_some(((seat.deal, seat.worker), found))
+    })
+    .collect()
+}
+
+/// Multiaddrs of a worker pod's overlay.
+#[must_use]
+pub fn multiaddrs(pod: &Pod) -> Vec<String> {
+    let ips = pod.status.iter().flat_map(|status| status.pod_ips.iter().flatten());
+    ips.map(|ip| {
+        let family = if ip.ip.contains(':') { "ip6" } else { "ip4" };
+        format!("/{family}/{}/tcp/{OVERLAY_PORT}", ip.ip)
+    })
+    .collect()
 }
 
 #[cfg(test)]
@@ -100,24 +148,16 @@ mod tests {
 
     use super::*;
 
-    fn rule(mode: EgressMode, hosts: &[&str]) -> Egress {
-        Egress { mode, hosts: hosts.iter().map(ToString::to_string).collect() }
-    }
-
-    fn list(hosts: &[&str]) -> wire::Egress {
-        wire::Egress::AllowList { hosts: hosts.iter().map(ToString::to_string).collect() }
+    fn spec(mode: EgressMode, hosts: &[&str]) -> EgressSpec {
+        EgressSpec { mode, hosts: hosts.iter().map(ToString::to_string).collect() }
     }
 
     #[rstest]
-    #[case::the_offers_rule_alone(rule(EgressMode::Internet, &[]), None, wire::Egress::Internet)]
-    #[case::a_deal_may_forbid(rule(EgressMode::Internet, &[]), Some(rule(EgressMode::None, &[])), wire::Egress::None)]
-    #[case::a_deal_may_not_widen(rule(EgressMode::None, &[]), Some(rule(EgressMode::Internet, &[])), wire::Egress::None)]
-    #[case::a_list_is_kept(rule(EgressMode::AllowList, &["a"]), Some(rule(EgressMode::Internet, &[])), list(&["a"]))]
-    #[case::both_lists_meet(
-        rule(EgressMode::AllowList, &["a", "b"]), Some(rule(EgressMode::AllowList, &["b", "c"])), list(&["b"])
-    )]
-    fn what_may_be_reached(#[case] offer: Egress, #[case] deal: Option<Egress>, #[case] expected: wire::Egress) {
-        let policy = deal.map(|egress| DealPolicy { egress: Some(egress), ..DealPolicy::default() });
-        assert_eq!(egress(&offer, policy.as_ref()), expected);
+    #[case::nothing_stays_nothing(spec(EgressMode::None, &[]), spec(EgressMode::Internet, &[]), Egress::None)]
+    #[case::all_becomes_a_list(spec(EgressMode::Internet, &[]), spec(EgressMode::AllowList, &["a"]), Egress::AllowList { hosts: vec!["a".into()] })]
+    #[case::a_list_is_not_widened(spec(EgressMode::AllowList, &["a"]), spec(EgressMode::Internet, &[]), Egress::AllowList { hosts: vec!["a".into()] })]
+    #[case::lists_meet(spec(EgressMode::AllowList, &["a", "b"]), spec(EgressMode::AllowList, &["b", "c"]), Egress::AllowList { hosts: vec!["b".into()] })]
+    fn a_deal_narrows_and_never_widens(#[case] base: EgressSpec, #[case] narrower: EgressSpec, #[case] expected: Egress) {
+        assert_eq!(narrowed(&base, &narrower), expected);
     }
 }

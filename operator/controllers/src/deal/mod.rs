@@ -1,67 +1,146 @@
-//! Deals: what stands around their workers, what the workers are told, when they are activated and when they leave.
-//!
-//! The pods themselves belong to the units' loop, which asks [`observe::look`] whether a seat is served.
+//! The turn of a `Deal`: its namespace, its workers' activation and membership, and the ways out of it.
 
-mod act;
 pub mod artifact;
-mod children;
+mod build;
 mod duty;
 pub mod observe;
 mod report;
+mod stand;
 
 use std::sync::Arc;
 
-use coreward_crds::Deal;
-use futures::StreamExt;
+use alloy_primitives::Address;
+use coreward_crds::{Deal, ProviderOffer};
+use coreward_domain::chain::Seat;
+use coreward_domain::deal::{Leaving, Plan, Step, WorkerPod, WorkerWhy, plan};
 use kube::ResourceExt;
-use kube::runtime::Controller;
-use kube::runtime::controller::{Action, Config};
-use tokio_util::sync::CancellationToken;
+use kube::runtime::controller::Action;
 
-use crate::labels::OfferKey;
+use crate::apply::{self, Manager};
+use crate::event::Happening;
+use crate::labels::{DEAL_FINALIZER, OfferKey};
 use crate::metrics::Ending;
-use crate::turn::{DEBOUNCE, Error, Shared, told, wakes};
+use crate::send::{self, Sent};
+use crate::turn::{self, Error, Shared};
+use build::Order;
+use observe::{Place, Sight};
+use report::Told;
 
-/// The loop's name in logs and metrics.
-const NAME: &str = "deal";
-
-/// Turns taken at once.
-const CONCURRENCY: u16 = 8;
-
-/// Takes the turns of all deals until `stop`.
-pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
-    let stores = &shared.context.stores;
-    let controller = Controller::for_shared_stream(stores.deals.changes(), stores.deals.reader())
-        .with_config(Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY))
-        .reconcile_all_on(wakes(&shared.context))
-        .graceful_shutdown_on(stop.cancelled_owned());
-    controller
-        .run(
-            |deal, shared| async move {
-                let name = format!("{}/{}", deal.namespace().unwrap_or_default(), deal.name_any());
-                told(NAME, &shared, &name, turn(&deal, &shared)).await
-            },
-            |_: Arc<Deal>, error: &Error, _| Action::requeue(error.retry()),
-            Arc::clone(&shared),
-        )
-        .for_each(|_| std::future::ready(()))
-        .await;
+/// Takes one turn.
+///
+/// # Errors
+///
+/// None: a failed turn is told and taken again.
+pub async fn turn(deal: Arc<Deal>, shared: Arc<Shared>) -> Result<Action, Error> {
+    let name = deal.name_any();
+    turn::told("deal", &shared, &name, one(&deal, &shared)).await
 }
 
-/// One turn of the loop.
-async fn turn(deal: &Deal, shared: &Shared) -> Result<Ending, Error> {
-    let Some(key) = OfferKey::of_labels(deal) else { return Ok(Ending::Settled) };
-    let Some(offer) = shared.context.stores.offers.get(&key.namespace, &key.name) else {
-        // Without its offer nobody can say what is wanted; what runs goes on.
+async fn one(mirror: &Deal, shared: &Shared) -> Result<Ending, Error> {
+    let place = OfferKey::of_labels(mirror).and_then(|offer| {
+        let deal: Address = mirror.spec.deal_address.parse().ok()?;
+        Some(Place { offer, network: mirror.spec.network.clone(), deal })
+    });
+    // A Deal that is not ours, or whose offer is gone: nothing is known, nothing follows.
+    let Some(place) = place else { return Ok(Ending::Settled) };
+    let Some(offer) = shared.context.stores.offers.get(&place.offer.namespace, &place.offer.name) else {
         return Ok(Ending::Settled);
     };
-    let Ok(address) = deal.spec.deal_address.parse() else { return Ok(Ending::Settled) };
-    let Some(look) = observe::look(shared, &offer, address).await? else { return Ok(Ending::Settled) };
     if !shared.context.leadership.may_send() {
         return Ok(Ending::Settled);
     }
-    duty::assign(shared, &look);
-    let done = act::act(shared, deal, &look).await?;
-    report::report(shared, deal, &look, &done).await?;
-    Ok(if done.acted { Ending::Acted } else { Ending::Settled })
+    let sight = observe::observe(&offer, Some(mirror), place, shared).await;
+    let plan = plan(&sight.seen);
+    let (sent, released) = act(&offer, mirror, (&sight, &plan), shared).await?;
+    if released {
+        return Ok(Ending::Acted);
+    }
+    duty::assign(shared, &offer, mirror, (&sight, &plan));
+    tell(mirror, (&sight, &plan), shared).await;
+    let status = report::status(shared, &offer, mirror, &Told { sight: &sight, plan: &plan, sent: &sent });
+    if mirror.status.as_ref() == Some(&status) {
+        return Ok(Ending::Settled);
+    }
+    apply::status(&shared.context.client, mirror, &status, Manager::Deal).await?;
+    Ok(Ending::Acted)
+}
+
+async fn act(offer: &ProviderOffer, mirror: &Deal, (sight, plan): (&Sight, &Plan), shared: &Shared) -> Result<(Sent, bool), Error> {
+    let served: Vec<_> = plan.workers.iter().filter(|(_, worker)| worker.served).map(|(id, _)| *id).collect();
+    let mut calls = Vec::new();
+    for step in &plan.steps {
+        match step {
+            Step::EnsureNamespace => {}
+            Step::Send(call) => calls.push((call.clone(), send::why(&plan.planned, call))),
+            Step::DeleteNamespace => stand::delete(shared, &sight.place.namespace()).await?,
+            Step::ReleaseMirror => {
+                apply::finalizer(&shared.context.client, mirror, DEAL_FINALIZER, false).await?;
+                apply::delete(&shared.context.client, mirror).await?;
+                shared.events.tell(offer, Happening::DealExited, &format!("nothing is left of deal {}", sight.place.deal)).await;
+                return Ok((Sent::default(), true));
+            }
+        }
+    }
+    if !served.is_empty() {
+        let order = Order {
+            place: &sight.place,
+            operator_namespace: &shared.context.namespace,
+            seats: served.iter().map(|worker| Seat { deal: sight.place.deal, worker: *worker }).collect(),
+            service_type: shared.context.config.workers.service_type,
+            egress: duty::egress_mode(&duty::egress(offer, mirror)),
+        };
+        let was_complete = shared.memory.was_complete(&sight.place.namespace());
+        stand::ensure(shared, &order).await?;
+        if !was_complete {
+            shared.ring();
+        }
+    }
+    let Some(snapshot) = sight.seen.snapshot.as_deref() else { return Ok((Sent::default(), false)) };
+    let sent = send::all(shared, offer, snapshot, calls).await;
+    for call in &sent.calls {
+        if let Some(what) = send::happening(call) {
+            let note = format!("{} in epoch {}", call.function(), snapshot.epoch);
+            shared.events.tell(mirror, what, &note).await;
+        }
+    }
+    Ok((sent, false))
+}
+
+/// Tells the owner what changed, once each.
+async fn tell(mirror: &Deal, (sight, plan): (&Sight, &Plan), shared: &Shared) {
+    let name = mirror.name_any();
+    let epoch = sight.seen.snapshot.as_deref().map_or(0, |snapshot| snapshot.epoch.0);
+    for (id, worker) in &plan.workers {
+        let key = format!("{name}/{}", id.decimal());
+        let fresh = mirror.status.as_ref().is_none_or(|status| status.timeline.is_none());
+        if fresh && shared.memory.tell_once(&key, Happening::DealMatched.reason()) {
+            let note = format!("worker {} was matched in epoch {}", id.decimal(), worker.joined);
+            shared.events.tell(mirror, Happening::DealMatched, &note).await;
+        }
+        let denied = worker.why == WorkerWhy::Leaving(Leaving::Denied);
+        told_while(shared, mirror, (&key, Happening::OwnerDenied, denied.then(|| "the owner is on spec.intake.denyOwners".to_owned()))).await;
+        let rejected = match sight.seen.workers.get(id).map(|local| &local.pod) {
+            Some(WorkerPod::Failed { fault, message }) => Some(format!("{}: {message}", fault.reason())),
+            Some(WorkerPod::Unknown | WorkerPod::Missing | WorkerPod::Starting(_) | WorkerPod::Ready(_)) | None => None,
+        };
+        told_while(shared, mirror, (&key, Happening::ArtifactRejected, rejected)).await;
+    }
+    let subnet = sight.seen.subnet;
+    let reached = subnet.filter(|subnet| subnet.reachable >= subnet.expected);
+    let note = |text: &str| Some(format!("{text} in epoch {epoch}"));
+    told_while(shared, mirror, (&name, Happening::SubnetJoined, reached.and_then(|_| note("all members were reached")))).await;
+    let lost = subnet.filter(|subnet| subnet.reachable < subnet.expected);
+    let text = lost.and_then(|subnet| note(&format!("{} of {} members answer", subnet.reachable, subnet.expected)));
+    told_while(shared, mirror, (&name, Happening::SubnetUnreachable, text)).await;
+}
+
+async fn told_while(shared: &Shared, mirror: &Deal, (key, what, note): (&str, Happening, Option<String>)) {
+    match note {
+        None => shared.memory.untold(key, what.reason()),
+        Some(note) => {
+            if shared.memory.tell_once(key, what.reason()) {
+                shared.events.tell(mirror, what, &note).await;
+            }
+        }
+    }
 }

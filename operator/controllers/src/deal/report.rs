@@ -1,98 +1,118 @@
-//! Tells what is known of a deal; writes only what changed.
+//! What a deal's turn tells: its status.
 
 use alloy_primitives::U256;
 use coreward_crds::{
-    AppliedPolicy, Condition, ConditionStatus, Deal, DealChain, DealRevenue, DealStatus, DealSubnet, DealTimeline, DealWorker,
+    AppliedPolicy, Deal, DealChain, DealRevenue, DealStatus, DealSubnet, DealTimeline, DealWorker, ProviderOffer,
     WorkerCounts,
 };
-use coreward_domain::chain::{self, Seat};
-use coreward_domain::condition::{ConditionType, Verdict};
-use coreward_domain::deal::conditions;
+use coreward_domain::chain::{self, Seat, Snapshot};
+use coreward_domain::condition::{ConditionType, Truth, Verdict};
+use coreward_domain::deal::{Plan, WorkerPlan, conditions};
 use coreward_domain::id::OnchainWorkerId;
-use coreward_domain::money::from_base_units;
-use kube::ResourceExt;
+use coreward_domain::money;
 
-use crate::apply::{self, Manager};
 use crate::clock;
-use crate::condition::{self, Moment};
-use crate::deal::act::Done;
-use crate::deal::observe::Look;
-use crate::deal::{artifact, duty};
-use crate::event::Happening;
+use crate::condition::{self, Moment, merge};
+use crate::config::Token;
+use crate::deal::duty::{egress, egress_mode, multiaddrs};
+use crate::deal::observe::Sight;
+use crate::deal::artifact;
 use crate::identity;
+use crate::pods::fact;
 use crate::pods::template::worker_name;
-use crate::turn::{Error, Shared};
+use crate::send::Sent;
+use crate::turn::Shared;
 
-/// Writes the status if it changed, and tells the owner of transitions.
-pub(super) async fn report(shared: &Shared, deal: &Deal, look: &Look, done: &Done) -> Result<(), Error> {
-    if done.released {
-        return Ok(());
-    }
-    let before = deal.status.clone().unwrap_or_default();
-    let after = status(shared, deal, look, (&before, done));
-    if before == after {
-        return Ok(());
-    }
-    apply::status(&shared.context.client, deal, &after, Manager::Deal).await?;
-    tell(shared, deal, &before.conditions, &after.conditions).await;
-    Ok(())
+/// Everything that a status is made from.
+#[derive(Debug)]
+pub struct Told<'a> {
+    /// What was seen.
+    pub sight: &'a Sight,
+    /// What was decided.
+    pub plan: &'a Plan,
+    /// What was sent.
+    pub sent: &'a Sent,
 }
 
-fn status(shared: &Shared, deal: &Deal, look: &Look, (before, done): (&DealStatus, &Done)) -> DealStatus {
-    let generation = deal.metadata.generation.unwrap_or_default();
-    let mut verdicts = conditions(&look.seen, &look.plan);
-    if let Some(refused) = &done.refused {
-        verdicts.push(Verdict::new(ConditionType::Stalled, true, "ContractReverted", refused.as_str()));
+/// The status of a deal.
+#[must_use]
+pub fn status(shared: &Shared, offer: &ProviderOffer, mirror: &Deal, told: &Told<'_>) -> DealStatus {
+    let old = mirror.status.clone().unwrap_or_default();
+    let Told { sight, plan, sent } = told;
+    let mut verdicts = conditions(&sight.seen, plan);
+    if let Some(refused) = &sent.refused {
+        verdicts.push(Verdict::new(ConditionType::Stalled, Truth::True, "ContractReverted", refused.clone()));
     }
-    let moment = Moment { generation, now: clock::wall() };
-    let intake = &look.seen.policy;
-    DealStatus {
-        observed_generation: Some(generation),
-        chain: look.last.deals.get(&look.seen.deal).map(|found| chain_of(shared, look, found)).or_else(|| before.chain.clone()),
-        namespace: Some(look.namespace.clone()),
+    let moment = Moment { generation: mirror.metadata.generation.unwrap_or(0), now: clock::wall() };
+    let common = DealStatus {
+        observed_generation: mirror.metadata.generation,
+        conditions: merge(&old.conditions, &condition::DEAL, &verdicts, moment),
+        namespace: Some(sight.place.namespace()),
         policy: Some(AppliedPolicy {
-            unpaid_grace_epochs: number(intake.unpaid_grace),
-            egress: match duty::egress(&look.offer.spec.worker.egress, Some(&deal.spec.policy)) {
-                coreward_wire::Egress::None => "None",
-                coreward_wire::Egress::AllowList { .. } => "AllowList",
-                coreward_wire::Egress::Internet => "Internet",
-            }
-            .to_owned(),
+            unpaid_grace_epochs: count(sight.seen.policy.unpaid_grace),
+            egress: format!("{:?}", egress_mode(&egress(offer, mirror))),
         }),
-        workers: look.plan.workers.keys().map(|id| worker(shared, look, *id)).collect(),
-        subnet: look.seen.subnet.map(|subnet| DealSubnet {
+        ..old
+    };
+    let deal = sight.seen.snapshot.as_deref().and_then(|snapshot| Some((snapshot, snapshot.deals.get(&sight.place.deal)?)));
+    match deal {
+        None => common,
+        Some((snapshot, deal)) => with_chain(common, (shared, offer), told, (snapshot, deal)),
+    }
+}
+
+fn with_chain(
+    common: DealStatus,
+    (shared, offer): (&Shared, &ProviderOffer),
+    told: &Told<'_>,
+    (snapshot, deal): (&Snapshot, &chain::Deal),
+) -> DealStatus {
+    let token = token(shared, offer, deal);
+    let Told { sight, plan, .. } = told;
+    DealStatus {
+        chain: Some(chain_part(deal, plan, &token)),
+        workers: plan.workers.iter().map(|(id, worker)| worker_part(told, (*id, worker))).collect(),
+        subnet: sight.seen.subnet.map(|subnet| DealSubnet {
             expected: i64::from(subnet.expected),
             reachable: i64::from(subnet.reachable),
             summary: format!("{}/{}", subnet.reachable, subnet.expected),
         }),
-        revenue: revenue(shared, look, before),
-        timeline: timeline(shared, look, before),
-        conditions: condition::merge(&before.conditions, &condition::DEAL, &verdicts, moment),
+        revenue: Some(revenue(deal, plan, &token)),
+        timeline: timeline(common.timeline.clone(), shared, told, snapshot),
+        ..common
     }
 }
 
-fn number(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
+fn count(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn token(shared: &Shared, look: &Look) -> Option<(String, u8)> {
-    let paid_in = look.last.deals.get(&look.seen.deal)?.payment_token;
-    let tokens = &shared.context.networks.get(&look.offer.spec.network)?.network().tokens;
-    tokens.iter().find(|token| token.address == paid_in).map(|token| (token.symbol.clone(), token.decimals))
+fn length(items: usize) -> i64 {
+    i64::try_from(items).unwrap_or(i64::MAX)
 }
 
-fn chain_of(shared: &Shared, look: &Look, deal: &chain::Deal) -> DealChain {
-    let decimals = token(shared, look).map_or(0, |(_, decimals)| decimals);
+/// The deal's token by its configured symbol; one that is not configured is shown by its address, in base units.
+fn token(shared: &Shared, offer: &ProviderOffer, deal: &chain::Deal) -> Token {
+    let network = shared.context.config.network(&offer.spec.network);
+    let known = network.and_then(|network| network.tokens.iter().find(|token| token.address == deal.payment_token));
+    known.cloned().unwrap_or_else(|| Token {
+        symbol: deal.payment_token.to_string(),
+        address: deal.payment_token,
+        decimals: 0,
+    })
+}
+
+fn chain_part(deal: &chain::Deal, plan: &Plan, token: &Token) -> DealChain {
     DealChain {
         state: state(deal.status).to_owned(),
-        owner: format!("{:#x}", deal.owner),
+        owner: deal.owner.to_string(),
         app_cid: artifact::text(&deal.app_cid),
-        price_per_worker_epoch: from_base_units(deal.price_per_epoch, decimals),
-        funded_until_epoch: number(deal.max_paid_epoch.0),
+        price_per_worker_epoch: money::from_base_units(deal.price_per_epoch, token.decimals),
+        funded_until_epoch: count(deal.max_paid_epoch.0),
         workers: WorkerCounts {
-            target: number(deal.target_workers),
-            joined: i64::try_from(deal.workers.len()).unwrap_or(i64::MAX),
-            ours: i64::try_from(look.plan.workers.len()).unwrap_or(i64::MAX),
+            target: count(deal.target_workers),
+            joined: length(deal.workers.len()),
+            ours: length(plan.workers.len()),
         },
     }
 }
@@ -107,59 +127,46 @@ const fn state(status: chain::DealStatus) -> &'static str {
     }
 }
 
-fn worker(shared: &Shared, look: &Look, id: OnchainWorkerId) -> DealWorker {
-    let planned = &look.plan.workers[&id];
-    let seat = Seat { deal: look.seen.deal, worker: id };
+fn worker_part(told: &Told<'_>, (id, worker): (OnchainWorkerId, &WorkerPlan)) -> DealWorker {
+    let sight = told.sight;
+    let pod = sight.pods.iter().find(|pod| fact::seat(pod).is_some_and(|seat| seat.worker == id));
+    let seat = Seat { deal: sight.place.deal, worker: id };
     DealWorker {
-        units: planned.units.iter().map(|unit| look.key.unit_name(*unit)).collect(),
+        units: worker.units.iter().map(|unit| sight.place.offer.unit_name(*unit)).take(64).collect(),
         onchain_worker_id: id.decimal(),
-        peer_id: identity::text(planned.peer),
-        activated: planned.activated,
-        ready: planned.ready,
-        url: planned.served.then(|| format!("http://{}.{}.svc", worker_name(seat), look.namespace)),
-        addresses: duty::addresses(shared, seat),
+        peer_id: identity::text(worker.peer),
+        activated: worker.activated,
+        ready: worker.ready,
+        url: worker.served.then(|| format!("http://{}.{}.svc", worker_name(seat), sight.place.namespace())),
+        addresses: pod.map(|pod| multiaddrs(pod)).unwrap_or_default(),
     }
 }
 
-/// What can be claimed; written when it changes by an epoch's pay, that is at most once an epoch.
-fn revenue(shared: &Shared, look: &Look, before: &DealStatus) -> Option<DealRevenue> {
-    let Some(deal) = look.last.deals.get(&look.seen.deal) else { return before.revenue.clone() };
-    let (symbol, decimals) = token(shared, look)?;
-    let ours = deal.workers.iter().filter(|(id, _)| look.plan.workers.contains_key(*id));
-    let claimable = ours.fold(U256::ZERO, |sum, (_, worker)| sum.saturating_add(worker.reward));
-    let claimable = from_base_units(claimable, decimals);
-    Some(DealRevenue { summary: format!("{claimable} {symbol}"), token: symbol, claimable })
+fn revenue(deal: &chain::Deal, plan: &Plan, token: &Token) -> DealRevenue {
+    let own = deal.workers.iter().filter(|(id, _)| plan.workers.contains_key(id));
+    let claimable: U256 = own.map(|(_, worker)| worker.reward).sum();
+    let amount = money::from_base_units(claimable, token.decimals);
+    DealRevenue { summary: format!("{amount} {}", token.symbol), token: token.symbol.clone(), claimable: amount }
 }
 
-fn timeline(shared: &Shared, look: &Look, before: &DealStatus) -> Option<DealTimeline> {
-    let known = before.timeline.clone().unwrap_or_default();
-    let first = look.plan.workers.keys().next();
-    let Some(first) = first else { return before.timeline.clone() };
-    let network = &look.offer.spec.network;
-    let (seen_at, block) = shared.memory.matched(network, *first, (clock::now(), look.last.head.number));
-    let is_ready = look.plan.workers.values().any(|worker| worker.ready);
-    let took = clock::now().saturating_duration_since(seen_at).as_millis();
-    let took = is_ready.then(|| i64::try_from(took).unwrap_or(i64::MAX));
-    Some(DealTimeline {
-        matched_block: known.matched_block.or_else(|| Some(number(block))),
-        match_to_ready_milliseconds: known.match_to_ready_milliseconds.or(took),
-    })
-}
-
-async fn tell(shared: &Shared, deal: &Deal, before: &[Condition], after: &[Condition]) {
-    let name = deal.name_any();
-    for (kind, status, happening) in [
-        (ConditionType::SubnetJoined, ConditionStatus::True, Happening::SubnetJoined),
-        (ConditionType::SubnetJoined, ConditionStatus::False, Happening::SubnetUnreachable),
-        (ConditionType::ArtifactAvailable, ConditionStatus::False, Happening::ArtifactRejected),
-        (ConditionType::Funded, ConditionStatus::False, Happening::DealUnderfunded),
-    ] {
-        let holds = |conditions: &[Condition]| {
-            condition::find(conditions, kind).filter(|found| found.status == status).cloned()
-        };
-        if let (None, Some(now)) = (holds(before), holds(after)) {
-            tracing::info!(deal.name = name, condition = kind.name(), reason = now.reason, message = now.message, "a deal's condition changed");
-            shared.events.tell(deal, happening, &format!("{}: {}", now.reason, now.message)).await;
+/// The first match, and how long it took until a worker answered; both stay once they are known.
+fn timeline(old: Option<DealTimeline>, shared: &Shared, told: &Told<'_>, snapshot: &Snapshot) -> Option<DealTimeline> {
+    let mut timeline = old.unwrap_or_default();
+    let network = &told.sight.place.network;
+    let now = clock::now();
+    let seats = told.plan.workers.iter();
+    let matches = seats.map(|(id, worker)| (shared.memory.matched(network, *id, (now, snapshot.head.number)), worker));
+    let first = matches.min_by_key(|((at, _), _)| *at);
+    if let Some(((at, block), worker)) = first {
+        if timeline.matched_block.is_none() {
+            timeline.matched_block = Some(count(block));
+        }
+        // Only where the match was seen by this process: else the time would be too short.
+        if timeline.match_to_ready_milliseconds.is_none() && worker.ready && timeline.matched_block == Some(count(block)) {
+            let took = now.saturating_duration_since(at);
+            timeline.match_to_ready_milliseconds = Some(i64::try_from(took.as_millis()).unwrap_or(i64::MAX));
+            shared.context.metrics.deals.match_to_ready.observe(took.as_secs_f64());
         }
     }
+    Some(timeline)
 }

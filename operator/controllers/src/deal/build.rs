@@ -1,0 +1,219 @@
+//! What stands in a deal's namespace, as it is applied; pure.
+
+use std::collections::BTreeMap;
+
+use coreward_crds::EgressMode;
+use coreward_domain::chain::Seat;
+use serde_json::{Value, json};
+
+use crate::config::ServiceType;
+use crate::deal::observe::Place;
+use crate::labels::{DEAL, EVICT, NODE_AGENT, TEMPLATE, WORKER, WORKER_POD, hash_of};
+use crate::pods::template::worker_name;
+use crate::stores::COMPONENT_LABEL;
+
+/// Label of every namespace: its name, set by the API server.
+const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+
+/// What the children of a deal's namespace are made from.
+#[derive(Clone, Debug)]
+pub struct Order<'a> {
+    /// Which deal, for which offer.
+    pub place: &'a Place,
+    /// Namespace of the operator and the node agents.
+    pub operator_namespace: &'a str,
+    /// Seats that are served.
+    pub seats: Vec<Seat>,
+    /// Type of the workers' Services.
+    pub service_type: ServiceType,
+    /// What workers may reach outside.
+    pub egress: EgressMode,
+}
+
+/// The namespace itself.
+#[must_use]
+pub fn namespace(place: &Place) -> Value {
+    let mut labels = labels(place);
+    labels.insert(DEAL.to_owned(), format!("{:x}", place.deal));
+    for mode in ["enforce", "warn", "audit"] {
+        labels.insert(format!("pod-security.kubernetes.io/{mode}"), "restricted".to_owned());
+    }
+    json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": place.namespace(), "labels": labels } })
+}
+
+fn labels(place: &Place) -> BTreeMap<String, String> {
+    place.offer.labels()
+}
+
+/// All namespaced children, in the order in which they are made.
+#[must_use]
+pub fn children(order: &Order<'_>) -> Vec<Value> {
+    let mut children = vec![account(), quota(), limits(), budget(), deny_all(), allow(order)];
+    children.extend(order.seats.iter().map(|seat| service(order, *seat)));
+    for child in &mut children {
+        let mut labels: BTreeMap<String, String> = self::labels(order.place);
+        labels.insert(TEMPLATE.to_owned(), hash_of(child));
+        child["metadata"]["labels"] = json!(labels);
+        child["metadata"]["namespace"] = json!(order.place.namespace());
+    }
+    children
+}
+
+fn account() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "coreward-worker" },
+        "automountServiceAccountToken": false,
+    })
+}
+
+fn quota() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": { "name": "coreward" },
+        "spec": { "hard": { "pods": "256", "services": "256", "persistentvolumeclaims": "0" } },
+    })
+}
+
+fn limits() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "LimitRange", "metadata": { "name": "coreward" },
+        "spec": { "limits": [{
+            "type": "Container",
+            "default": { "cpu": "100m", "memory": "64Mi" }, "defaultRequest": { "cpu": "100m", "memory": "64Mi" },
+        }] },
+    })
+}
+
+/// Makes a drain wait until we let a pod go.
+fn budget() -> Value {
+    json!({
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": { "name": "coreward-hold" },
+        "spec": { "minAvailable": 1_000_000, "selector": { "matchLabels": { EVICT: "hold" } } },
+    })
+}
+
+/// Nothing in, nothing out, in both IP families.
+fn deny_all() -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": { "name": "deny-all" },
+        "spec": { "podSelector": {}, "policyTypes": ["Ingress", "Egress"] },
+    })
+}
+
+/// What a worker needs: names, the operator, its node's artifacts, its subnet, its customers.
+fn allow(order: &Order<'_>) -> Value {
+    let component = |name: &str| {
+        json!({
+            "namespaceSelector": { "matchLabels": { NAMESPACE_NAME: order.operator_namespace } },
+            "podSelector": { "matchLabels": { COMPONENT_LABEL: name } },
+        })
+    };
+    let subnet = json!({
+        "namespaceSelector": { "matchLabels": { DEAL: format!("{:x}", order.place.deal) } },
+        "podSelector": { "matchLabels": { COMPONENT_LABEL: WORKER_POD } },
+    });
+    let tcp = |port: u16| json!([{ "protocol": "TCP", "port": port }]);
+    let mut egress = vec![
+        json!({
+            "to": [{ "namespaceSelector": { "matchLabels": { NAMESPACE_NAME: "kube-system" } } }],
+            "ports": [{ "protocol": "UDP", "port": 53 }, { "protocol": "TCP", "port": 53 }],
+        }),
+        json!({ "to": [component("operator")], "ports": tcp(8443) }),
+        json!({ "to": [component(NODE_AGENT)], "ports": tcp(8081) }),
+        json!({ "to": [subnet], "ports": tcp(4001) }),
+    ];
+    if order.egress != EgressMode::None {
+        egress.push(internet());
+    }
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": { "name": "allow-worker" },
+        "spec": {
+            "podSelector": { "matchLabels": { COMPONENT_LABEL: WORKER_POD } },
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [
+                { "ports": tcp(8080) },
+                { "from": [subnet], "ports": tcp(4001) },
+                { "from": [{ "namespaceSelector": { "matchLabels": { NAMESPACE_NAME: order.operator_namespace } } }], "ports": tcp(9090) },
+            ],
+            "egress": egress,
+        },
+    })
+}
+
+/// Public addresses only. The list of names, where there is one, is kept by the worker itself.
+fn internet() -> Value {
+    json!({ "to": [
+        { "ipBlock": { "cidr": "0.0.0.0/0", "except": [
+            "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16",
+            "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4",
+        ] } },
+        { "ipBlock": { "cidr": "2000::/3" } },
+    ] })
+}
+
+fn service(order: &Order<'_>, seat: Seat) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": { "name": worker_name(seat) },
+        "spec": {
+            "type": order.service_type.name(),
+            "selector": { COMPONENT_LABEL: WORKER_POD, WORKER: seat.worker.decimal() },
+            "ports": [{ "name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP" }],
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::{Address, B256};
+
+    use super::*;
+    use crate::labels::OfferKey;
+
+    fn place() -> Place {
+        let offer = OfferKey { namespace: "provider".into(), name: "fra1".into() };
+        Place { offer, network: "local".into(), deal: Address::repeat_byte(0x7f) }
+    }
+
+    fn order(place: &Place, egress: EgressMode) -> Order<'_> {
+        let seat = Seat { deal: place.deal, worker: B256::with_last_byte(3).into() };
+        Order { place, operator_namespace: "coreward-system", seats: vec![seat], service_type: ServiceType::ClusterIp, egress }
+    }
+
+    fn child(egress: EgressMode, name: &str) -> Value {
+        let place = place();
+        children(&order(&place, egress)).into_iter().find(|child| child["metadata"]["name"] == name).unwrap()
+    }
+
+    #[test]
+    fn the_namespace_is_restricted_and_says_its_deal() {
+        let labels = &namespace(&place())["metadata"]["labels"];
+        assert_eq!(labels["pod-security.kubernetes.io/enforce"], "restricted");
+        assert_eq!(labels[DEAL], "7f".repeat(20));
+    }
+
+    #[test]
+    fn all_is_denied_first() {
+        let spec = &child(EgressMode::None, "deny-all")["spec"];
+        assert_eq!(*spec, json!({ "podSelector": {}, "policyTypes": ["Ingress", "Egress"] }));
+    }
+
+    #[test]
+    fn the_world_is_out_of_reach_unless_the_offer_says_otherwise() {
+        let blocks = |egress| child(egress, "allow-worker").to_string().matches("ipBlock").count();
+        assert_eq!((blocks(EgressMode::None), blocks(EgressMode::Internet)), (0, 2));
+    }
+
+    #[test]
+    fn each_worker_has_a_service_of_its_own() {
+        let service = child(EgressMode::None, "w-3");
+        assert_eq!(service["spec"]["selector"][WORKER], "3");
+        assert_eq!(service["metadata"]["namespace"], place().namespace());
+    }
+
+    #[test]
+    fn every_child_carries_the_hash_of_what_it_was_made_from() {
+        let place = place();
+        for child in children(&order(&place, EgressMode::None)) {
+            assert_eq!(child["metadata"]["labels"][TEMPLATE].as_str().unwrap().len(), 12, "{child}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What the owner of an object is told; one recorder, shared, so that repeats are folded.
+
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Client, Resource};
+
+/// Longest note that the API server takes, bytes.
+const NOTE_LIMIT: usize = 1000;
+
+/// What happened; the names are the reasons that people filter by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Happening {
+    /// The chain lists the offer.
+    OfferRegistered,
+    /// A transaction that changes the offer was handed in.
+    OfferUpdated,
+    /// A price was changed.
+    PriceChanged,
+    /// A commitment was asked for.
+    CommitmentCreated,
+    /// A commitment works.
+    CommitmentActivated,
+    /// A commitment was finished.
+    CommitmentFinished,
+    /// Collateral was deposited.
+    CollateralDeposited,
+    /// Another pod runs for a unit.
+    RoleChanged,
+    /// The chain gave a seat in a deal.
+    DealMatched,
+    /// A worker's activation was handed in.
+    WorkerActivated,
+    /// All members were reached.
+    SubnetJoined,
+    /// Our last worker left a deal.
+    DealExited,
+    /// Rewards were asked for.
+    RewardsWithdrawn,
+    /// Heads stay away.
+    ChainHeadStale,
+    /// Endpoints contradict each other.
+    EndpointsDisagree,
+    /// The contract refused.
+    TransactionReverted,
+    /// A wallet runs low.
+    LowFunds,
+    /// An epoch may be missed.
+    EpochAtRisk,
+    /// An epoch was missed.
+    EpochMissed,
+    /// A commitment ends soon.
+    CommitmentExpiring,
+    /// A commitment failed.
+    CommitmentFailed,
+    /// A deal runs out of money.
+    DealUnderfunded,
+    /// A deal's owner is denied.
+    OwnerDenied,
+    /// An artifact does not run.
+    ArtifactRejected,
+    /// Members were not reached.
+    SubnetUnreachable,
+    /// A node cannot carry units.
+    NodeNotEligible,
+    /// A deletion waits for what is staked.
+    DeletionBlocked,
+}
+
+impl Happening {
+    /// The event's reason.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::OfferRegistered => "OfferRegistered",
+            Self::OfferUpdated => "OfferUpdated",
+            Self::PriceChanged => "PriceChanged",
+            Self::CommitmentCreated => "CommitmentCreated",
+            Self::CommitmentActivated => "CommitmentActivated",
+            Self::CommitmentFinished => "CommitmentFinished",
+            Self::CollateralDeposited => "CollateralDeposited",
+            Self::RoleChanged => "RoleChanged",
+            Self::DealMatched => "DealMatched",
+            Self::WorkerActivated => "WorkerActivated",
+            Self::SubnetJoined => "SubnetJoined",
+            Self::DealExited => "DealExited",
+            Self::RewardsWithdrawn => "RewardsWithdrawn",
+            Self::ChainHeadStale => "ChainHeadStale",
+            Self::EndpointsDisagree => "EndpointsDisagree",
+            Self::TransactionReverted => "TransactionReverted",
+            Self::LowFunds => "LowFunds",
+            Self::EpochAtRisk => "EpochAtRisk",
+            Self::EpochMissed => "EpochMissed",
+            Self::CommitmentExpiring => "CommitmentExpiring",
+            Self::CommitmentFailed => "CommitmentFailed",
+            Self::DealUnderfunded => "DealUnderfunded",
+            Self::OwnerDenied => "OwnerDenied",
+            Self::ArtifactRejected => "ArtifactRejected",
+            Self::SubnetUnreachable => "SubnetUnreachable",
+            Self::NodeNotEligible => "NodeNotEligible",
+            Self::DeletionBlocked => "DeletionBlocked",
+        }
+    }
+
+    /// Whether a person should look.
+    #[must_use]
+    pub const fn is_warning(self) -> bool {
+        matches!(
+            self,
+            Self::ChainHeadStale
+                | Self::EndpointsDisagree
+                | Self::TransactionReverted
+                | Self::LowFunds
+                | Self::EpochAtRisk
+                | Self::EpochMissed
+                | Self::CommitmentExpiring
+                | Self::CommitmentFailed
+                | Self::DealUnderfunded
+                | Self::OwnerDenied
+                | Self::ArtifactRejected
+                | Self::SubnetUnreachable
+                | Self::NodeNotEligible
+                | Self::DeletionBlocked
+        )
+    }
+}
+
+/// The recorder.
+#[derive(Clone)]
+pub struct Events(Recorder);
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Events")
+    }
+}
+
+impl Events {
+    /// A recorder that speaks for this replica.
+    #[must_use]
+    pub fn new(client: Client, identity: &str) -> Self {
+        let reporter = Reporter { controller: "coreward-operator".to_owned(), instance: Some(identity.to_owned()) };
+        Self(Recorder::new(client, reporter))
+    }
+
+    /// Tells the owner of an object. An event that cannot be written is only logged: nothing depends on it.
+    pub async fn tell<K: Resource<DynamicType = ()>>(&self, object: &K, what: Happening, note: &str) {
+        let mut end = note.len().min(NOTE_LIMIT);
+        while !note.is_char_boundary(end) {
+            end -= 1;
+        }
+        let event = Event {
+            type_: if what.is_warning() { EventType::Warning } else { EventType::Normal },
+            reason: what.reason().to_owned(),
+            note: Some(note[..end].to_owned()),
+            action: what.reason().to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.0.publish(&event, &object.object_ref(&())).await {
+            tracing::warn!(event.reason = what.reason(), error = %coreward_telemetry::causes(&error), "an event was not written");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Peers' identities: ed25519 seeds in Secrets of the operator's namespace, made before the chain hears of a peer.
+//!
+//! The Secret is the anchor of everything staked on its peer: it is found again by (offer, node, ordinal), and it outlives
+//! the offer's object.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alloy_primitives::B256;
+use coreward_domain::id::{CommitmentId, DealAddress, OffchainWorkerId, OnchainWorkerId, PeerId};
+use coreward_domain::offer::Identity;
+use coreward_wire::SecretSeed;
+use ed25519_dalek::SigningKey;
+use hkdf::Hkdf;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use kube::api::ObjectMeta;
+use sha2::{Digest, Sha256};
+
+use crate::labels::{NODE, OfferKey, PEER_ID};
+use crate::stores::IDENTITY_COMPONENT;
+
+/// Annotation: counts the identities of one node.
+const ORDINAL: &str = "coreward.dev/ordinal";
+/// Annotation: a stranger holds this id on chain; never used again.
+pub const RETIRED: &str = "coreward.dev/retired";
+/// Annotation: commitments that the peer had and that may still hold rewards, separated by commas.
+pub const COMMITMENTS: &str = "coreward.dev/commitments";
+/// Annotation: the peer's id as people know it.
+const PEER_TEXT: &str = "coreward.dev/peer";
+/// Key of the seed in the Secret.
+const SEED: &str = "seed";
+
+/// A persisted identity.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PeerIdentity {
+    /// The offer that it was made for.
+    pub offer: OfferKey,
+    /// Its peer, node and place among the node's identities.
+    pub identity: Identity,
+    /// Whether it was put aside.
+    pub retired: bool,
+    /// Commitments that the peer had or has.
+    pub commitments: BTreeSet<CommitmentId>,
+    seed: [u8; 32],
+}
+
+impl std::fmt::Debug for PeerIdentity {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("PeerIdentity").field("offer", &self.offer).field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+/// A worker's key: derived, so that it outlives pods and needs no Secret in the deal's namespace.
+#[derive(Clone, Debug)]
+pub struct WorkerKey {
+    /// The seed, for the pod.
+    pub seed: SecretSeed,
+    /// The public half, for the chain.
+    pub public: OffchainWorkerId,
+}
+
+/// The seat that a worker's key is derived for.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyUse {
+    /// EIP-155 id of the chain.
+    pub chain_id: u64,
+    /// The deal.
+    pub deal: DealAddress,
+    /// The seat.
+    pub worker: OnchainWorkerId,
+    /// Goes up only when a worker is moved while its old pod may live.
+    pub generation: u32,
+}
+
+impl PeerIdentity {
+    /// Reads a Secret of ours; `None` if it is no identity, or its seed does not give the peer that it names.
+    #[must_use]
+    pub fn read(secret: &Secret) -> Option<Self> {
+        let annotations = secret.annotations();
+        let seed: [u8; 32] = secret.data.as_ref()?.get(SEED)?.0.as_slice().try_into().ok()?;
+        let peer = peer_of(&seed);
+        if annotations.get(PEER_ID)?.parse::<B256>().ok()? != peer.0 {
+            return None;
+        }
+        let commitments = annotations.get(COMMITMENTS).map(String::as_str).unwrap_or_default();
+        Some(Self {
+            offer: OfferKey::of_labels(secret)?,
+            identity: Identity {
+                peer,
+                node: annotations.get(NODE)?.clone(),
+                ordinal: annotations.get(ORDINAL)?.parse().ok()?,
+            },
+            retired: annotations.contains_key(RETIRED),
+            commitments: commitments.split(',').filter_map(|id| id.parse().ok().map(CommitmentId)).collect(),
+            seed,
+        })
+    }
+
+    /// The key of a worker of this peer.
+    #[must_use]
+    pub fn worker_key(&self, at: KeyUse) -> WorkerKey {
+        let mut info = Vec::with_capacity(96);
+        info.extend_from_slice(&at.chain_id.to_be_bytes());
+        info.extend_from_slice(at.deal.as_slice());
+        info.extend_from_slice(at.worker.0.as_slice());
+        info.extend_from_slice(&at.generation.to_be_bytes());
+        let mut seed = [0; 32];
+        Hkdf::<Sha256>::new(Some(b"coreward worker key"), &self.seed)
+            .expand(&info, &mut seed)
+            .expect("32 bytes are within what HKDF-SHA256 gives");
+        let public = SigningKey::from_bytes(&seed).verifying_key().to_bytes();
+        WorkerKey { seed: SecretSeed(B256::from(seed)), public: OffchainWorkerId(B256::from(public)) }
+    }
+}
+
+/// The Secret for a new identity. Its name follows from what it is for: a second one cannot be made.
+#[must_use]
+pub fn secret(offer: &OfferKey, node: &str, ordinal: u32, seed: [u8; 32]) -> Secret {
+    let peer = peer_of(&seed);
+    let annotations = BTreeMap::from([
+        (NODE.to_owned(), node.to_owned()),
+        (ORDINAL.to_owned(), ordinal.to_string()),
+        (PEER_ID.to_owned(), peer.to_string()),
+        (PEER_TEXT.to_owned(), text(peer)),
+    ]);
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(secret_name(offer, node, ordinal)),
+            labels: Some(offer.labels_of(IDENTITY_COMPONENT)),
+            annotations: Some(annotations),
+            ..ObjectMeta::default()
+        },
+        data: Some(BTreeMap::from([(SEED.to_owned(), ByteString(seed.to_vec()))])),
+        type_: Some("coreward.dev/peer-identity".to_owned()),
+        ..Secret::default()
+    }
+}
+
+/// Name of an identity's Secret.
+#[must_use]
+pub fn secret_name(offer: &OfferKey, node: &str, ordinal: u32) -> String {
+    let hash = Sha256::digest(format!("{}/{node}/{ordinal}", offer.path()));
+    format!("peer-{}-{}", offer.name, hex::encode(&hash[..6]))
+}
+
+fn peer_of(seed: &[u8; 32]) -> PeerId {
+    PeerId(B256::from(SigningKey::from_bytes(seed).verifying_key().to_bytes()))
+}
+
+/// A peer's id in base58, as libp2p writes it.
+#[must_use]
+pub fn text(peer: PeerId) -> String {
+    // An identity multihash (00, 36 bytes) of a protobuf: key type 1 (ed25519), 32 bytes of key.
+    let mut bytes = vec![0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
+    bytes.extend_from_slice(peer.0.as_slice());
+    bs58::encode(bytes).into_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::Address;
+
+    use super::*;
+
+    fn offer() -> OfferKey {
+        OfferKey { namespace: "provider".into(), name: "fra1".into() }
+    }
+
+    #[test]
+    fn a_peer_is_written_as_the_market_writes_it() {
+        let peer = PeerId("0x246cd65bc58db104674f76c9b1340eb16881d9ef90e33d4b1086ebd334f4002d".parse().unwrap());
+        assert_eq!(text(peer), "12D3KooWCGZ6t8by5ag5YMQW4k3HoPLaKdN5rB9DhAmDUeG8dj1N");
+    }
+
+    #[test]
+    fn an_identity_is_read_back() {
+        let read = PeerIdentity::read(&secret(&offer(), "n1", 2, [7; 32])).unwrap();
+        assert_eq!((read.offer, read.identity.node.as_str(), read.identity.ordinal), (offer(), "n1", 2));
+        assert_eq!(read.identity.peer, peer_of(&[7; 32]));
+    }
+
+    #[test]
+    fn a_seed_that_is_not_the_peers_is_no_identity() {
+        let mut changed = secret(&offer(), "n1", 0, [7; 32]);
+        changed.data.as_mut().unwrap().insert(SEED.into(), ByteString(vec![8; 32]));
+        assert_eq!(PeerIdentity::read(&changed), None);
+    }
+
+    #[test]
+    fn each_seat_and_generation_has_a_key_of_its_own() {
+        let identity = PeerIdentity::read(&secret(&offer(), "n1", 0, [7; 32])).unwrap();
+        let seat = KeyUse { chain_id: 1, deal: Address::repeat_byte(1), worker: OnchainWorkerId(B256::repeat_byte(1)), generation: 0 };
+        let others = [
+            KeyUse { chain_id: 2, ..seat },
+            KeyUse { deal: Address::repeat_byte(2), ..seat },
+            KeyUse { worker: OnchainWorkerId(B256::repeat_byte(2)), ..seat },
+            KeyUse { generation: 1, ..seat },
+        ];
+        let keys: BTreeSet<_> = others.iter().chain([&seat]).map(|at| identity.worker_key(*at).public).collect();
+        assert_eq!(keys.len(), 5);
+        assert_eq!(identity.worker_key(seat).public, identity.worker_key(seat).public);
+    }
+
+    #[test]
+    fn no_seed_in_debug() {
+        let identity = PeerIdentity::read(&secret(&offer(), "n1", 0, [7; 32])).unwrap();
+        assert!(!format!("{identity:?}").contains("7, 7"));
+    }
+}

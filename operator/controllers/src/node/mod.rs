@@ -1,0 +1,7 @@
+//! Nodes: whether they can carry units, shown by evidence, and what their agents have to keep.
+
+pub mod duty;
+pub mod evidence;
+pub mod probe;
+
+pub use evidence::{Evidence, look};

@@ -1,0 +1,138 @@
+//! What an offer's turn does: identities, transactions, probes; it chooses nothing.
+
+use std::collections::BTreeSet;
+
+use coreward_crds::ProviderOffer;
+use coreward_domain::call::Call;
+use coreward_domain::id::{CommitmentId, PeerId};
+use coreward_domain::offer::Step;
+use coreward_domain::payout::Source;
+use coreward_domain::{commitment, offer as domain, payout};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
+
+use crate::apply;
+use crate::identity::{COMMITMENTS, PeerIdentity, RETIRED, secret, secret_name};
+use crate::labels::OfferKey;
+use crate::node::probe;
+use crate::offer::observe::Sight;
+use crate::send::{self, Sent};
+use crate::turn::{Error, Shared};
+
+/// All plans of one offer's turn.
+#[derive(Debug)]
+pub struct Plans {
+    /// Of the offer itself.
+    pub offer: domain::Plan,
+    /// Of each registered peer's commitment.
+    pub commitments: Vec<(PeerId, commitment::Plan)>,
+    /// Of its payouts.
+    pub payout: payout::Plan,
+}
+
+/// What was done.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// Transactions.
+    pub sent: Sent,
+    /// Whether the plan lets the object go.
+    pub released: bool,
+}
+
+/// Carries the plans out, in their order.
+///
+/// # Errors
+///
+/// [`Error`]: the API server did not take a write; nothing that rests on it was sent.
+pub async fn act(shared: &Shared, offer: &ProviderOffer, sight: &Sight, plans: &Plans) -> Result<Done, Error> {
+    for (node, evidence) in &sight.nodes {
+        probe::ensure(shared, node, evidence).await?;
+    }
+    let mut done = Done::default();
+    for step in &plans.offer.steps {
+        match step {
+            Step::MakeIdentity { node, ordinal } => make_identity(shared, &sight.key, node, *ordinal).await?,
+            Step::RetireIdentity { peer } => retire(shared, sight, *peer).await?,
+            Step::Release => done.released = true,
+            Step::Send(_) => {}
+        }
+    }
+    remember_commitments(shared, sight, plans).await?;
+    let Some(snapshot) = sight.seen.snapshot.as_deref() else { return Ok(done) };
+    done.sent = send::all(shared, offer, snapshot, calls(plans)).await;
+    for call in &done.sent.calls {
+        if let Some(source) = source_of(call) {
+            shared.memory.withdrew(source, snapshot.head.timestamp);
+        }
+        if let Some(what) = send::happening(call) {
+            let note = format!("{} in epoch {}", call.function(), snapshot.epoch);
+            shared.events.tell(offer, what, &note).await;
+        }
+    }
+    Ok(done)
+}
+
+fn calls(plans: &Plans) -> Vec<(Call, &str)> {
+    let offer = plans.offer.steps.iter().filter_map(|step| match step {
+        Step::Send(call) => Some((call.clone(), send::why(&plans.offer.planned, call))),
+        Step::MakeIdentity { .. } | Step::RetireIdentity { .. } | Step::Release => None,
+    });
+    let commitments = plans.commitments.iter().flat_map(|(_, plan)| {
+        plan.steps.iter().map(|commitment::Step::Send(call)| (call.clone(), send::why(&plan.planned, call)))
+    });
+    let payouts = plans.payout.steps.iter().map(|payout::Step::Send(call)| {
+        (call.clone(), send::why(&plans.payout.planned, call))
+    });
+    offer.chain(commitments).chain(payouts).collect()
+}
+
+fn source_of(call: &Call) -> Option<Source> {
+    if let Call::WithdrawCommitmentRewards { commitment, .. } = call {
+        return Some(Source::Commitment(*commitment));
+    }
+    if let Call::WithdrawDealRewards { deal, worker, .. } = call {
+        return Some(Source::Worker(*deal, *worker));
+    }
+    None
+}
+
+fn secrets(shared: &Shared) -> Api<Secret> {
+    Api::namespaced(shared.context.client.clone(), &shared.context.namespace)
+}
+
+async fn make_identity(shared: &Shared, key: &OfferKey, node: &str, ordinal: u32) -> Result<(), Error> {
+    let seed: [u8; 32] = rand::random();
+    apply::create(&secrets(shared), &secret(key, node, ordinal, seed)).await
+}
+
+async fn retire(shared: &Shared, sight: &Sight, peer: PeerId) -> Result<(), Error> {
+    let Some(identity) = sight.identities.iter().find(|identity| identity.identity.peer == peer) else { return Ok(()) };
+    annotate(shared, identity, RETIRED, "true").await
+}
+
+async fn annotate(shared: &Shared, identity: &PeerIdentity, key: &str, value: &str) -> Result<(), Error> {
+    let name = secret_name(&identity.offer, &identity.identity.node, identity.identity.ordinal);
+    let body = json!({ "metadata": { "annotations": { key: value } } });
+    secrets(shared)
+        .patch(&name, &PatchParams::default(), &Patch::Merge(&body))
+        .await
+        .map(drop)
+        .map_err(|source| Error::write("annotation", &name, source))
+}
+
+/// Keeps the ids of commitments that views will forget, and drops those that hold nothing any more.
+async fn remember_commitments(shared: &Shared, sight: &Sight, plans: &Plans) -> Result<(), Error> {
+    let Some(snapshot) = sight.seen.snapshot.as_deref() else { return Ok(()) };
+    for identity in &sight.identities {
+        let peer = snapshot.peers.get(&identity.identity.peer).and_then(Option::as_ref);
+        let Some(peer) = peer else { continue };
+        let known = identity.commitments.iter().filter(|id| !plans.payout.retired.contains(*id)).copied();
+        let wanted: BTreeSet<CommitmentId> = known.chain(peer.commitment).collect();
+        if wanted != identity.commitments {
+            let text: Vec<_> = wanted.iter().map(ToString::to_string).collect();
+            annotate(shared, identity, COMMITMENTS, &text.join(",")).await?;
+        }
+    }
+    Ok(())
+}

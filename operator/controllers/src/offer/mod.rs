@@ -1,0 +1,174 @@
+//! The turn of a `ProviderOffer`: what is sold on the chain, and the mirrors of it.
+
+mod act;
+mod claim;
+mod mirror;
+mod observe;
+mod report;
+pub mod resolve;
+
+use std::sync::Arc;
+
+use coreward_crds::{ProviderOffer, ProviderOfferStatus};
+use coreward_domain::chain::Snapshot;
+use coreward_domain::condition::{ChainHealth, ConditionType, Verdict};
+use coreward_domain::{commitment, offer as domain, payout};
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+
+use crate::apply::{self, Manager};
+use crate::event::Happening;
+use crate::labels::{OFFER_FINALIZER, OfferKey};
+use crate::metrics::Ending;
+use crate::turn::{self, Error, Shared};
+use crate::view;
+use act::{Done, Plans};
+use observe::Sight;
+use resolve::{Resolved, resolve};
+
+pub use observe::{demand, flights, view_of};
+pub use report::state;
+
+/// Takes one turn.
+///
+/// # Errors
+///
+/// None: a failed turn is told and taken again.
+pub async fn turn(offer: Arc<ProviderOffer>, shared: Arc<Shared>) -> Result<Action, Error> {
+    let name = OfferKey::of(&offer).path();
+    turn::told("offer", &shared, &name, one(&offer, &shared)).await
+}
+
+async fn one(offer: &ProviderOffer, shared: &Shared) -> Result<Ending, Error> {
+    if !shared.context.leadership.may_send() {
+        return Ok(Ending::Settled);
+    }
+    if offer.metadata.deletion_timestamp.is_none() {
+        apply::finalizer(&shared.context.client, offer, OFFER_FINALIZER, true).await?;
+    } else if !offer.finalizers().iter().any(|name| name == OFFER_FINALIZER) {
+        return Ok(Ending::Settled);
+    }
+    match resolve(offer, &shared.context.config) {
+        Ok(resolved) => follow(offer, &resolved, shared).await,
+        Err(mistake) => {
+            let view = view_of(offer, shared);
+            if offer.metadata.deletion_timestamp.is_some() && nothing_registered(offer, shared, view.snapshot.as_deref()) {
+                mirror::release(shared, offer).await?;
+                return Ok(Ending::Acted);
+            }
+            let status = report::of_mistake(offer, &mistake, chain_synced(view.health));
+            write(shared, offer, &status).await
+        }
+    }
+}
+
+/// Whether an offer that cannot be read may go: it has no identity, or the chain says of each that it is not registered.
+fn nothing_registered(offer: &ProviderOffer, shared: &Shared, snapshot: Option<&Snapshot>) -> bool {
+    let identities = view::identities(shared, &OfferKey::of(offer));
+    identities.iter().all(|identity| {
+        snapshot.is_some_and(|snapshot| snapshot.peers.get(&identity.identity.peer) == Some(&None))
+    })
+}
+
+fn chain_synced(health: ChainHealth) -> Verdict {
+    Verdict::new(ConditionType::ChainSynced, health.truth(), health.reason(), "")
+}
+
+async fn follow(offer: &ProviderOffer, resolved: &Resolved, shared: &Shared) -> Result<Ending, Error> {
+    let sight = observe::observe(offer, resolved, shared).await;
+    watch_chain(offer, &sight, shared);
+    let plans = plan(offer, &sight, resolved, shared).await;
+    let done = act::act(shared, offer, &sight, &plans).await?;
+    if done.released {
+        mirror::release(shared, offer).await?;
+        return Ok(Ending::Acted);
+    }
+    if let Some(snapshot) = sight.seen.snapshot.as_deref() {
+        mirror::mirror(shared, offer, &sight.identities, snapshot).await?;
+    }
+    tell(offer, (&sight, &plans, &done), shared).await;
+    let status = report::status(shared, offer, (&sight, &plans, &done), resolved);
+    write(shared, offer, &status).await
+}
+
+/// Asks for what the next turns must know of the chain.
+fn watch_chain(offer: &ProviderOffer, sight: &Sight, shared: &Shared) {
+    let Some(handle) = shared.context.networks.get(&offer.spec.network) else { return };
+    let mut list = domain::watchlist(&sight.seen);
+    list.commitments.extend(sight.identities.iter().flat_map(|identity| identity.commitments.iter().copied()));
+    let deals = shared.context.stores.deals.all();
+    let own = deals.iter().filter(|deal| OfferKey::of_labels(deal.as_ref()).as_ref() == Some(&sight.key));
+    list.deals.extend(own.filter_map(|deal| deal.spec.deal_address.parse().ok()));
+    handle.watch(&mirror::watch_owner(&sight.key), list);
+}
+
+async fn plan(offer: &ProviderOffer, sight: &Sight, resolved: &Resolved, shared: &Shared) -> Plans {
+    let registered = |peer| {
+        let snapshot = sight.seen.snapshot.as_deref();
+        snapshot.is_some_and(|snapshot| snapshot.peers.get(&peer).is_some_and(Option::is_some))
+    };
+    let peers = sight.identities.iter().filter(|identity| registered(identity.identity.peer));
+    let commitments = peers.map(|identity| {
+        (identity.identity.peer, commitment::plan(&sight.commitment(identity, resolved, shared)))
+    });
+    let commitments = commitments.collect();
+    let mut accounts = resolved.wanted.peer_owners.clone();
+    accounts.retain(|account| *account != resolved.wanted.provider);
+    let mut flights = sight.seen.flights.clone();
+    flights.extend(observe::flights(shared, offer, &accounts, sight.seen.snapshot.as_deref()).await);
+    let payout = payout::plan(&sight.payout(resolved, flights, shared));
+    Plans { offer: domain::plan(&sight.seen), commitments, payout }
+}
+
+/// Tells the owner what changed, once each.
+async fn tell(offer: &ProviderOffer, (sight, plans, done): (&Sight, &Plans, &Done), shared: &Shared) {
+    let path = sight.key.path();
+    let epoch = sight.seen.snapshot.as_deref().map_or(0, |snapshot| snapshot.epoch.0);
+    let was_registered = offer.status.as_ref().is_some_and(|status| status.offer_id.is_some());
+    if let (Some(id), false) = (plans.offer.offer, was_registered) {
+        once(shared, offer, (&path, Happening::OfferRegistered), &format!("{id} in epoch {epoch}")).await;
+    }
+    let refused = done.sent.refused.as_deref();
+    told_while(shared, offer, (&path, Happening::TransactionReverted, refused)).await;
+    let blocked = matches!(plans.offer.why, domain::Why::DeletionBlocked { .. });
+    let text = format!("units are staked or in deals in epoch {epoch}");
+    told_while(shared, offer, (&path, Happening::DeletionBlocked, blocked.then_some(text.as_str()))).await;
+    let stale = sight.seen.chain == ChainHealth::HeadStale;
+    told_while(shared, offer, (&path, Happening::ChainHeadStale, stale.then_some("no endpoint answers"))).await;
+    for (peer, plan) in &plans.commitments {
+        let key = format!("{path}/{}", plan.commitment.map_or_else(|| peer.to_string(), |id| id.to_string()));
+        if let (Some(what), Some(id)) = (report::happening(&plan.why), plan.commitment) {
+            once(shared, offer, (&key, what), &format!("{id} in epoch {epoch}")).await;
+        }
+    }
+    for node in sight.seen.nodes.iter().flatten() {
+        let key = format!("{path}/{}", node.name);
+        let reason = match &node.eligibility {
+            domain::Eligibility::Ineligible(reason) => Some(format!("node {}: {}", node.name, reason.reason())),
+            domain::Eligibility::Eligible | domain::Eligibility::Pending | domain::Eligibility::Unknown => None,
+        };
+        told_while(shared, offer, (&key, Happening::NodeNotEligible, reason.as_deref())).await;
+    }
+}
+
+/// Tells while it holds, once.
+async fn told_while(shared: &Shared, offer: &ProviderOffer, (key, what, note): (&str, Happening, Option<&str>)) {
+    match note {
+        Some(note) => once(shared, offer, (key, what), note).await,
+        None => shared.memory.untold(key, what.reason()),
+    }
+}
+
+async fn once(shared: &Shared, offer: &ProviderOffer, (key, what): (&str, Happening), note: &str) {
+    if shared.memory.tell_once(key, what.reason()) {
+        shared.events.tell(offer, what, note).await;
+    }
+}
+
+async fn write(shared: &Shared, offer: &ProviderOffer, status: &ProviderOfferStatus) -> Result<Ending, Error> {
+    if offer.status.as_ref() == Some(status) {
+        return Ok(Ending::Settled);
+    }
+    apply::status(&shared.context.client, offer, status, Manager::Offer).await?;
+    Ok(Ending::Acted)
+}

@@ -1,0 +1,202 @@
+//! What an offer's turn looks at.
+
+use std::collections::BTreeSet;
+
+use alloy_primitives::U256;
+use coreward_crds::ProviderOffer;
+use coreward_domain::chain::Snapshot;
+use coreward_domain::gate::{Flight, Gate};
+use coreward_domain::id::PeerId;
+use coreward_domain::offer::{Identity, Node, Seen};
+use coreward_domain::{commitment, payout};
+use kube::ResourceExt;
+
+use crate::clock;
+use crate::config::ProverMode;
+use crate::gate;
+use crate::identity::PeerIdentity;
+use crate::labels::OfferKey;
+use crate::node::evidence::{Demand, Evidence, look};
+use crate::offer::claim::{Claims, claims, selects};
+use crate::offer::resolve::Resolved;
+use crate::turn::Shared;
+use crate::view::{self, View};
+
+/// Wei below which a wallet counts as low: some thousand proofs at one gwei.
+const LOW_BALANCE: u64 = 100_000_000_000_000_000;
+
+/// Everything that an offer's turn saw.
+#[derive(Debug)]
+pub struct Sight {
+    /// Which offer.
+    pub key: OfferKey,
+    /// For the plan of the offer itself.
+    pub seen: Seen,
+    /// Identities in use.
+    pub identities: Vec<PeerIdentity>,
+    /// What its nodes show.
+    pub nodes: Vec<(String, Evidence)>,
+    /// What it asks of a node.
+    pub demand: Demand,
+    /// What older offers have already.
+    pub claims: Claims,
+}
+
+/// What an offer asks of a node.
+#[must_use]
+pub fn demand(offer: &ProviderOffer, mode: ProverMode) -> Demand {
+    let capacity = &offer.spec.capacity;
+    Demand { units: capacity.units_per_node, isolation: capacity.core_isolation, mode }
+}
+
+/// Looks at the cluster and at the last snapshot; reads nothing from the network but a signer's presence.
+pub async fn observe(offer: &ProviderOffer, resolved: &Resolved, shared: &Shared) -> Sight {
+    let key = OfferKey::of(offer);
+    let context = &shared.context;
+    let View { snapshot, health } = view_of(offer, shared);
+    let mode = context.config.network(&offer.spec.network).map(|network| network.prover_mode).unwrap_or_default();
+    let demand = demand(offer, mode);
+    let stores = &context.stores;
+    let (all_nodes, all_offers) = (stores.nodes.all(), stores.offers.all());
+    let node_refs: Vec<_> = all_nodes.iter().map(AsRef::as_ref).collect();
+    let offer_refs: Vec<_> = all_offers.iter().map(AsRef::as_ref).collect();
+    let claims = claims(offer, &offer_refs, &node_refs, &context.config);
+    let own = all_nodes.iter().filter(|node| selects(offer, node)).map(|node| node.name_any());
+    let nodes: Vec<_> =
+        own.filter(|name| !claims.nodes.contains(name)).map(|name| (name.clone(), look(shared, &name))).collect();
+    let identities = view::identities(shared, &key);
+    let judged = nodes.iter().map(|(name, evidence)| {
+        let (eligibility, units) = evidence.judge(demand);
+        Node { name: name.clone(), eligibility, units }
+    });
+    let seen = Seen {
+        wanted: resolved.wanted.clone(),
+        nodes: Some(judged.collect()),
+        identities: Some(identities.iter().map(|identity| identity.identity.clone()).collect::<Vec<Identity>>()),
+        units_of_other_offers: snapshot.as_deref().and_then(|snapshot| units_of_others(offer, shared, snapshot)),
+        flights: flights(shared, offer, &[resolved.wanted.provider], snapshot.as_deref()).await,
+        snapshot,
+        chain: health,
+        gate: gate::gate_of(context, offer).await,
+        low_balance: U256::from(LOW_BALANCE),
+    };
+    Sight { key, seen, identities, nodes, demand, claims }
+}
+
+/// The network of an offer at this moment.
+#[must_use]
+pub fn view_of(offer: &ProviderOffer, shared: &Shared) -> View {
+    match shared.context.networks.get(&offer.spec.network) {
+        Some(handle) => view::of(handle, clock::now()),
+        None => View { snapshot: None, health: coreward_domain::condition::ChainHealth::Unknown },
+    }
+}
+
+/// Transactions of these accounts that are not final. An outbox that cannot be read stops the turn's sends elsewhere: the
+/// engine itself keeps the same from being sent twice.
+pub async fn flights(
+    shared: &Shared,
+    offer: &ProviderOffer,
+    accounts: &[alloy_primitives::Address],
+    snapshot: Option<&Snapshot>,
+) -> Vec<Flight> {
+    let Some(snapshot) = snapshot else { return Vec::new() };
+    let mut flights = Vec::new();
+    for account in accounts {
+        match shared.context.outbox.in_flight(&offer.spec.network, *account, snapshot.head.number).await {
+            Ok(found) => flights.extend(found),
+            Err(error) => {
+                let cause = coreward_telemetry::causes(&error);
+                tracing::warn!(account = %account, error = %cause, "transactions in flight could not be listed");
+            }
+        }
+    }
+    flights
+}
+
+/// Units of the same provider on chain that other offers of this operator hold; `None` while one of them is not known.
+fn units_of_others(offer: &ProviderOffer, shared: &Shared, snapshot: &Snapshot) -> Option<u64> {
+    let is_other = |other: &&std::sync::Arc<ProviderOffer>| {
+        other.spec.network == offer.spec.network
+            && other.spec.provider.address.eq_ignore_ascii_case(&offer.spec.provider.address)
+            && OfferKey::of(other) != OfferKey::of(offer)
+    };
+    let others = shared.context.stores.offers.all();
+    let peers = others.iter().filter(is_other).flat_map(|other| view::identities(shared, &OfferKey::of(other)));
+    peers.map(|identity| units_of(snapshot, identity.identity.peer)).sum()
+}
+
+fn units_of(snapshot: &Snapshot, peer: PeerId) -> Option<u64> {
+    let units = snapshot.peers.get(&peer)?.as_ref().map_or(0, |peer| peer.units.len());
+    u64::try_from(units).ok()
+}
+
+impl Sight {
+    /// What the commitment of one registered peer is decided from.
+    #[must_use]
+    pub fn commitment(&self, identity: &PeerIdentity, resolved: &Resolved, shared: &Shared) -> commitment::Seen {
+        let peer = identity.identity.peer;
+        let snapshot = self.seen.snapshot.as_deref();
+        let present = snapshot.and_then(|snapshot| snapshot.peers.get(&peer)?.as_ref()?.commitment);
+        let created_final = match (snapshot, present) {
+            (Some(snapshot), Some(id)) => {
+                shared.memory.commitment_is_final(id, snapshot.head.number, snapshot.finalized)
+            }
+            _ => false,
+        };
+        let node = self.seen.nodes.iter().flatten().find(|node| node.name == identity.identity.node);
+        let eligible = node.filter(|node| node.eligibility == coreward_domain::offer::Eligibility::Eligible);
+        commitment::Seen {
+            peer,
+            provider: resolved.wanted.provider,
+            policy: resolved.commitment,
+            wanted_units: eligible.map(|node| u64::from(node.units)),
+            ready: eligible.is_some(),
+            ending: resolved.wanted.deletion.is_some(),
+            had_commitment: !identity.commitments.is_empty(),
+            created_final,
+            collateral_withdrawn: present.map(|id| collateral_withdrawn(shared, id)),
+            snapshot: self.seen.snapshot.clone(),
+            flights: self.seen.flights.clone(),
+            gate: self.seen.gate,
+        }
+    }
+
+    /// What the payouts are decided from.
+    #[must_use]
+    pub fn payout(&self, resolved: &Resolved, flights: Vec<Flight>, shared: &Shared) -> payout::Seen {
+        let peers: BTreeSet<_> = self.identities.iter().map(|identity| identity.identity.peer).collect();
+        let commitments = self.identities.iter().flat_map(|identity| identity.commitments.iter().copied());
+        let present = |id: &_| {
+            let snapshot = self.seen.snapshot.as_deref();
+            snapshot.is_some_and(|snapshot| snapshot.peers.values().flatten().any(|peer| peer.commitment == Some(*id)))
+        };
+        payout::Seen {
+            peers,
+            past_commitments: commitments.filter(|id| !present(id)).collect(),
+            snapshot: self.seen.snapshot.clone(),
+            last: shared.memory.withdrawals(),
+            policy: resolved.payouts,
+            flights,
+            gate: self.seen.gate,
+        }
+    }
+
+    /// The gate of this turn.
+    #[must_use]
+    pub const fn gate(&self) -> &Gate {
+        &self.seen.gate
+    }
+}
+
+/// Whether a withdrawal of this commitment's collateral was mined, by the outbox' own objects.
+fn collateral_withdrawn(shared: &Shared, id: coreward_domain::id::CommitmentId) -> bool {
+    let text = id.to_string();
+    let transactions = shared.context.stores.transactions.all();
+    transactions.iter().any(|transaction| {
+        let receipt = transaction.status.as_ref().and_then(|status| status.receipt.as_ref());
+        transaction.spec.function == "withdrawCollateral"
+            && transaction.spec.raw_transaction.contains(text.trim_start_matches("0x"))
+            && receipt.is_some_and(|receipt| receipt.outcome == coreward_crds::TransactionOutcome::Succeeded)
+    })
+}

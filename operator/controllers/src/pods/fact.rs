@@ -1,0 +1,173 @@
+//! What a pod of ours is for, and how it is: read from its labels, annotations and status; pure.
+
+use std::collections::BTreeSet;
+
+use alloy_primitives::{Address, B256};
+use coreward_domain::chain::Seat;
+use coreward_domain::id::{OnchainWorkerId, UnitId};
+use coreward_domain::unit::{Phase, Pod as DomainPod, PodRole};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kube::ResourceExt;
+
+use crate::labels::{ATTEMPT, DEAL, PROVER, TEMPLATE, UNIT_ID, WORKER_ID, WORKER_POD, component};
+
+/// A prover or worker pod in domain terms; `None` for any other pod.
+#[must_use]
+pub fn domain_pod(pod: &Pod, now: Timestamp) -> Option<DomainPod> {
+    Some(DomainPod {
+        uid: pod.uid()?,
+        namespace: pod.namespace()?,
+        name: pod.name_any(),
+        role: role(pod)?,
+        phase: phase(pod, now),
+        template: pod.labels().get(TEMPLATE).cloned().unwrap_or_default(),
+        attempt: pod.annotations().get(ATTEMPT).and_then(|attempt| attempt.parse().ok()).unwrap_or(0),
+    })
+}
+
+/// The seat that a worker pod serves.
+#[must_use]
+pub fn seat(pod: &Pod) -> Option<Seat> {
+    let deal: Address = pod.annotations().get(DEAL)?.parse().ok()?;
+    let worker: B256 = pod.annotations().get(WORKER_ID)?.parse().ok()?;
+    Some(Seat { deal, worker: OnchainWorkerId(worker) })
+}
+
+fn role(pod: &Pod) -> Option<PodRole> {
+    let units: BTreeSet<UnitId> =
+        pod.annotations().get(UNIT_ID)?.split(',').filter_map(|id| id.parse().ok().map(UnitId)).collect();
+    match component(pod)? {
+        PROVER => units.first().copied().map(PodRole::Prover),
+        WORKER_POD => Some(PodRole::Worker { seat: seat(pod)?, units }),
+        _ => None,
+    }
+}
+
+fn phase(pod: &Pod, now: Timestamp) -> Phase {
+    if pod.metadata.deletion_timestamp.is_some() {
+        return Phase::Deleting;
+    }
+    match pod.status.as_ref().and_then(|status| status.phase.as_deref()) {
+        Some("Failed" | "Succeeded") => ended(pod, now),
+        Some("Running") if is_ready(pod) => Phase::Ready,
+        Some("Running") => Phase::Running,
+        _ => Phase::Pending,
+    }
+}
+
+fn ended(pod: &Pod, now: Timestamp) -> Phase {
+    let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    let started = pod.status.as_ref().and_then(|status| status.start_time.as_ref()).map(|time| time.0);
+    let terminated = containers(pod)
+        .filter_map(|container| container.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref().map(|time| time.0))
+        .max();
+    let end = terminated.or(started).or(created).unwrap_or(now);
+    let begin = started.or(created).unwrap_or(end);
+    Phase::Ended {
+        reason: decisive_reason(pod).unwrap_or_else(|| "Ended".to_owned()),
+        seconds_ago: seconds(end, now),
+        ran_seconds: seconds(begin, end),
+    }
+}
+
+fn seconds(from: Timestamp, to: Timestamp) -> u64 {
+    u64::try_from(to.as_second().saturating_sub(from.as_second())).unwrap_or(0)
+}
+
+/// Whether the cluster calls it ready.
+#[must_use]
+pub fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten())
+}
+
+/// Why a pod does not run, in one sentence that begins with the decisive word; `None` if nothing stands in its way.
+#[must_use]
+pub fn decisive_reason(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    if let Some(reason) = status.reason.as_deref().filter(|reason| !reason.is_empty()) {
+        return Some(sentence(reason, status.message.as_deref()));
+    }
+    let unscheduled = status.conditions.iter().flatten().find(|condition| {
+        condition.type_ == "PodScheduled" && condition.status == "False"
+    });
+    if let Some(condition) = unscheduled {
+        return Some(sentence(condition.reason.as_deref().unwrap_or("Unschedulable"), condition.message.as_deref()));
+    }
+    containers(pod).find_map(container_reason)
+}
+
+fn container_reason(container: &ContainerStatus) -> Option<String> {
+    let state = container.state.as_ref()?;
+    let last = container.last_state.as_ref().and_then(|last| last.terminated.as_ref());
+    if let Some(terminated) = state.terminated.as_ref().filter(|terminated| terminated.exit_code != 0) {
+        return Some(sentence(terminated.reason.as_deref().unwrap_or("Error"), terminated.message.as_deref()));
+    }
+    let waiting = state.waiting.as_ref()?;
+    let word = waiting.reason.as_deref().filter(|reason| !matches!(*reason, "ContainerCreating" | "PodInitializing"))?;
+    match (word, last) {
+        ("CrashLoopBackOff", Some(last)) => {
+            Some(sentence(last.reason.as_deref().unwrap_or("Error"), last.message.as_deref()))
+        }
+        _ => Some(sentence(word, waiting.message.as_deref())),
+    }
+}
+
+fn sentence(word: &str, message: Option<&str>) -> String {
+    let message = message.map(str::trim).filter(|message| !message.is_empty());
+    message.map_or_else(|| word.to_owned(), |message| format!("{word}: {message}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(status: Value) -> Pod {
+        serde_json::from_value(json!({ "metadata": { "name": "p" }, "status": status })).unwrap()
+    }
+
+    #[rstest]
+    #[case::unschedulable(
+        json!({ "phase": "Pending", "conditions": [{ "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes" }] }),
+        Some("Unschedulable: 0/3 nodes")
+    )]
+    #[case::refused_by_the_kubelet(
+        json!({ "phase": "Failed", "reason": "SMTAlignmentError", "message": "not aligned" }),
+        Some("SMTAlignmentError: not aligned")
+    )]
+    #[case::no_image(
+        json!({ "phase": "Pending", "containerStatuses": [{ "name": "unit", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": { "waiting": { "reason": "ErrImagePull", "message": "no such image" } } }] }),
+        Some("ErrImagePull: no such image")
+    )]
+    #[case::killed_for_memory_before(
+        json!({ "phase": "Running", "containerStatuses": [{ "name": "unit", "image": "", "imageID": "", "ready": false, "restartCount": 3, "state": { "waiting": { "reason": "CrashLoopBackOff" } }, "lastState": { "terminated": { "reason": "OOMKilled", "exitCode": 137 } } }] }),
+        Some("OOMKilled")
+    )]
+    #[case::on_its_way(
+        json!({ "phase": "Pending", "containerStatuses": [{ "name": "unit", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": { "waiting": { "reason": "ContainerCreating" } } }] }),
+        None
+    )]
+    fn the_decisive_reason_is(#[case] status: Value, #[case] reason: Option<&str>) {
+        assert_eq!(decisive_reason(&pod(status)).as_deref(), reason);
+    }
+
+    #[rstest]
+    #[case::running(json!({ "phase": "Running" }), Phase::Running)]
+    #[case::ready(json!({ "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] }), Phase::Ready)]
+    #[case::unknown(json!({}), Phase::Pending)]
+    #[case::ended(
+        json!({ "phase": "Failed", "reason": "Evicted", "startTime": "1970-01-01T00:00:10Z" }),
+        Phase::Ended { reason: "Evicted".into(), seconds_ago: 90, ran_seconds: 0 }
+    )]
+    fn the_phase_is(#[case] status: Value, #[case] expected: Phase) {
+        assert_eq!(phase(&pod(status), Timestamp::from_second(100).unwrap()), expected);
+    }
+}

@@ -1,0 +1,7 @@
+//! Unit pods: what they are made of, and what the cluster says of them.
+
+pub mod fact;
+pub mod template;
+
+pub use fact::{decisive_reason, domain_pod, is_ready};
+pub use template::{ProbeOrder, ProverOrder, Surroundings, WorkerOrder, probe, prover, prover_template, worker};

@@ -1,0 +1,198 @@
+//! What the turns of all loops share: the context, what may be forgotten, errors, wake-ups.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt};
+use kube::runtime::controller::Action;
+use tokio::sync::{broadcast, watch};
+
+use crate::clock;
+use crate::context::Context;
+use crate::event::Events;
+use crate::memory::Memory;
+use crate::metrics::Ending;
+
+/// A turn is taken at least this often, whatever happens.
+const RESYNC: Duration = Duration::from_secs(15);
+
+/// Wake-ups within this time are one turn.
+pub const DEBOUNCE: Duration = Duration::from_millis(15);
+
+/// What every turn of the market's loops is given.
+#[derive(Debug)]
+pub struct Shared {
+    /// What all loops of the operator share.
+    pub context: Arc<Context>,
+    /// The one recorder.
+    pub events: Events,
+    /// What may be forgotten.
+    pub memory: Memory,
+    bell: watch::Sender<u64>,
+}
+
+impl Shared {
+    /// Puts it together.
+    #[must_use]
+    pub fn new(context: Arc<Context>, events: Events, memory: Memory) -> Self {
+        Self { context, events, memory, bell: watch::Sender::new(0) }
+    }
+
+    /// Wakes all turns: something changed that no watch tells of.
+    pub fn ring(&self) {
+        self.bell.send_modify(|count| *count = count.wrapping_add(1));
+    }
+}
+
+/// What stops a turn.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server refused, or did not answer.
+    #[error("write {what} of `{name}`")]
+    Write {
+        /// Which part.
+        what: &'static str,
+        /// Of which object.
+        name: String,
+        /// Why.
+        source: Box<kube::Error>,
+    },
+    /// The API server did not answer a read.
+    #[error("read {what} `{name}`")]
+    Read {
+        /// Which kind.
+        what: &'static str,
+        /// Which object.
+        name: String,
+        /// Why.
+        source: Box<kube::Error>,
+    },
+    /// Transactions that are under way could not be listed.
+    #[error("list the transactions of `{what}` that are under way")]
+    Outbox {
+        /// Which signer.
+        what: String,
+        /// Why.
+        source: Box<crate::outbox::Error>,
+    },
+    /// The authority of the pods' endpoint was not made yet.
+    #[error("the certificate for pods is not there yet")]
+    NoAnchor,
+    /// A body of ours is not what its kind takes: a mistake in this program.
+    #[error("build {what}")]
+    Build {
+        /// Which object.
+        what: &'static str,
+        /// Why.
+        source: serde_json::Error,
+    },
+}
+
+impl Error {
+    /// A failed write.
+    #[must_use]
+    pub fn write(what: &'static str, name: &str, source: kube::Error) -> Self {
+        Self::Write { what, name: name.to_owned(), source: Box::new(source) }
+    }
+
+    /// A failed read.
+    #[must_use]
+    pub fn read(what: &'static str, name: &str, source: kube::Error) -> Self {
+        Self::Read { what, name: name.to_owned(), source: Box::new(source) }
+    }
+
+    /// When to take the turn again.
+    #[must_use]
+    pub fn retry(&self) -> Duration {
+        match self {
+            Self::Write { source, .. } | Self::Read { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) if status.code == 409 => Duration::from_millis(200),
+                kube::Error::Api(status) if status.code == 429 => Duration::from_secs(5),
+                _ => Duration::from_secs(2),
+            },
+            Self::NoAnchor => Duration::from_secs(1),
+            Self::Outbox { .. } => Duration::from_secs(2),
+            Self::Build { .. } => RESYNC,
+        }
+    }
+}
+
+/// Wraps a turn: counts it, logs a failure once, says when the next one is due.
+///
+/// # Errors
+///
+/// None: a failed turn is told here and taken again.
+pub async fn told(
+    controller: &'static str,
+    shared: &Shared,
+    object: &str,
+    turn: impl Future<Output = Result<Ending, Error>>,
+) -> Result<Action, Error> {
+    let begin = clock::now();
+    let ended = turn.await;
+    let took = clock::now().saturating_duration_since(begin);
+    match ended {
+        Ok(ending) => {
+            shared.context.metrics.turns.ended(controller, ending, took);
+            Ok(Action::requeue(RESYNC))
+        }
+        Err(error) => {
+            shared.context.metrics.turns.ended(controller, Ending::Failed, took);
+            let cause = coreward_telemetry::causes(&error);
+            tracing::warn!(controller, object, error = %cause, "a turn stopped at an error and will be taken again");
+            Ok(Action::requeue(error.retry()))
+        }
+    }
+}
+
+/// Ticks whenever something changes that any turn may depend on: a block, a report, a pod, a node, a namespace.
+#[must_use]
+pub fn wakes(shared: &Shared) -> BoxStream<'static, ()> {
+    let context = &shared.context;
+    let stores = &context.stores;
+    let mut streams: Vec<BoxStream<'static, ()>> = context
+        .networks
+        .values()
+        .flat_map(|network| [snapshots(network.snapshots()).boxed()])
+        .collect();
+    streams.push(snapshots(shared.bell.subscribe()).boxed());
+    streams.push(reports(context.hub.changes()).boxed());
+    streams.push(stores.pods.changes().map(drop).boxed());
+    streams.push(stores.namespaces.changes().map(drop).boxed());
+    streams.push(stores.identities.changes().map(drop).boxed());
+    stream::select_all(streams).boxed()
+}
+
+/// Ticks whenever an object of another kind changes that a turn may depend on.
+#[must_use]
+pub fn object_wakes(context: &Context) -> BoxStream<'static, ()> {
+    let stores = &context.stores;
+    let streams: Vec<BoxStream<'static, ()>> = vec![
+        stores.offers.changes().map(drop).boxed(),
+        stores.units.changes().map(drop).boxed(),
+        stores.deals.changes().map(drop).boxed(),
+        stores.nodes.changes().map(drop).boxed(),
+        stores.transactions.changes().map(drop).boxed(),
+    ];
+    stream::select_all(streams).boxed()
+}
+
+fn snapshots<T: Clone + Send + Sync + 'static>(receiver: watch::Receiver<T>) -> impl Stream<Item = ()> + Send {
+    stream::unfold(receiver, |mut receiver| async move {
+        match receiver.changed().await {
+            Ok(()) => Some(((), receiver)),
+            // The chain's follower is over, and so is the process.
+            Err(_) => std::future::pending().await,
+        }
+    })
+}
+
+fn reports(receiver: broadcast::Receiver<String>) -> impl Stream<Item = ()> + Send {
+    stream::unfold(receiver, |mut receiver| async move {
+        match receiver.recv().await {
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => Some(((), receiver)),
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
+    })
+}

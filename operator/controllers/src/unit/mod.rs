@@ -1,0 +1,112 @@
+//! The turn of one peer's units: which pods run for them.
+//!
+//! A turn belongs to a peer, not to a unit: units of one peer share a node, and a seat may take several of them. The peer's
+//! identity, which outlives every other object, is what the turn hangs on.
+
+mod act;
+mod observe;
+mod report;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use coreward_crds::ProviderOffer;
+use coreward_domain::id::UnitId;
+use coreward_domain::unit::{Plan, plan};
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+
+use crate::apply::{self, Manager};
+use crate::condition;
+use crate::event::Happening;
+use crate::identity::PeerIdentity;
+use crate::metrics::Ending;
+use crate::offer::demand;
+use crate::turn::{self, Error, Shared};
+use act::Scene;
+use observe::Sight;
+use report::Told;
+
+/// Takes one turn.
+///
+/// # Errors
+///
+/// None: a failed turn is told and taken again.
+pub async fn turn(secret: Arc<Secret>, shared: Arc<Shared>) -> Result<Action, Error> {
+    let name = secret.name_any();
+    turn::told("unit", &shared, &name, one(&secret, &shared)).await
+}
+
+async fn one(secret: &Secret, shared: &Shared) -> Result<Ending, Error> {
+    let Some(identity) = PeerIdentity::read(secret).filter(|identity| !identity.retired) else {
+        return Ok(Ending::Settled);
+    };
+    // Without its offer nothing is known of what is wanted, and nothing follows.
+    let offer = shared.context.stores.offers.get(&identity.offer.namespace, &identity.offer.name);
+    let Some(offer) = offer.filter(|_| shared.context.leadership.may_send()) else { return Ok(Ending::Settled) };
+    let sight = observe::observe(&offer, &identity, shared).await?;
+    let plan = plan(&sight.seen);
+    let scene = Scene { shared, identity: &identity, network: &offer.spec.network, sight: &sight };
+    let taken = act::act(scene, &plan, &frozen(scene, &plan)).await;
+    let written = tell(&offer, (&identity, &sight, &plan), shared).await?;
+    Ok(if taken? + written > 0 { Ending::Acted } else { Ending::Settled })
+}
+
+/// Units whose objects say `suspend`.
+fn frozen(scene: Scene<'_>, plan: &Plan) -> BTreeSet<UnitId> {
+    let key = &scene.identity.offer;
+    let is_frozen = |unit: &&UnitId| {
+        let object = scene.shared.context.stores.units.get(&key.namespace, &key.unit_name(**unit));
+        object.is_some_and(|object| object.spec.suspend)
+    };
+    plan.roles.keys().filter(is_frozen).copied().collect()
+}
+
+/// Writes the status of each unit that has an object and whose status changed.
+async fn tell(offer: &ProviderOffer, (identity, sight, plan): (&PeerIdentity, &Sight, &Plan), shared: &Shared) -> Result<usize, Error> {
+    let told = Told {
+        shared,
+        identity,
+        network: &offer.spec.network,
+        demand: demand(offer, sight.mode),
+        sight,
+        plan,
+    };
+    let mut written = 0;
+    for (unit, object) in objects(shared, identity) {
+        let (status, events) = report::status(told, unit, &object);
+        let path = format!("{}/{}", identity.offer.namespace, object.name_any());
+        for (what, note) in events {
+            if what == Happening::EpochMissed {
+                shared.context.metrics.units.epochs_missed.with_label_values(&[identity.offer.path().as_str()]).inc();
+            }
+            shared.events.tell(object.as_ref(), what, &note).await;
+        }
+        let risk = condition::find(&status.conditions, coreward_domain::condition::ConditionType::AtRisk);
+        let risk = risk.filter(|risk| risk.status == coreward_crds::ConditionStatus::True && risk.reason == "EpochWillBeMissed");
+        match risk {
+            Some(risk) if shared.memory.tell_once(&path, Happening::EpochAtRisk.reason()) => {
+                shared.events.tell(object.as_ref(), Happening::EpochAtRisk, &risk.message).await;
+            }
+            Some(_) => {}
+            None => shared.memory.untold(&path, Happening::EpochAtRisk.reason()),
+        }
+        if object.status.as_ref() != Some(&status) {
+            apply::status(&shared.context.client, object.as_ref(), &status, Manager::Unit).await?;
+            written += 1;
+        }
+    }
+    Ok(written)
+}
+
+/// Objects of the peer's units.
+fn objects(shared: &Shared, identity: &PeerIdentity) -> Vec<(UnitId, Arc<coreward_crds::CapacityUnit>)> {
+    let peer = crate::identity::text(identity.identity.peer);
+    let own = shared.context.stores.units.all().into_iter().filter(|object| {
+        object.namespace().as_deref() == Some(&identity.offer.namespace)
+            && object.spec.offer_ref.name == identity.offer.name
+            && object.spec.peer_id == peer
+    });
+    own.filter_map(|object| Some((UnitId(object.spec.unit_id.parse().ok()?), object))).collect()
+}

@@ -1,0 +1,126 @@
+//! What the turn of one peer's units looks at.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use coreward_crds::ProviderOffer;
+use coreward_domain::chain::{Seat, Snapshot};
+use coreward_domain::deal::{Namespace, plan as deal_plan};
+use coreward_domain::gate::Management;
+use coreward_domain::unit::Seen;
+use coreward_domain::id::UnitId;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+
+use crate::clock;
+use crate::config::ProverMode;
+use crate::deal::observe::{Place, observe as observe_deal};
+use crate::identity::PeerIdentity;
+use crate::labels::{OfferKey, PEER_ID};
+use crate::node::{Evidence, look};
+use crate::offer::view_of;
+use crate::pods::{ProverOrder, Surroundings, domain_pod, prover_template};
+use crate::turn::{Error, Shared};
+
+/// Everything that the turn of one peer saw.
+#[derive(Debug)]
+pub struct Sight {
+    /// For the plan.
+    pub seen: Seen,
+    /// What its node shows.
+    pub evidence: Evidence,
+    /// How provers of its network hash.
+    pub mode: ProverMode,
+    /// Its pods.
+    pub pods: Vec<Arc<Pod>>,
+}
+
+/// Looks at one peer.
+///
+/// # Errors
+///
+/// [`Error::Build`]: a mistake in this program.
+pub async fn observe(offer: &ProviderOffer, identity: &PeerIdentity, shared: &Shared) -> Result<Sight, Error> {
+    let peer = identity.identity.peer;
+    let node = &identity.identity.node;
+    let snapshot = view_of(offer, shared).snapshot;
+    let evidence = look(shared, node);
+    let mode = shared.context.config.network(&offer.spec.network).map(|network| network.prover_mode).unwrap_or_default();
+    let pods = pods(shared, identity);
+    let (open_seats, refused_seats) = match snapshot.as_deref() {
+        Some(snapshot) => seats(offer, identity, shared, snapshot).await,
+        None => (BTreeSet::new(), BTreeSet::new()),
+    };
+    let at = surroundings(shared, &shared.context.namespace, (node, &evidence), "");
+    let unit = UnitId::default();
+    let order = ProverOrder { offer: &identity.offer, peer, unit, mode, attempt: 0 };
+    let seen = Seen {
+        peer,
+        // Without the threads of a core no pod can be made; those that run are kept.
+        node: evidence.threads_per_core().map(|_| node.clone()),
+        pods: Some(pods.iter().filter_map(|pod| domain_pod(pod, clock::wall())).collect()),
+        prover_template: prover_template(&at, &order)?,
+        open_seats,
+        refused_seats,
+        management: management(offer, shared),
+        snapshot,
+    };
+    Ok(Sight { seen, evidence, mode, pods })
+}
+
+/// Where a pod of this peer is to stand.
+#[must_use]
+pub fn surroundings<'a>(shared: &'a Shared, namespace: &'a str, on: (&'a str, &Evidence), anchor: &'a str) -> Surroundings<'a> {
+    let (node, evidence) = on;
+    Surroundings {
+        config: &shared.context.config,
+        namespace,
+        anchor,
+        node,
+        threads_per_core: evidence.threads_per_core().unwrap_or(1),
+    }
+}
+
+/// Pods of a peer in all namespaces.
+fn pods(shared: &Shared, identity: &PeerIdentity) -> Vec<Arc<Pod>> {
+    let text = identity.identity.peer.to_string();
+    let mut pods = shared.context.stores.pods.all();
+    pods.retain(|pod| pod.annotations().get(PEER_ID) == Some(&text));
+    pods
+}
+
+fn management(offer: &ProviderOffer, shared: &Shared) -> Management {
+    match offer.spec.management_policy {
+        _ if shared.context.config.operator.read_only => Management::ReadOnly,
+        coreward_crds::ManagementPolicy::Observe => Management::Observe,
+        coreward_crds::ManagementPolicy::Manage if offer.spec.suspend => Management::Suspended,
+        coreward_crds::ManagementPolicy::Manage => Management::Manage,
+    }
+}
+
+/// Seats of the peer that a worker is wanted for and can be made for, and those that are given back.
+async fn seats(
+    offer: &ProviderOffer,
+    identity: &PeerIdentity,
+    shared: &Shared,
+    snapshot: &Snapshot,
+) -> (BTreeSet<Seat>, BTreeSet<Seat>) {
+    let peer = snapshot.peers.get(&identity.identity.peer).and_then(Option::as_ref);
+    let seats: BTreeSet<Seat> = peer.iter().flat_map(|peer| peer.units.values()).filter_map(|unit| unit.seat).collect();
+    let (mut open, mut refused) = (BTreeSet::new(), BTreeSet::new());
+    for deal in seats.iter().map(|seat| seat.deal).collect::<BTreeSet<_>>() {
+        let place = Place { offer: OfferKey::of(offer), network: offer.spec.network.clone(), deal };
+        let name = place.offer.deal_name(&place.network, deal);
+        let mirror = shared.context.stores.deals.get(&place.offer.namespace, &name);
+        let sight = observe_deal(offer, mirror.as_deref(), place, shared).await;
+        let plan = deal_plan(&sight.seen);
+        for seat in seats.iter().filter(|seat| seat.deal == deal) {
+            match plan.workers.get(&seat.worker) {
+                Some(worker) if !worker.served => refused.insert(*seat),
+                Some(_) if sight.seen.namespace == Namespace::Ready => open.insert(*seat),
+                Some(_) | None => false,
+            };
+        }
+    }
+    (open, refused)
+}
