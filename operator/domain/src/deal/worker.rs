@@ -80,13 +80,16 @@ fn leaving(scene: &Scene<'_>) -> Option<Leaving> {
         return Some(Leaving::Unpaid);
     }
     let local = scene.local()?;
-    if !is_activated && local.fits == Some(false) {
+    let is_unready =
+        matches!(local.pod, WorkerPod::Missing | WorkerPod::Starting(_) | WorkerPod::Failed { .. });
+    if is_activated || !is_unready {
+        return None;
+    }
+    if local.fits == Some(false) {
         return Some(Leaving::DoesNotFit);
     }
     let is_late = epoch.since(scene.worker.joined_epoch) > seen.policy.unready_grace;
-    let is_unready =
-        matches!(local.pod, WorkerPod::Missing | WorkerPod::Starting(_) | WorkerPod::Failed { .. });
-    (!is_activated && is_late && is_unready).then_some(Leaving::Unready)
+    is_late.then_some(Leaving::Unready)
 }
 
 /// Whether the chain says that the peer's commitment failed or ended.

@@ -1,7 +1,5 @@
 //! The conditions of a `ProviderOffer`.
 
-use alloy_primitives::Address;
-
 use crate::chain::Snapshot;
 use crate::commitment;
 use crate::condition::{ConditionType, Truth, Verdict};
@@ -258,20 +256,25 @@ fn funds_sufficient(seen: &Seen, commitments: &[commitment::Why]) -> Verdict {
         let message = format!("{} does not hold the collateral", seen.wanted.provider);
         return Verdict::new(kind, Truth::False, "Empty", message);
     }
-    let wallets: Vec<Address> =
-        seen.wanted.peer_owners.iter().copied().chain([seen.wanted.provider]).collect();
-    let poorest = wallets.iter().map(|wallet| (snapshot.wallets.get(wallet), wallet)).min();
-    match poorest {
-        Some((Some(balance), wallet)) if balance.is_zero() => {
+    let wallets = || seen.wanted.peer_owners.iter().chain([&seen.wanted.provider]);
+    let known = wallets().filter_map(|wallet| Some((snapshot.wallets.get(wallet)?, wallet)));
+    match known.min() {
+        Some((balance, wallet)) if balance.is_zero() => {
             Verdict::new(kind, Truth::False, "Empty", format!("{wallet} holds nothing"))
         }
-        Some((Some(balance), wallet)) if *balance < seen.low_balance => Verdict::new(
-            kind,
-            Truth::False,
-            "LowGas",
-            format!("{wallet} holds {} FLT", crate::money::flt(*balance)),
-        ),
-        Some((Some(_), _)) => Verdict::new(kind, Truth::True, "AboveRunway", ""),
-        Some((None, _)) | None => Verdict::unknown(kind, "Unknown", "a wallet could not be read"),
+        Some((balance, wallet)) if *balance < seen.low_balance => {
+            // The balance itself would change the message with every transaction.
+            let limit = crate::money::flt(seen.low_balance);
+            Verdict::new(
+                kind,
+                Truth::False,
+                "LowGas",
+                format!("{wallet} holds less than {limit} FLT"),
+            )
+        }
+        Some(_) if wallets().all(|wallet| snapshot.wallets.contains_key(wallet)) => {
+            Verdict::new(kind, Truth::True, "AboveRunway", "")
+        }
+        Some(_) | None => Verdict::unknown(kind, "Unknown", "a wallet could not be read"),
     }
 }

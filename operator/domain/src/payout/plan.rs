@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use alloy_primitives::U256;
 
 use crate::call::Call;
-use crate::chain::Snapshot;
+use crate::chain::{DealStatus, Snapshot};
 use crate::gate::{Draft, Urgency};
 use crate::id::CommitmentId;
 
@@ -81,7 +81,10 @@ fn commitment(
 }
 
 fn workers(draft: &mut Draft<'_>, seen: &Seen, snapshot: &Snapshot) {
-    for (deal, known) in &snapshot.deals {
+    // A stopped deal is left, and leaving pays: a withdrawal beside it would find no worker.
+    for (deal, known) in
+        snapshot.deals.iter().filter(|(_, known)| known.status != DealStatus::Ended)
+    {
         for (worker, ours) in
             known.workers.iter().filter(|(_, worker)| seen.peers.contains(&worker.peer))
         {
@@ -117,7 +120,9 @@ fn retired(seen: &Seen, snapshot: &Snapshot) -> BTreeSet<CommitmentId> {
                 && known.unlocked_rewards.is_zero()
                 && !present.contains(*id)
         }
-        Some(None) | None => false,
+        // Taken back before it was funded.
+        Some(None) => true,
+        None => false,
     };
     seen.past_commitments.iter().filter(is_empty).copied().collect()
 }

@@ -100,8 +100,9 @@ fn ready(seen: &Seen, plan: &Plan, report: &UnitReport) -> Verdict {
 /// What keeps the wanted pod from being ready, in words.
 fn obstacle(plan: &Plan, report: &UnitReport) -> String {
     let text = match plan.why.get(&report.unit) {
-        Some(Why::BackingOff { reason, seconds }) => {
-            return format!("the last pod ended with {reason}; next try in {seconds} s");
+        // The seconds left are not told: the message would change with every turn.
+        Some(Why::BackingOff { reason, .. }) => {
+            return format!("the last pod ended with {reason}; tried again later");
         }
         Some(Why::WaitingForCore) => "waits for its core to become free",
         Some(Why::WaitingForNamespace) => "waits for the deal's namespace",

@@ -191,6 +191,8 @@ fn a_worker_that_never_answers_is_given_back(
 fn a_worker_that_does_not_fit_is_refused_at_once() {
     let mut seen = seen(market::matched(2));
     local(&mut seen).fits = Some(false);
+    assert_eq!(plan(&seen).steps, [activate(1)], "what answers does fit");
+    local(&mut seen).pod = WorkerPod::Starting(Some("Unschedulable".to_owned()));
     assert_eq!(plan(&seen).steps, [remove()]);
     assert_eq!(verdict(&seen, ConditionType::WorkersActivated), (Truth::False, "Refused"));
 }

@@ -2,6 +2,7 @@
 
 mod arbitrary;
 mod commitment;
+mod conditions;
 mod contract;
 mod deal;
 mod market;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use alloy_primitives::U256;
 use coreward_domain::call::Call;
-use coreward_domain::chain::{CommitmentStatus, Snapshot};
+use coreward_domain::chain::{CommitmentStatus, DealStatus, Snapshot};
 use coreward_domain::gate::{Flight, Hold, Management};
 use coreward_domain::payout::{Policy, Seen, Source, Step, Why, plan};
 use rstest::rstest;
@@ -109,6 +109,25 @@ fn a_commitment_counts_as_past_only_when_every_peer_was_read() {
     let mut seen = past(3, 3);
     seen.peers.insert(peer_id(2));
     assert_eq!((plan(&seen).steps, plan(&seen).retired), (vec![], BTreeSet::new()));
+}
+
+#[test]
+fn leaving_a_stopped_deal_pays_by_itself() {
+    let mut snapshot = paid(80);
+    market::deal_mut(&mut snapshot).status = DealStatus::Ended;
+    assert_eq!(plan(&seen(snapshot)).steps, []);
+}
+
+#[test]
+fn a_commitment_that_was_taken_back_is_forgotten() {
+    let mut seen = past(3, 3);
+    Arc::make_mut(seen.snapshot.as_mut().expect("snapshot"))
+        .commitments
+        .insert(commitment_id(1), None);
+    assert_eq!(
+        (plan(&seen).steps, plan(&seen).retired),
+        (vec![], BTreeSet::from([commitment_id(1)]))
+    );
 }
 
 #[test]

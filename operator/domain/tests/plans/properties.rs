@@ -311,15 +311,39 @@ proptest! {
     }
 
     #[test]
-    fn every_why_has_its_conditions(snapshot in arbitrary::snapshot(), known: bool) {
+    fn every_why_has_its_conditions(
+        snapshot in arbitrary::snapshot(),
+        known: bool,
+        pods in vec(pod(), 0..6),
+        flags in any::<[bool; 4]>(),
+        exclusive_cores in proptest::option::of(any::<bool>()),
+    ) {
         let mut turn = Turn::of(snapshot);
+        turn.pods = pods;
+        let report = unit::UnitReport {
+            unit: market::unit(1, 0),
+            node: unit::NodeEvidence::Verified,
+            exclusive_cores,
+            building: flags[0],
+            pod_message: String::new(),
+            missed_last_epoch: flags[1],
+            suspended: flags[2],
+            deleting: flags[3],
+        };
         if !known {
             turn.snapshot = None;
         }
         let pledges = vec![commitment::plan(&turn.commitment()).why];
         let plan = offer::plan(&turn.offer());
-        prop_assert_eq!(offer::conditions(&turn.offer(), &plan, &pledges).len(), 8);
-        prop_assert_eq!(deal::conditions(&turn.deal(), &deal::plan(&turn.deal())).len(), 9);
+        let told = offer::conditions(&turn.offer(), &plan, &pledges);
+        crate::conditions::check(&told);
+        prop_assert_eq!(told.len(), 8);
+        let told = deal::conditions(&turn.deal(), &deal::plan(&turn.deal()));
+        crate::conditions::check(&told);
+        prop_assert_eq!(told.len(), 9);
+        let told = unit::conditions(&turn.unit(), &unit::plan(&turn.unit()), &report);
+        crate::conditions::check(&told);
+        prop_assert_eq!(told.len(), 7);
     }
 
     #[test]
