@@ -23,13 +23,6 @@ const MOST_ATTEMPTS: usize = 16;
 /// Gas of an empty transfer.
 const TRANSFER_GAS: u64 = 21_000;
 
-/// Nonces of the account: at the head, and at the newest final block.
-#[derive(Clone, Copy, Debug)]
-struct Nonces {
-    head: u64,
-    r#final: u64,
-}
-
 impl<J: Journal> Sender<J> {
     /// Follows every record that has not ended by one block: takes note of receipts, sends what got lost, makes dearer what
     /// waits too long. Asks the chain nothing when nothing is open.
@@ -47,11 +40,12 @@ impl<J: Journal> Sender<J> {
         if open.is_empty() && desk.unkept.is_empty() {
             return Ok(followed);
         }
-        let nonces = self.nonces(at).await?;
-        desk.unkept.retain(|nonce, _| *nonce >= nonces.head);
+        let head = self.pool.nonce(self.address(), BlockId::latest()).await;
+        let spent = head.map_err(|source| Error::Chain { function: "transfer", source })?;
+        desk.unkept.retain(|nonce, _| *nonce >= spent);
         for entry in open.into_values() {
             let name = entry.record.name();
-            match self.follow(&mut desk, entry, at, nonces, may_send).await {
+            match self.follow(&mut desk, entry, (at, spent), may_send).await {
                 Ok(change) => followed.changes.extend(change),
                 Err(Error::Journal { source: JournalError::Conflict { .. }, .. }) => {
                     debug!(
@@ -65,21 +59,18 @@ impl<J: Journal> Sender<J> {
         Ok(followed)
     }
 
-    async fn nonces(&self, at: &Tick) -> Result<Nonces, Error> {
-        let chain = |source| Error::Chain { function: "transfer", source };
+    /// Whether the account's nonce was beyond this one in the newest final block.
+    async fn is_spent_for_good(&self, nonce: u64, call: &Call, at: &Tick) -> Result<bool, Error> {
         let buried = at.head.number.saturating_sub(self.account.finality_blocks);
-        let head = self.pool.nonce(self.address(), BlockId::latest()).await.map_err(chain)?;
-        let r#final =
-            self.pool.nonce(self.address(), BlockId::number(buried)).await.map_err(chain)?;
-        Ok(Nonces { head, r#final })
+        let spent = self.pool.nonce(self.address(), BlockId::number(buried)).await;
+        Ok(spent.map_err(|source| Error::Chain { function: call.function(), source })? > nonce)
     }
 
     async fn follow(
         &self,
         desk: &mut Desk,
         mut entry: Entry,
-        at: &Tick,
-        nonces: Nonces,
+        (at, spent): (&Tick, u64),
         may_send: &MaySend<'_>,
     ) -> Result<Option<Change>, Error> {
         let diamond = self.account.contracts.diamond;
@@ -88,19 +79,19 @@ impl<J: Journal> Sender<J> {
         if let Some((purpose, receipt)) = self.receipt(&entry, &call).await? {
             return self.mined(desk, entry, call, (purpose, receipt), at).await;
         }
-        if nonces.r#final > entry.record.nonce {
+        if spent > entry.record.nonce {
+            if !self.is_spent_for_good(entry.record.nonce, &call, at).await? {
+                return Ok(None);
+            }
             let name = entry.record.name();
             error!(transaction.name = name, "a transaction that is not ours took this nonce");
             return self.moved(desk, entry, call, State::Displaced, Vec::new()).await.map(Some);
-        }
-        if nonces.head > entry.record.nonce {
-            return Ok(None);
         }
         if matches!(entry.state, State::Mined(_)) {
             info!(transaction.name = entry.record.name(), "the block of this transaction is gone");
             self.set_state(desk, &mut entry, State::Signed).await?;
         }
-        self.push(desk, entry, call, (at, nonces), may_send).await
+        self.push(desk, entry, call, (at, spent), may_send).await
     }
 
     /// The receipt of any attempt.
@@ -222,7 +213,7 @@ impl<J: Journal> Sender<J> {
         desk: &mut Desk,
         entry: Entry,
         call: Call,
-        (at, nonces): (&Tick, Nonces),
+        (at, spent): (&Tick, u64),
         may_send: &MaySend<'_>,
     ) -> Result<Option<Change>, Error> {
         if !may_send(&call) {
@@ -251,7 +242,7 @@ impl<J: Journal> Sender<J> {
             }
             return Ok(None);
         }
-        let is_next = nonce == nonces.head;
+        let is_next = nonce == spent;
         if is_next && entry.newest().purpose != Purpose::Cancel && self.is_refused(&call).await? {
             return self.replace(desk, entry, call, (at, Purpose::Cancel), may_send).await;
         }
