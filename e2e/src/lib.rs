@@ -3,3 +3,4 @@
 pub mod apps;
 pub mod bed;
 pub mod chain;
+pub mod world;
