@@ -14,7 +14,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Label that everything of ours carries.
@@ -122,6 +122,19 @@ pub struct Stores {
     pub identities: Mirror<Secret>,
     /// Ours.
     pub namespaces: Mirror<Namespace>,
+    is_filled: watch::Sender<bool>,
+}
+
+#[cfg(test)]
+impl Writers {
+    /// Fills the store of pods, as a watch would.
+    pub(crate) fn fill_pods(&mut self, pods: Vec<Pod>) {
+        self.pods.apply_watcher_event(&watcher::Event::Init);
+        for pod in pods {
+            self.pods.apply_watcher_event(&watcher::Event::InitApply(pod));
+        }
+        self.pods.apply_watcher_event(&watcher::Event::InitDone);
+    }
 }
 
 /// The writing ends, to be run once.
@@ -149,7 +162,8 @@ impl Stores {
         let (nodes, nodes_writer) = Mirror::new();
         let (identities, identities_writer) = Mirror::new();
         let (namespaces, namespaces_writer) = Mirror::new();
-        let stores = Self { offers, units, deals, transactions, pods, nodes, identities, namespaces };
+        let is_filled = watch::Sender::new(false);
+        let stores = Self { offers, units, deals, transactions, pods, nodes, identities, namespaces, is_filled };
         let writers = Writers {
             offers: offers_writer,
             units: units_writer,
@@ -165,6 +179,12 @@ impl Stores {
 
     /// Waits until every store was filled once. Cancel safe.
     pub async fn filled(&self) {
+        // Our own clone keeps the channel open.
+        let _ = self.is_filled.subscribe().wait_for(|filled| *filled).await;
+    }
+
+    /// Each store wakes only the last of those who wait for it, so that one alone waits, and tells all others.
+    async fn tell_when_filled(&self) {
         // An error means that a writer is gone, thus that the process stops.
         let _ = tokio::join!(
             self.offers.store.wait_until_ready(),
@@ -176,6 +196,7 @@ impl Stores {
             self.identities.store.wait_until_ready(),
             self.namespaces.store.wait_until_ready(),
         );
+        self.is_filled.send_replace(true);
     }
 
     /// Our pod of this UID.
@@ -195,7 +216,9 @@ impl Stores {
         let ours = watcher::Config::default().labels(&format!("{MANAGED_LABEL}={MANAGED_VALUE}"));
         let identities = watcher::Config::default().labels(&format!("{COMPONENT_LABEL}={IDENTITY_COMPONENT}"));
         let all = watcher::Config::default;
+        let (this, told) = (self.clone(), stop.clone());
         tokio::join!(
+            told.run_until_cancelled(this.tell_when_filled()),
             follow(Api::all(client.clone()), all(), writers.offers, (self.offers, stop.clone())),
             follow(Api::all(client.clone()), all(), writers.units, (self.units, stop.clone())),
             follow(Api::all(client.clone()), all(), writers.deals, (self.deals, stop.clone())),

@@ -1,5 +1,7 @@
 //! The pods' endpoint: duties out, proofs and reports in, over TLS, for authenticated pods of ours.
 
+#[cfg(test)]
+mod calls_tests;
 mod caller;
 mod keys;
 mod review;

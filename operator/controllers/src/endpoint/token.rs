@@ -126,4 +126,4 @@ struct Named {
 
 #[cfg(test)]
 #[path = "token_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -11,13 +11,14 @@ const AUDIENCE: &str = "coreward-pods";
 /// Far beyond the life of this code.
 const NEVER: u64 = 4_000_000_000;
 
-struct Cluster {
+/// A cluster that signs tokens.
+pub(in crate::endpoint) struct Cluster {
     key: EcdsaKeyPair,
     random: SystemRandom,
 }
 
 impl Cluster {
-    fn new() -> Self {
+    pub(in crate::endpoint) fn new() -> Self {
         super::super::signature::install();
         let random = SystemRandom::new();
         let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
@@ -26,12 +27,23 @@ impl Cluster {
     }
 
     fn keyring(&self) -> Keyring {
+        Keyring::of(&serde_json::from_value(self.published()).unwrap())
+    }
+
+    /// What the API server publishes.
+    pub(in crate::endpoint) fn published(&self) -> Value {
         let point = self.key.public_key().as_ref();
         let half = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-        let set = json!({ "keys": [
+        json!({ "keys": [
             { "kty": "EC", "kid": "k1", "use": "sig", "crv": "P-256", "x": half(&point[1..33]), "y": half(&point[33..]) },
-        ] });
-        Keyring::of(&serde_json::from_value(set).unwrap())
+        ] })
+    }
+
+    /// A good token of this pod.
+    pub(in crate::endpoint) fn token_of(&self, namespace: &str, pod: &str, uid: &str) -> String {
+        let mut claims = with("/kubernetes.io/pod", json!({ "name": pod, "uid": uid }));
+        claims["kubernetes.io"]["namespace"] = json!(namespace);
+        self.token(&header(), &claims)
     }
 
     fn token(&self, header: &Value, claims: &Value) -> String {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use coreward_telemetry::{Health, Shutdown};
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
@@ -74,8 +75,10 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), Error> {
     let electing = {
         let (context, election_stop) = (Arc::clone(&context), election_stop.clone());
         async move {
-            // Leading on empty caches would be leading blind.
-            context.stores.filled().await;
+            // Leading on empty caches would be leading blind; an API server that is away is no reason to die.
+            while timeout(ELECTION_LIMIT / 4, context.stores.filled()).await.is_err() && !election_stop.is_cancelled() {
+                alive.tick();
+            }
             election.run(election_stop, || alive.tick()).await;
         }
     };
@@ -85,7 +88,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), Error> {
         () = &mut electing => {}
         () = leading => {
             // The terms are over: the lease can go to another.
-            let _ = tokio::time::timeout(DRAIN, electing).await;
+            let _ = timeout(DRAIN, electing).await;
         }
     }
     shutdown.stop();
