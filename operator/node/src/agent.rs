@@ -70,6 +70,7 @@ pub async fn run(args: Args, shutdown: &Shutdown) -> Result<(), AgentError> {
         link,
         files: NodeFiles::of_this_machine(),
         artifact_url: args.artifact_url(),
+        heard: heard.clone(),
         told: health.readiness("told the operator of the node"),
         turns: health.liveness("reports", STUCK),
     };

@@ -21,7 +21,7 @@ use crate::metrics::Series;
 use crate::miner::{Goal, Miner, Phase};
 use crate::prove::ProveError;
 use crate::rate::Rate;
-use crate::report::is_ready;
+use crate::report::{Addressed, is_ready};
 use crate::store::Entry;
 use crate::volume::Volume;
 
@@ -70,7 +70,7 @@ pub(crate) struct Parts {
     pub(crate) book: Book,
     pub(crate) cpu: CpuEvidence,
     pub(crate) mode: HashMode,
-    pub(crate) reports: watch::Sender<Option<ProverReport>>,
+    pub(crate) reports: watch::Sender<Option<Addressed>>,
 }
 
 impl Prover {
@@ -288,6 +288,7 @@ impl Prover {
             found: self.parts.book.found(),
             stale: self.parts.book.stale(),
         };
+        let report = Addressed { leader: self.parts.book.leader().to_owned(), report };
         self.parts.reports.send_if_modified(|told| {
             let differs = told.as_ref() != Some(&report);
             *told = Some(report);

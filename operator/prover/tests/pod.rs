@@ -226,8 +226,10 @@ async fn a_new_leader_is_told_again_and_a_new_epoch_ends_the_old_proofs() {
         let first = until(&desk, |desk| nonces(&desk.posted).len() >= 2).await;
         desk.send_modify(|desk| {
             desk.posted.clear();
+            desk.reports.clear();
             desk.assignment = Some(told("b", 2, 2, 0));
         });
+        until(&desk, ready).await;
         until(&desk, |desk| nonces(&desk.posted).is_superset(&nonces(&first.posted))).await;
         desk.send_modify(|desk| {
             desk.posted.clear();
