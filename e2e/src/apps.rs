@@ -78,13 +78,12 @@ async fn read(path: &Path) -> Result<Vec<u8>> {
 
 /// A component with a custom section of [`PADDING`] bytes at its end: the same program.
 fn padded(mut component: Vec<u8>) -> Vec<u8> {
-    const NAME: &[u8] = b"padding";
-    let content = 1 + NAME.len() + PADDING;
+    const NAME: &[u8] = b"\x07padding";
+    let content = NAME.len() + PADDING;
     component.push(0);
     unixfs::push_varint(&mut component, content as u64);
-    component.push(NAME.len() as u8);
     component.extend_from_slice(NAME);
     // Not all alike, or all blocks would be one.
-    component.extend((0..PADDING).map(|place| (place / 1000) as u8));
+    component.extend((0..PADDING).map(|place| (place / 1000).to_le_bytes()[0]));
     component
 }

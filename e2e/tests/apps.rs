@@ -37,8 +37,7 @@ async fn an_independent_maker_gives_the_same_cids() {
 async fn the_samples_are_built_and_published_under_their_cids() {
     let folder = tempfile::tempdir().unwrap();
     let artifacts = folder.path().join("artifacts");
-    let apps =
-        Apps::publish(&cache_root(), &BlockFolder::at(&artifacts)).await.unwrap();
+    let apps = Apps::publish(&cache_root(), &BlockFolder::at(&artifacts)).await.unwrap();
     for cid in [&apps.hello, &apps.hello_in_blocks, &apps.traps, &apps.not_wasm] {
         assert!(artifacts.join(cid).is_file(), "{cid}");
     }

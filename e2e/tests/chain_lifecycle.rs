@@ -78,9 +78,7 @@ impl Market {
     async fn prove(&self, units: &[B256], seed: u8) -> Result<Vec<bool>> {
         let proofs: Vec<Proof> = units
             .iter()
-            .flat_map(|unit| {
-                [seed, seed + 1].map(|it| Proof { unit: *unit, local_nonce: id(it) })
-            })
+            .flat_map(|unit| [seed, seed + 1].map(|it| Proof { unit: *unit, local_nonce: id(it) }))
             .collect();
         self.driver.submit_proofs(self.peer_owner.address, &proofs).await
     }
@@ -306,8 +304,7 @@ async fn at_an_epochs_end_without_a_block_only_pending_sees_the_new_nonce() -> R
     let refused = try_at(At::Pending).await.unwrap_err();
     assert_eq!(refused.revert_reason(), Some("Proof is bigger than difficulty"));
     let gas = 1_000_000;
-    let receipt =
-        driver.node().send_unchecked(peer_owner.address, diamond, &call, gas).await?;
+    let receipt = driver.node().send_unchecked(peer_owner.address, diamond, &call, gas).await?;
     assert!(!receipt.status());
     Ok(())
 }
@@ -364,10 +361,8 @@ async fn a_deal_goes_unpaid_and_the_worker_stays() -> Result<()> {
     assert_eq!((facts.status, facts.workers.len()), (DealStatus::InsufficientFunds, 1));
     driver.fund_deal(deal, paid_through + 3).await?;
     assert_ne!(oracle.deal(deal).await?.status, DealStatus::InsufficientFunds);
-    let activate = Deal::activateWorkerCall {
-        onchainWorkerId: workers[0],
-        offchainWorkerId: id(0xdd),
-    };
+    let activate =
+        Deal::activateWorkerCall { onchainWorkerId: workers[0], offchainWorkerId: id(0xdd) };
     driver.node().send(peer_owner.address, deal, &activate, U256::ZERO).await?;
     assert_eq!(oracle.deal(deal).await?.workers[0].offchainId, id(0xdd));
     driver.set_flt_price(U256::from(20_000_000)).await?;

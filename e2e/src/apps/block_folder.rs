@@ -53,7 +53,9 @@ impl BlockFolder {
         let name = format!("{}.{}.partial", block.cid, rand::random::<u32>());
         let partial = self.path.with_file_name(name);
         let path = self.path.join(&block.cid);
-        tokio::fs::write(&partial, &block.content).await.map_err(failed("write", partial.clone()))?;
+        tokio::fs::write(&partial, &block.content)
+            .await
+            .map_err(failed("write", partial.clone()))?;
         tokio::fs::rename(&partial, &path).await.map_err(failed("put in place", path))
     }
 }

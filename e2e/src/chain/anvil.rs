@@ -70,11 +70,14 @@ impl Anvil {
     pub async fn start(config: &AnvilConfig) -> Result<Self> {
         let listen = free_port(config.listen)?;
         let mut words = config.prefix.iter();
-        let mut command = words.next().map_or_else(|| Command::new(&config.program), |first| {
-            let mut command = Command::new(first);
-            command.args(words).arg(&config.program);
-            command
-        });
+        let mut command = words.next().map_or_else(
+            || Command::new(&config.program),
+            |first| {
+                let mut command = Command::new(first);
+                command.args(words).arg(&config.program);
+                command
+            },
+        );
         command.args(["--silent", "--auto-impersonate", "--balance", BALANCE, "--host"]);
         command.arg(listen.ip().to_string()).arg("--port").arg(listen.port().to_string());
         if let Some(timestamp) = config.first_timestamp {

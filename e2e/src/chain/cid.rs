@@ -51,7 +51,9 @@ fn encode(bytes: &[u8]) -> String {
         group[3..3 + chunk.len()].copy_from_slice(chunk);
         let value = u64::from_be_bytes(group);
         for place in 0..(chunk.len() * 8).div_ceil(5) {
-            text.push(char::from(ALPHABET[usize::from((value >> (35 - 5 * place)) as u8 & 31)]));
+            text.push(char::from(
+                ALPHABET[usize::from((value >> (35 - 5 * place)).to_le_bytes()[0] & 31)],
+            ));
         }
     }
     text
@@ -66,7 +68,7 @@ fn decode(text: &str) -> Option<Vec<u8>> {
         bits += 5;
         if bits >= 8 {
             bits -= 8;
-            bytes.push((value >> bits) as u8);
+            bytes.push((value >> bits).to_le_bytes()[0]);
             value &= (1 << bits) - 1;
         }
     }

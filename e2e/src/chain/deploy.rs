@@ -150,7 +150,13 @@ impl Recipe<'_> {
         self.send(Some(to), call.abi_encode().into(), U256::ZERO, C::SIGNATURE).await
     }
 
-    async fn send(&mut self, to: Option<Address>, data: Bytes, value: U256, what: &str) -> Result<()> {
+    async fn send(
+        &mut self,
+        to: Option<Address>,
+        data: Bytes,
+        value: U256,
+        what: &str,
+    ) -> Result<()> {
         let mut request = TransactionRequest::default()
             .from(OWNER)
             .nonce(self.nonce)
@@ -176,8 +182,7 @@ const KECCAK_STAND_IN: &str = "6024356024016004356024016004356004013560605260206
 /// # Errors
 /// [`Error::Rpc`].
 pub async fn check_work_by_keccak(node: &Node, contracts: &Contracts) -> Result<()> {
-    let proxy =
-        node.view(contracts.diamond, &Diamond::randomXProxyCall {}, At::Latest).await?;
+    let proxy = node.view(contracts.diamond, &Diamond::randomXProxyCall {}, At::Latest).await?;
     let code = format!("0x{KECCAK_STAND_IN}");
     let what = "replace the verifier of proofs";
     node.request::<_, serde_json::Value>("anvil_setCode", (proxy, code), what).await.map(drop)

@@ -62,7 +62,9 @@ async fn events(bed: &Bed) -> Result<String> {
     let mut events: Vec<Event> = list
         .items
         .into_iter()
-        .filter(|event| !NOT_OURS.contains(&event.involved_object.namespace.as_deref().unwrap_or("")))
+        .filter(|event| {
+            !NOT_OURS.contains(&event.involved_object.namespace.as_deref().unwrap_or(""))
+        })
         .collect();
     events.sort_by_key(|event| event.metadata.creation_timestamp.clone());
     let mut text = String::new();

@@ -27,10 +27,9 @@ impl World {
         let what = format!("apply {} {name}", types.kind);
         let kind = GroupVersionKind::try_from(types)
             .map_err(|error| Error::Finding(format!("no kind: {error}")))?;
-        let (resource, capabilities) =
-            kube::discovery::pinned_kind(self.bed.client(), &kind)
-                .await
-                .map_err(cluster(format!("find the kind {}", kind.kind)))?;
+        let (resource, capabilities) = kube::discovery::pinned_kind(self.bed.client(), &kind)
+            .await
+            .map_err(cluster(format!("find the kind {}", kind.kind)))?;
         let namespace = object.metadata.namespace.as_deref().unwrap_or(&self.namespace);
         let api: Api<DynamicObject> = if capabilities.scope == Scope::Namespaced {
             Api::namespaced_with(self.client(), namespace, &resource)

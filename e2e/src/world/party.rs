@@ -19,7 +19,7 @@ use crate::{
     chain::{Account, Driver, Node, flt},
 };
 
-/// What a ProviderOffer calls the bed's chain.
+/// What a `ProviderOffer` calls the bed's chain.
 pub const NETWORK: &str = "local";
 /// FLT that each account starts with.
 const FUNDS: u64 = 10_000;
@@ -97,7 +97,9 @@ impl Party {
             .collect();
         let providers: Vec<Value> = parties
             .iter()
-            .map(|party| json!({ "address": party.provider.address, "name": party.provider_name() }))
+            .map(
+                |party| json!({ "address": party.provider.address, "name": party.provider_name() }),
+            )
             .collect();
         json!({
             "networks": [{

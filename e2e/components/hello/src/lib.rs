@@ -13,8 +13,8 @@ use wasip2::{
     http::{
         outgoing_handler,
         types::{
-            Fields, IncomingRequest, IncomingResponse, OutgoingBody, OutgoingRequest, OutgoingResponse,
-            ResponseOutparam, Scheme,
+            Fields, IncomingRequest, IncomingResponse, OutgoingBody, OutgoingRequest,
+            OutgoingResponse, ResponseOutparam, Scheme,
         },
     },
     io::streams::StreamError,

@@ -33,8 +33,8 @@ const DATACENTERS: [(&str, &str, u64, u64); 7] = [
 ];
 
 pub(super) fn resources() -> Diamond::registerResourcesCall {
-    let resources = RESOURCES
-        .map(|(ty, metadata)| ResourceDescription { ty, metadata: metadata.to_owned() });
+    let resources =
+        RESOURCES.map(|(ty, metadata)| ResourceDescription { ty, metadata: metadata.to_owned() });
     Diamond::registerResourcesCall { resources: resources.into() }
 }
 

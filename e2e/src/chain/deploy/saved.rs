@@ -37,9 +37,9 @@ impl Saved {
     ) -> Result<Option<Self>> {
         let path = file(cache, packages, parameters);
         match tokio::fs::read(&path).await {
-            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|source| {
-                Error::Malformed { what: "saved deployment", path, source }
-            }),
+            Ok(text) => serde_json::from_slice(&text)
+                .map(Some)
+                .map_err(|source| Error::Malformed { what: "saved deployment", path, source }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(Error::Machine { what: "read", path, source }),
         }

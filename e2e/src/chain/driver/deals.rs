@@ -120,8 +120,7 @@ impl Driver {
     /// # Errors
     /// As [`super::Node::send`].
     pub async fn fund_deal(&self, deal: Address, paid_through: u64) -> Result<()> {
-        let call =
-            Diamond::fundDealV2Call { deal, targetMaxPaidEpoch: U256::from(paid_through) };
+        let call = Diamond::fundDealV2Call { deal, targetMaxPaidEpoch: U256::from(paid_through) };
         self.call(VODOPAD, &call).await.map(drop)
     }
 
@@ -129,7 +128,11 @@ impl Driver {
     ///
     /// # Errors
     /// As [`super::Node::send`], with the contract's reason.
-    pub async fn match_deal(&self, deal: Address, seats: &[(B256, Vec<B256>)]) -> Result<Vec<B256>> {
+    pub async fn match_deal(
+        &self,
+        deal: Address,
+        seats: &[(B256, Vec<B256>)],
+    ) -> Result<Vec<B256>> {
         let receipt = self.match_deal_receipt(deal, seats).await?;
         let created = events_of::<Diamond::WorkerCreatedV2>(&receipt, self.contracts.diamond)?;
         Ok(created.into_iter().map(|event| event.onchainWorkerId).collect())
@@ -161,7 +164,12 @@ impl Driver {
     ///
     /// # Errors
     /// [`super::super::Error::Text`] for a bad CID, and as [`super::Node::send`].
-    pub async fn set_app_cid(&self, developer: Address, deal: Address, app_cid: &str) -> Result<()> {
+    pub async fn set_app_cid(
+        &self,
+        developer: Address,
+        deal: Address,
+        app_cid: &str,
+    ) -> Result<()> {
         let call = Deal::setAppCIDCall { appCID: cid::to_chain(app_cid)? };
         self.node.send(developer, deal, &call, U256::ZERO).await.map(drop)
     }

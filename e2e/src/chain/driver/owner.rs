@@ -54,7 +54,11 @@ impl Driver {
     ///
     /// # Errors
     /// As [`super::Node::send`].
-    pub async fn set_capacity_constant(&self, constant: CapacityConstant, value: u64) -> Result<()> {
+    pub async fn set_capacity_constant(
+        &self,
+        constant: CapacityConstant,
+        value: u64,
+    ) -> Result<()> {
         let call =
             Diamond::setCapacityConstantCall { constantType: constant as u8, v: U256::from(value) };
         self.call(OWNER, &call).await.map(drop)

@@ -126,8 +126,7 @@ impl Driver {
         deal: Address,
         (worker, offchain): (B256, B256),
     ) -> Result<TransactionReceipt> {
-        let call =
-            Deal::activateWorkerCall { onchainWorkerId: worker, offchainWorkerId: offchain };
+        let call = Deal::activateWorkerCall { onchainWorkerId: worker, offchainWorkerId: offchain };
         self.node.send(sender, deal, &call, U256::ZERO).await
     }
 

@@ -102,7 +102,10 @@ impl Oracle {
         if receipt["status"] == "0x1" {
             return Ok(None);
         }
-        let parameters = (transaction.hash, serde_json::json!({ "disableStorage": true, "disableMemory": true, "disableStack": true }));
+        let parameters = (
+            transaction.hash,
+            serde_json::json!({ "disableStorage": true, "disableMemory": true, "disableStack": true }),
+        );
         let trace: Result<serde_json::Value> =
             self.node.request("debug_traceTransaction", parameters, "trace a transaction").await;
         let data = trace.ok().and_then(|trace| {
@@ -118,10 +121,8 @@ impl Oracle {
     pub async fn dump_last_blocks(&self, count: u64) -> Result<String> {
         let head = self.block_number().await?;
         let epoch = self.epoch().await?;
-        let mut text = format!(
-            "block {head}, epoch {}, global nonce {}\n",
-            epoch.number, epoch.global_nonce
-        );
+        let mut text =
+            format!("block {head}, epoch {}, global nonce {}\n", epoch.number, epoch.global_nonce);
         for number in head.saturating_sub(count.saturating_sub(1))..=head {
             let block = self.raw_block(number).await?;
             // Writing to a String cannot fail.

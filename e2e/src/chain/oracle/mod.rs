@@ -82,7 +82,11 @@ impl Oracle {
         let (block, _) = self.node.head().await?;
         let (diamond, at) = (self.contracts.diamond, At::Number(block));
         Ok(EpochFacts {
-            number: self.node.view(diamond, &Diamond::currentEpochCall {}, at).await?.saturating_to(),
+            number: self
+                .node
+                .view(diamond, &Diamond::currentEpochCall {}, at)
+                .await?
+                .saturating_to(),
             global_nonce: self.node.view(diamond, &Diamond::getGlobalNonceCall {}, at).await?,
             difficulty: self.node.view(diamond, &Diamond::difficultyCall {}, at).await?,
             min_proofs: self

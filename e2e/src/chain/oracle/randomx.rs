@@ -26,10 +26,7 @@ fn hashes(key: B256, inputs: &[B256]) -> Result<Vec<B256>> {
     let flags = RandomXFlags::recommended();
     let cache = Cache::new(key.as_slice(), flags).map_err(failed)?;
     let machine = RandomXVM::light(cache.handle(), flags).map_err(failed)?;
-    Ok(inputs
-        .iter()
-        .map(|input| B256::from(machine.hash(input.as_slice()).into_slice()))
-        .collect())
+    Ok(inputs.iter().map(|input| B256::from(machine.hash(input.as_slice()).into_slice())).collect())
 }
 
 #[cfg(test)]
