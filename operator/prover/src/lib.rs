@@ -1,6 +1,6 @@
 //! The pod of an idle unit: takes puzzles, gives proofs.
 //!
-//! [`prove`] is the long-lived pod; [`probe`] is the short one that tells what a node's CPUs are like. Neither knows the
+//! [`prove()`] is the long-lived pod; [`probe()`] is the short one that tells what a node's CPUs are like. Neither knows the
 //! chain or Kubernetes: the operator's assignment is all they hear, proofs and reports are all they say.
 //!
 //! ```text
@@ -9,6 +9,7 @@
 
 mod args;
 mod book;
+mod clock;
 mod metrics;
 mod miner;
 mod nonce;

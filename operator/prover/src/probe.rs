@@ -16,8 +16,8 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use crate::args::ProbeArgs;
+use crate::clock::now;
 use crate::nonce::Nonces;
-use crate::turns::now;
 
 /// How long the operator is tried; beyond that the container is restarted and measures again.
 const PATIENCE: Duration = Duration::from_mins(5);

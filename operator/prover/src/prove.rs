@@ -7,6 +7,7 @@ use std::thread::available_parallelism;
 use coreward_link::cpu::{CpuError, CpuFiles};
 use coreward_link::{AssignmentFile, Link, LinkError};
 use coreward_telemetry::{Health, Metrics, ServeError, Shutdown, router, serve};
+use coreward_wire::{CpuEvidence, HashMode};
 use tokio::sync::{mpsc, watch};
 use tracing::info;
 
@@ -14,9 +15,9 @@ use crate::args::ProveArgs;
 use crate::book::Book;
 use crate::metrics::Series;
 use crate::miner::Miner;
-use crate::report::send_reports;
+use crate::report::{Addressed, send_reports};
 use crate::store::Store;
-use crate::turns::{Parts, Prover};
+use crate::turns::Prover;
 use crate::volume::Volume;
 
 /// Found proofs that wait to be saved; each takes a few milliseconds, a hash takes longer.
@@ -46,6 +47,18 @@ pub enum ProveError {
     /// The hashing threads ended by themselves.
     #[error("the hashing threads ended")]
     MinerEnded,
+}
+
+/// What a prover is made from.
+pub(crate) struct Parts {
+    pub(crate) link: Link,
+    pub(crate) series: Series,
+    pub(crate) volume: Volume,
+    pub(crate) miner: Miner,
+    pub(crate) book: Book,
+    pub(crate) cpu: CpuEvidence,
+    pub(crate) mode: HashMode,
+    pub(crate) reports: watch::Sender<Option<Addressed>>,
 }
 
 /// Proves until `shutdown`; proofs that are not acknowledged stay on the volume.

@@ -5,25 +5,22 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use alloy_primitives::B256;
-use coreward_link::{BackOff, Link, LinkError};
+use coreward_link::{BackOff, LinkError};
 use coreward_telemetry::{Health, Liveness, Readiness, causes};
-use coreward_wire::{
-    Assignment, CpuEvidence, Duty, FoundProofs, HashMode, ProofReceipt, ProverReport,
-};
+use coreward_wire::{Assignment, Duty, FoundProofs, ProofReceipt, ProverReport};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::book::{Book, Done};
-use crate::metrics::Series;
-use crate::miner::{Goal, Miner, Phase};
-use crate::prove::ProveError;
+use crate::book::Done;
+use crate::clock::now;
+use crate::miner::{Goal, Phase};
+use crate::prove::{Parts, ProveError};
 use crate::rate::Rate;
 use crate::report::{Addressed, is_ready};
 use crate::store::Entry;
-use crate::volume::Volume;
 
 /// How often rate, readiness and metrics are brought up to date.
 const TICK: Duration = Duration::from_millis(250);
@@ -59,18 +56,6 @@ pub(crate) struct Prover {
     ready: bool,
     pauses: BackOff,
     posts: JoinSet<Post>,
-}
-
-/// What a prover is made from.
-pub(crate) struct Parts {
-    pub(crate) link: Link,
-    pub(crate) series: Series,
-    pub(crate) volume: Volume,
-    pub(crate) miner: Miner,
-    pub(crate) book: Book,
-    pub(crate) cpu: CpuEvidence,
-    pub(crate) mode: HashMode,
-    pub(crate) reports: watch::Sender<Option<Addressed>>,
 }
 
 impl Prover {
@@ -301,12 +286,4 @@ impl Drop for Prover {
     fn drop(&mut self) {
         self.parts.miner.set(Goal::End);
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "rates and intervals are of this process's own clock"
-)]
-pub(crate) fn now() -> Instant {
-    Instant::now()
 }
