@@ -1,8 +1,10 @@
 //! The bed on the command line.
 
+use std::process::ExitCode;
+
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use coreward_e2e::bed;
+use coreward_e2e::bed::{self, Bed};
 
 /// The test bed of Coreward: a real cluster and a real chain on this machine.
 #[derive(Debug, Parser)]
@@ -30,7 +32,10 @@ enum BedCommand {
     /// Say whether they are up, and where.
     Status,
     /// Build the product's images and bring them onto the nodes.
-    Images,
+    Images {
+        /// Only these: operator, prover, worker, node.
+        names: Vec<String>,
+    },
     /// Install the product by its charts, with the values of a YAML file over the bed's own.
     Deploy {
         /// The file; without it only the bed's own values.
@@ -41,12 +46,31 @@ enum BedCommand {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
     // A second installation is refused, and harmless.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let arguments = Arguments::parse();
-    match arguments.command {
+    let result = match arguments.command {
         Command::Bed(command) => run(command).await,
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            bed::say(format_args!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Starts the bed; an interrupt leaves nothing half-installed running.
+async fn up() -> anyhow::Result<Bed> {
+    tokio::select! {
+        bed = bed::up() => Ok(bed?),
+        _ = tokio::signal::ctrl_c() => {
+            bed::say("interrupted; taking down what was started");
+            bed::down().await?;
+            anyhow::bail!("the start of the bed was interrupted")
+        }
     }
 }
 
@@ -54,7 +78,7 @@ async fn run(command: BedCommand) -> anyhow::Result<()> {
     match command {
         BedCommand::Setup => bed::setup(&bed::Paths::read()?).await.map(drop)?,
         BedCommand::Up => {
-            bed::up().await?;
+            up().await?;
             bed::say(bed::status().await?);
         }
         BedCommand::Down => bed::down().await?,
@@ -63,8 +87,10 @@ async fn run(command: BedCommand) -> anyhow::Result<()> {
             bed::say(&status);
             anyhow::ensure!(status.is_up(), "start it with `bed up`");
         }
-        BedCommand::Images => {
-            for (name, reference) in bed::ensure(&bed::up().await?, &bed::PRODUCT).await? {
+        BedCommand::Images { names } => {
+            let mut specs = bed::PRODUCT.to_vec();
+            specs.retain(|spec| names.is_empty() || names.iter().any(|name| name == spec.name));
+            for (name, reference) in bed::ensure(&up().await?, &specs).await? {
                 bed::say(format_args!("{name}: {reference}"));
             }
         }
@@ -73,9 +99,9 @@ async fn run(command: BedCommand) -> anyhow::Result<()> {
                 .map(|path| read_values(&path))
                 .transpose()?
                 .unwrap_or_else(|| serde_json::json!({}));
-            bed::deploy(&bed::up().await?, values).await?;
+            bed::deploy(&up().await?, values).await?;
         }
-        BedCommand::Undeploy => bed::undeploy(&bed::up().await?).await?,
+        BedCommand::Undeploy => bed::undeploy(&up().await?).await?,
     }
     Ok(())
 }

@@ -27,6 +27,17 @@ impl Addresses {
             .find(|candidate| !taken(*candidate))
     }
 
+    /// Whether an address lies in one of the three ranges.
+    #[must_use]
+    pub fn contain(self, address: Ipv4Addr) -> bool {
+        let [first, second, third, _] = address.octets();
+        match first {
+            172 => second == 30 && third == self.slot,
+            10 => second == 128 + self.slot || second == 192 + self.slot,
+            _ => false,
+        }
+    }
+
     /// The control plane: API server, chain, gateway.
     #[must_use]
     pub fn control(self) -> Ipv4Addr {
@@ -105,6 +116,14 @@ mod tests {
         assert_ne!(first.pods(), second.pods());
         assert_ne!(first.services(), second.services());
         assert_ne!(first.control(), second.control());
+    }
+
+    #[test]
+    fn a_bed_contains_its_own_addresses_and_no_neighbours() {
+        let bed = Addresses::choose("demo", |_| false).unwrap();
+        let other = Addresses::choose("demo", |candidate| candidate == bed).unwrap();
+        assert!(bed.contain(bed.control()) && bed.contain(bed.dns_service()));
+        assert!(!bed.contain(other.control()) && !bed.contain(other.dns_service()));
     }
 
     #[test]

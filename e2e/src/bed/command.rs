@@ -8,7 +8,10 @@ use std::{
 
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
-use super::error::{Error, Result};
+use super::{
+    error::{Error, Result},
+    paths,
+};
 
 /// Lines of a failed program that its error repeats.
 const LAST_LINES: usize = 6;
@@ -27,6 +30,7 @@ impl Run {
     pub(super) fn new(program: impl AsRef<Path>, operation: impl Into<String>) -> Self {
         let program = program.as_ref();
         let mut command = Command::new(program);
+        command.env("PATH", paths::search_path());
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -72,11 +76,11 @@ impl Run {
         self
     }
 
-    /// Runs it and returns what it wrote to its standard output.
+    /// Runs it and returns what it wrote to its standard output, and whether it failed.
     ///
     /// # Errors
-    /// [`Error::Start`], or [`Error::Failed`] with its last lines.
-    pub(super) async fn output(mut self) -> Result<String> {
+    /// [`Error::Start`].
+    pub(super) async fn whatever(mut self) -> Result<(String, Result<()>)> {
         let output = match self.finish().await {
             Ok(output) => output,
             Err(source) => {
@@ -89,15 +93,22 @@ impl Run {
         };
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         if output.status.success() {
-            return Ok(text);
+            return Ok((text, Ok(())));
         }
         let errors = String::from_utf8_lossy(&output.stderr);
         let told = if errors.trim().is_empty() { text.as_str() } else { errors.as_ref() };
-        Err(Error::Failed {
-            program: self.program,
-            operation: self.operation,
-            output: last_lines(told),
-        })
+        let output = last_lines(told);
+        let failed = Error::Failed { program: self.program, operation: self.operation, output };
+        Ok((text, Err(failed)))
+    }
+
+    /// Runs it and returns what it wrote to its standard output.
+    ///
+    /// # Errors
+    /// [`Error::Start`], or [`Error::Failed`] with its last lines.
+    pub(super) async fn output(self) -> Result<String> {
+        let (text, ended) = self.whatever().await?;
+        ended.map(|()| text)
     }
 
     async fn finish(&mut self) -> io::Result<Output> {

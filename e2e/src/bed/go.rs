@@ -33,7 +33,7 @@ pub(super) struct Module {
 }
 
 /// Every program of the cluster.
-pub(super) const CLUSTER: [Module; 5] = [
+pub(super) const CLUSTER: [Module; 6] = [
     Module {
         folder: "kubernetes",
         flags: KUBERNETES_VERSION,
@@ -54,7 +54,34 @@ pub(super) const CLUSTER: [Module; 5] = [
     },
     Module { folder: "helm", flags: PLAIN, programs: &[("helm.sh/helm/v3/cmd/helm", "helm")] },
     Module { folder: "ipfs-gateway", flags: PLAIN, programs: &[(".", "ipfs-gateway")] },
+    Module { folder: "probe", flags: PLAIN, programs: &[(".", "probe")] },
 ];
+
+/// Plays nodes by the hundred; built only for those who ask.
+const KWOK: Module =
+    Module { folder: "kwok", flags: PLAIN, programs: &[("sigs.k8s.io/kwok/cmd/kwok", "kwok")] };
+
+/// The program that plays nodes by the hundred, built if it is not there.
+///
+/// # Errors
+/// As [`programs`].
+pub(super) async fn kwok(paths: &Paths) -> Result<PathBuf> {
+    KWOK.ensure(paths).await.map(|folder| folder.join("kwok"))
+}
+
+/// Whether every program of the cluster is there.
+///
+/// # Errors
+/// [`Error::File`] where a module's files cannot be read.
+pub(super) fn are_built(paths: &Paths) -> Result<bool> {
+    for module in CLUSTER {
+        let (_, target) = module.places(paths)?;
+        if !target.exists() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
 
 /// Builds what is not there and returns a folder with links to all programs.
 ///
@@ -87,38 +114,47 @@ impl Module {
     /// # Errors
     /// As [`programs`].
     pub(super) async fn ensure(self, paths: &Paths) -> Result<PathBuf> {
-        let source = paths.checkout.join("e2e/bed-go").join(self.folder);
-        let target = paths.cache.join("bin").join(self.version(&source)?);
-        if self.programs.iter().all(|(_, name)| target.join(name).exists()) {
+        let (source, target) = self.places(paths)?;
+        if target.exists() {
             return Ok(target);
         }
         download(self.folder, &source).await?;
-        let building = target.with_extension(format!("building-{}", std::process::id()));
+        // An interrupted build goes on here; the lock of the set-up keeps others out.
+        let building = target.with_extension("building");
         paths::make_folder(&building)?;
         for (package, name) in self.programs {
             let finished = building.join(name);
+            if finished.exists() {
+                continue;
+            }
             step(
                 format_args!("building {name} from its Go module"),
                 self.build(&source, package, &finished),
             )
             .await?;
         }
-        // Whoever was faster built the same.
-        let _ = fs::remove_dir_all(&target);
         fs::rename(&building, &target).map_err(Error::file("rename to", &target))?;
         Ok(target)
     }
 
+    /// Where its sources are, and where its programs are or will be: a folder that is there is whole.
+    fn places(self, paths: &Paths) -> Result<(PathBuf, PathBuf)> {
+        let source = paths.checkout.join("e2e/bed-go").join(self.folder);
+        let target = paths.cache.join("bin").join(self.version(&source)?);
+        Ok((source, target))
+    }
+
     async fn build(self, source: &Path, package: &str, finished: &Path) -> Result<()> {
+        let partial = finished.with_extension("partial");
         Run::new("go", format!("build {package}"))
             .folder(source)
             .env("CGO_ENABLED", "0")
             .args(["build", "-trimpath", "-ldflags", self.flags, "-o"])
-            .args([finished])
+            .args([&partial])
             .args([package])
             .output()
-            .await
-            .map(drop)
+            .await?;
+        fs::rename(&partial, finished).map_err(Error::file("rename to", finished))
     }
 
     /// A hash of everything that the programs are made of: sums, sources, flags.

@@ -48,9 +48,26 @@ pub enum Source {
     Ours(&'static str, &'static str),
 }
 
-/// What the cluster itself runs.
-pub(super) const CLUSTER: [ImageSpec; 2] = [
+impl Source {
+    fn package(self) -> Option<&'static str> {
+        match self {
+            Self::Ours(package, _) => Some(package),
+            Self::Pause | Self::Cluster(_) => None,
+        }
+    }
+
+    fn binary(self) -> Option<&'static str> {
+        match self {
+            Self::Ours(_, binary) => Some(binary),
+            Self::Pause | Self::Cluster(_) => None,
+        }
+    }
+}
+
+/// What the cluster itself runs, and what stories look around with.
+pub(super) const CLUSTER: [ImageSpec; 3] = [
     ImageSpec { name: "pause", source: Source::Pause, on_compute_nodes: true },
+    ImageSpec { name: "probe", source: Source::Cluster("probe"), on_compute_nodes: true },
     ImageSpec { name: "coredns", source: Source::Cluster("coredns"), on_compute_nodes: false },
 ];
 
@@ -79,8 +96,8 @@ pub const PRODUCT: [ImageSpec; 4] = [
 ];
 
 /// All images.
-pub const ALL: [ImageSpec; 6] =
-    [CLUSTER[0], CLUSTER[1], PRODUCT[0], PRODUCT[1], PRODUCT[2], PRODUCT[3]];
+pub const ALL: [ImageSpec; 7] =
+    [CLUSTER[0], CLUSTER[1], CLUSTER[2], PRODUCT[0], PRODUCT[1], PRODUCT[2], PRODUCT[3]];
 
 /// An image that is built and lies in the cache as an archive.
 #[derive(Debug, Clone)]
@@ -223,20 +240,25 @@ struct CargoMessage {
 
 /// Builds our binaries and returns where they are, by name.
 async fn our_binaries(paths: &Paths, specs: &[ImageSpec]) -> Result<BTreeMap<String, PathBuf>> {
-    let mut words = vec!["build", "--message-format=json-render-diagnostics", "--bins"];
-    for spec in specs {
-        if let Source::Ours(package, _) = spec.source {
-            words.extend(["--package", package]);
-        }
-    }
-    if words.len() == 3 {
+    let wanted: Vec<&str> = specs.iter().filter_map(|spec| spec.source.binary()).collect();
+    if wanted.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let run = Run::new("cargo", "build the product").folder(&paths.checkout).args(words);
-    let text = step("building the product", run.output()).await?;
+    // Always the same set: another one would choose other features for shared packages and build them again.
+    let packages = PRODUCT.iter().filter_map(|spec| spec.source.package());
+    let run = Run::new("cargo", "build the product")
+        .folder(&paths.checkout)
+        .args(["build", "--keep-going", "--message-format=json-render-diagnostics", "--bins"])
+        .args(packages.flat_map(|package| ["--package", package]));
+    let (text, ended) = step("building the product", run.whatever()).await?;
     let messages = text.lines().filter_map(|line| serde_json::from_str::<CargoMessage>(line).ok());
-    Ok(messages
+    let built: BTreeMap<String, PathBuf> = messages
         .filter_map(|message| message.executable)
         .filter_map(|path| Some((path.file_name()?.to_str()?.to_owned(), path.clone())))
-        .collect())
+        .collect();
+    // A part that does not build is no matter to those who did not ask for it.
+    if wanted.iter().any(|name| !built.contains_key(*name)) {
+        ended?;
+    }
+    Ok(built)
 }

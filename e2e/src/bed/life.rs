@@ -20,7 +20,7 @@ use super::{
     deploy::is_rolled_out,
     dns,
     error::{Error, Result},
-    image, network,
+    image, lock, network,
     node::{self, NODES, Node},
     paths::{self, Paths},
     pki, process,
@@ -48,16 +48,19 @@ struct Record {
 pub async fn up() -> Result<Bed> {
     let paths = Paths::read()?;
     let _lock = lock(&paths).await?;
-    super::preflight::machine()?;
-    if let Some(bed) = standing(&paths).await {
+    let parts = setup::parts(&paths).await?;
+    if let Some(mut bed) = standing(&paths).await {
         say(format_args!("the bed {} is up already", paths.name));
+        // A newer harness may bring newer programs and images than the one that started it.
+        bed.programs = parts.programs;
+        image::ensure(&bed, &image::CLUSTER).await?;
+        write_record(&bed)?;
         return Ok(bed);
     }
     if network::exists(&paths) || !process::names(&paths).is_empty() {
         step("removing what is left of an earlier bed", remove(&paths)).await?;
     }
     let _ = fs::remove_dir_all(&paths.state);
-    let parts = setup::parts(&paths).await?;
     let started = progress::now();
     match start(&paths, &parts).await {
         Ok(bed) => {
@@ -99,14 +102,14 @@ pub(super) async fn standing(paths: &Paths) -> Option<Bed> {
     let all_alive = process::names(paths).iter().all(|name| process::alive(paths, name).is_some());
     let client = client(paths).await.ok()?;
     let answers = all_alive && control_plane::says_ready(&client).await;
-    answers.then(|| bed(paths, &record, client))
+    answers.then(|| bed(paths, record, client))
 }
 
-fn bed(paths: &Paths, record: &Record, client: Client) -> Bed {
+fn bed(paths: &Paths, record: Record, client: Client) -> Bed {
     Bed {
         paths: paths.clone(),
         addresses: record.addresses,
-        programs: record.programs.clone(),
+        programs: record.programs,
         contracts: record.contracts,
         client,
     }
@@ -149,9 +152,19 @@ async fn start(paths: &Paths, parts: &Parts) -> Result<Bed> {
     step("starting DNS", dns::deploy(&client, addresses, &dns_image)).await?;
     step("waiting for three nodes and DNS", ready(paths, &client)).await?;
     let record = Record { addresses, programs: parts.programs.clone(), contracts };
+    let bed = bed(paths, record, client);
+    write_record(&bed)?;
+    Ok(bed)
+}
+
+fn write_record(bed: &Bed) -> Result<()> {
+    let record = Record {
+        addresses: bed.addresses,
+        programs: bed.programs.clone(),
+        contracts: bed.contracts,
+    };
     let text = serde_json::to_string(&record).map_err(Error::malformed("the bed's record"))?;
-    paths::write(&paths.state.join("bed.json"), text)?;
-    Ok(bed(paths, &record, client))
+    paths::write(&bed.paths.state.join("bed.json"), text)
 }
 
 async fn start_chain(paths: &Paths, addresses: Addresses, parts: &Parts) -> Result<Contracts> {
@@ -261,17 +274,11 @@ async fn end(paths: &Paths) {
     let _ = fs::remove_dir(node::CNI_STATE);
 }
 
-/// One process at a time starts or ends a bed; the lock goes with the file handle.
+/// One process at a time starts or ends a bed.
 async fn lock(paths: &Paths) -> Result<fs::File> {
-    paths::make_folder(&paths.cache)?;
-    let path = paths.cache.join(format!("{}.lock", paths.name));
-    let file = fs::File::create(&path).map_err(Error::file("create", &path))?;
-    let wait = async {
-        let locked = tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await;
-        locked
-            .map_err(std::io::Error::other)
-            .and_then(std::convert::identity)
-            .map_err(Error::file("lock", &path))
-    };
-    step("waiting for another start or end of this bed", wait).await
+    lock::take(
+        &paths.cache.join(format!("{}.lock", paths.name)),
+        "another start or end of this bed",
+    )
+    .await
 }

@@ -22,6 +22,7 @@ mod error;
 mod go;
 mod image;
 mod life;
+mod lock;
 mod network;
 mod node;
 mod node_files;
@@ -132,6 +133,14 @@ impl Bed {
     #[must_use]
     pub fn node_address(&self, node: Node) -> Ipv4Addr {
         self.addresses.node(node.number)
+    }
+
+    /// The program that plays nodes by the hundred, built if it is not there (a minute).
+    ///
+    /// # Errors
+    /// [`Error::Missing`] where the module proxy does not answer, [`Error::Failed`] with the compiler's words.
+    pub async fn kwok(&self) -> Result<PathBuf> {
+        go::kwok(&self.paths).await
     }
 
     /// The control plane's network, for programs that must be reached from pods.

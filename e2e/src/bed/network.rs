@@ -1,6 +1,6 @@
 //! The bed's network: a bridge in the control plane's namespace, every node a namespace of its own on it.
 
-use std::{fs, path::Path};
+use std::{fs, net::Ipv4Addr, path::Path};
 
 use super::{
     addresses::Addresses,
@@ -50,17 +50,15 @@ pub(super) fn exists(paths: &Paths) -> bool {
     namespaces(paths).iter().any(|name| Path::new("/run/netns").join(name).exists())
 }
 
-/// Whether the machine routes any of these ranges already.
+/// Whether the machine has a route into any of these ranges already.
 #[must_use]
 pub(super) fn taken(addresses: Addresses) -> bool {
     let table = fs::read_to_string("/proc/net/route").unwrap_or_default();
-    let [_, second, third, _] = addresses.control().octets();
-    // Destinations are there as little-endian hex: the octets in reverse order.
-    let underlay = format!("00{third:02X}{second:02X}AC");
-    table
-        .lines()
-        .filter_map(|line| line.split_whitespace().nth(1))
-        .any(|destination| destination == underlay)
+    let destinations = table.lines().filter_map(|line| line.split_whitespace().nth(1));
+    destinations
+        .filter_map(|text| u32::from_str_radix(text, 16).ok())
+        // The kernel prints the address as its memory reads as a number.
+        .any(|destination| addresses.contain(Ipv4Addr::from(destination.to_ne_bytes())))
 }
 
 fn machine_script(paths: &Paths, addresses: Addresses) -> String {

@@ -153,6 +153,11 @@ fn folder(name: &str, below_home: &str) -> Result<PathBuf> {
     Ok(base.join("coreward"))
 }
 
+/// Where programs are looked for: Debian keeps half of what the bed needs out of a user's path.
+pub(super) fn search_path() -> String {
+    format!("{}:/usr/local/sbin:/usr/sbin:/sbin", variable("PATH").unwrap_or_default())
+}
+
 /// A variable of the environment that is set and not empty.
 #[expect(
     clippy::disallowed_methods,

@@ -58,7 +58,7 @@ pub(super) fn machine() -> Result<()> {
 /// Whether a program is on the path.
 #[must_use]
 pub(super) fn has(program: &str) -> bool {
-    let path = paths::variable("PATH").unwrap_or_default();
+    let path = paths::search_path();
     path.split(':').any(|folder| Path::new(folder).join(program).is_file())
 }
 

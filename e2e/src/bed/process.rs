@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    os::unix::process::CommandExt as _,
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -75,7 +74,7 @@ pub(super) fn start(
     let mut command = Command::new("setsid");
     // No controlling terminal: an interrupt typed there must not end a bed that is to stay.
     command.args(&line).stdin(Stdio::null()).stdout(output).stderr(errors).current_dir("/");
-    command.env_remove("NOTIFY_SOCKET").arg0("setsid");
+    command.env("PATH", paths::search_path()).env_remove("NOTIFY_SOCKET");
     let child = command.spawn().map_err(|source| Error::Start {
         program: line.join(" "),
         operation: format!("run {name}"),

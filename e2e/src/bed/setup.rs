@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{
     command::Run,
     error::{Error, Result},
-    go, image,
+    go, image, lock,
     paths::Paths,
     preflight,
     progress::step,
@@ -56,14 +56,20 @@ pub async fn everything(paths: &Paths) -> Result<Parts> {
 /// # Errors
 /// Each part's.
 pub(super) async fn parts(paths: &Paths) -> Result<Parts> {
-    preflight::machine()?;
+    if go::are_built(paths)? {
+        preflight::machine()?;
+    } else {
+        preflight::check(paths)?;
+    }
+    let _lock = lock::take(&paths.cache.join("setup.lock"), "another set-up").await?;
     debian().await?;
     let programs = go::programs(paths).await?;
     let packages = step("installing the chain's npm packages", Packages::install(&paths.cache))
         .await
-        .map_err(|source| Error::Chain {
-            operation: "fetch the packages of",
-            source: Box::new(source),
+        .map_err(|error| Error::Missing {
+            missing: format!("the chain's npm packages cannot be fetched: {error}"),
+            remedy: "Check the network, and what `npm config get registry` names; then try again."
+                .into(),
         })?;
     image::build(paths, &programs, &image::CLUSTER).await?;
     Ok(Parts { programs, packages })
@@ -82,18 +88,19 @@ async fn debian() -> Result<()> {
         return Ok(());
     }
     let install = async {
-        Run::new("apt-get", "read Debian's lists of packages")
-            .args(["update", "--quiet"])
-            .output()
-            .await?;
+        let update =
+            Run::new("apt-get", "read Debian's lists of packages").args(["update", "--quiet"]);
+        update.output().await?;
         Run::new("apt-get", format!("install {}", missing.join(" ")))
             .env("DEBIAN_FRONTEND", "noninteractive")
-            // The bed runs a containerd of its own per node; the machine's would only take memory.
-            .env("RUNLEVEL", "1")
             .args(["install", "--yes", "--quiet", "--no-install-recommends"])
             .args(&missing)
             .output()
             .await
     };
-    step(format_args!("installing Debian's {}", missing.join(", ")), install).await.map(drop)
+    let done = step(format_args!("installing Debian's {}", missing.join(", ")), install).await;
+    done.map(drop).map_err(|error| Error::Missing {
+        missing: format!("Debian's packages {} cannot be installed: {error}", missing.join(", ")),
+        remedy: "Check the network and the sources of apt; then try again.".into(),
+    })
 }

@@ -1,0 +1,3 @@
+module coreward.dev/bed/probe
+
+go 1.25.0
