@@ -21,6 +21,7 @@
 mod evidence;
 mod objects;
 mod party;
+mod process;
 mod wait;
 
 use std::panic::AssertUnwindSafe;
@@ -38,6 +39,7 @@ use crate::{
 pub use evidence::evidence;
 pub use objects::condition;
 pub use party::{NETWORK, Party};
+pub use process::{PodProcess, processes_of};
 pub use wait::until;
 
 /// Why a story did not go as told.

@@ -7,28 +7,27 @@ use coreward_e2e::{
 use tokio::process::Command;
 
 /// The root that npm's `ipfs-car` gives a file of this content.
-async fn root_by_ipfs_car(packages: &Packages, content: &[u8]) -> String {
-    let folder = tempfile::tempdir().unwrap();
+async fn root_by_ipfs_car(packages: &Packages, content: &[u8]) -> std::io::Result<String> {
+    let folder = tempfile::tempdir()?;
     let file = folder.path().join("file");
-    tokio::fs::write(&file, content).await.unwrap();
+    tokio::fs::write(&file, content).await?;
     let output = Command::new("node")
         .arg(packages.ipfs_car())
         .args(["pack", "--no-wrap", "--output"])
         .arg(folder.path().join("file.car"))
         .arg(&file)
         .output()
-        .await
-        .unwrap();
-    let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr);
-    said.split_whitespace().find(|word| word.starts_with("baf")).unwrap_or(&said).to_owned()
+        .await?;
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    Ok(said.split_whitespace().find(|word| word.starts_with("baf")).unwrap_or(&said).to_owned())
 }
 
 #[tokio::test]
 async fn an_independent_maker_gives_the_same_cids() {
     let packages = Packages::install(&cache_root()).await.unwrap();
-    let large: Vec<u8> = (0..2_500_000_u32).map(|place| (place / 999) as u8).collect();
+    let large: Vec<u8> = (0..2_500_000_u32).map(|place| (place / 999).to_le_bytes()[0]).collect();
     for content in [&b"hello"[..], &large[..1024 * 1024], &large] {
-        let theirs = root_by_ipfs_car(&packages, content).await;
+        let theirs = root_by_ipfs_car(&packages, content).await.unwrap();
         assert_eq!(BlockFolder::cid_of(content), theirs, "{} bytes", content.len());
     }
 }

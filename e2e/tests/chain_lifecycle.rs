@@ -8,16 +8,15 @@ use coreward_e2e::chain::{
     Account, Anvil, AnvilConfig, At, CPU, CommitmentStatus, Contracts, DealOrder, DealStatus,
     Driver, Oracle, Packages, Parameters, Proof, RAM, Result,
     abi::{Deal, Diamond},
-    cache_root, check_work_by_keccak, deploy, flt, keccak_of_proof, key_of, peer_with_units, start,
-    submission,
+    cache_root, check_work_by_keccak, deploy, flt, keccak_of_proof, key_of, peer_with_units,
+    randomx_hashes, start, submission,
 };
 
 const APP: &str = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku";
 
 /// A chain of its own, and everybody on it.
 struct Market {
-    /// Ends with the market.
-    _anvil: Anvil,
+    anvil: Anvil,
     driver: Driver,
     oracle: Oracle,
     provider: Account,
@@ -42,7 +41,7 @@ impl Market {
         let oracle = Oracle::new(anvil.node().clone(), contracts);
         let account = |role| Account::of("lifecycle", role);
         let market = Self {
-            _anvil: anvil,
+            anvil,
             driver,
             oracle,
             provider: account("provider")?,
@@ -312,29 +311,45 @@ async fn at_an_epochs_end_without_a_block_only_pending_sees_the_new_nonce() -> R
 /// The first local nonce, counted from zero, that `wanted` takes.
 fn search(unit: B256, wanted: impl Fn(B256) -> bool) -> Proof {
     let mut nonces = (0_u64..).map(|number| B256::from(U256::from(number)));
-    Proof { unit, local_nonce: nonces.find(|nonce| wanted(*nonce)).unwrap() }
+    Proof { unit, local_nonce: nonces.find(|nonce| wanted(*nonce)).expect("numbers do not end") }
 }
 
 #[tokio::test]
-async fn a_bad_search_is_refused_by_the_stand_in_and_told_by_the_oracle() -> Result<()> {
+async fn the_stock_verifier_takes_everything_and_the_oracle_has_the_last_word() -> Result<()> {
     let market = Market::open().await?;
     let Market { driver, oracle, peer_owner, .. } = &market;
     let (peer, unit) = (id(0xa1), id(1));
     market.offer(&[(peer, vec![unit])]).await?;
     market.commit(peer).await?;
     let epoch = oracle.epoch().await?;
+    let nonces: Vec<B256> = (0..16_u8).map(id).collect();
+    let hashes = randomx_hashes(key_of(epoch.global_nonce, unit), nonces.clone()).await?;
+    let find = |work: bool| {
+        let place = hashes.iter().position(|hash| (*hash <= epoch.difficulty) == work);
+        let local_nonce = nonces[place.expect("a quarter of all hashes is work")];
+        Proof { unit, local_nonce }
+    };
+
+    let from_block = oracle.block_number().await?;
+    assert_eq!(driver.submit_proofs(peer_owner.address, &[find(true)]).await?, [true]);
+    assert_eq!(oracle.all_proofs_are_work(from_block).await?, 1);
+    assert_eq!(driver.submit_proofs(peer_owner.address, &[find(false)]).await?, [true]);
+    let found = oracle.all_proofs_are_work(from_block).await.unwrap_err().to_string();
+    assert!(found.contains("above the difficulty"), "{found}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_keccak_stand_in_refuses_what_is_no_work() -> Result<()> {
+    let market = Market::open().await?;
+    let Market { driver, oracle, peer_owner, .. } = &market;
+    let (peer, unit) = (id(0xa1), id(1));
+    market.offer(&[(peer, vec![unit])]).await?;
+    market.commit(peer).await?;
+    check_work_by_keccak(driver.node(), &driver.contracts()).await?;
+    let epoch = oracle.epoch().await?;
     let key = key_of(epoch.global_nonce, unit);
     let bad = search(unit, |nonce| keccak_of_proof(key, nonce) > epoch.difficulty);
-
-    // The stock verifier takes it; the oracle, which computes RandomX, has the last word.
-    assert_eq!(driver.submit_proofs(peer_owner.address, &[bad]).await?, [true]);
-    let block = oracle.block_number().await?;
-    let checked = oracle.check(oracle.accepted_proofs(block).await?).await?;
-    assert_eq!(checked.len(), 1);
-    assert_eq!(checked[0].is_work(), checked[0].hash <= epoch.difficulty);
-    assert_eq!(oracle.all_proofs_are_work(block).await.is_ok(), checked[0].is_work());
-
-    check_work_by_keccak(driver.node(), &driver.contracts()).await?;
     let refused = driver.submit_proofs(peer_owner.address, &[bad]).await.unwrap_err();
     assert_eq!(refused.revert_reason(), Some("Proof is bigger than difficulty"));
     Ok(())
@@ -366,5 +381,23 @@ async fn a_deal_goes_unpaid_and_the_worker_stays() -> Result<()> {
     driver.node().send(peer_owner.address, deal, &activate, U256::ZERO).await?;
     assert_eq!(oracle.deal(deal).await?.workers[0].offchainId, id(0xdd));
     driver.set_flt_price(U256::from(20_000_000)).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_chain_that_mines_by_the_second_is_driven_without_waiting_for_it() -> Result<()> {
+    let market = Market::open().await?;
+    let Market { driver, oracle, provider, .. } = &market;
+    market.anvil.mine_by_interval(1).await?;
+    let before = oracle.block_number().await?;
+    for name in ["first", "second", "third", "fourth", "fifth"] {
+        driver.register_provider(provider.address, name).await?;
+    }
+    assert_eq!(oracle.provider(provider.address).await?.name, "fifth");
+    let epoch = oracle.epoch().await?.number;
+    assert_eq!(driver.next_epoch().await?, epoch + 1);
+    assert_eq!(oracle.epoch().await?.number, epoch + 1);
+    let sent = oracle.used_nonces(provider.address, before).await?;
+    assert_eq!(sent.len(), 5);
     Ok(())
 }

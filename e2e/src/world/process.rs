@@ -1,0 +1,88 @@
+//! A pod's processes as this machine sees them: the bed's nodes share its kernel, so no pod has to be asked.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use tokio::process::Command;
+
+use super::{Error, Result};
+
+/// A process of a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodProcess {
+    /// Its id on this machine.
+    pub id: u32,
+    /// Its program's name, cut to 15 characters by the kernel; `pause` is the sandbox.
+    pub name: String,
+    /// The CPUs that it may run on, such as `1` or `0-1`.
+    pub cpus: String,
+}
+
+/// The processes of the pod with this UID, the sandbox's included.
+///
+/// # Errors
+/// [`Error::Finding`] where the machine's processes cannot be listed.
+pub fn processes_of(pod_uid: &str) -> Result<Vec<PodProcess>> {
+    let unreadable =
+        |error: std::io::Error| Error::Finding(format!("/proc cannot be read: {error}"));
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").map_err(unreadable)? {
+        let folder = entry.map_err(unreadable)?.path();
+        // A process that ends meanwhile is none of the pod's any more.
+        found.extend(process(&folder, pod_uid));
+    }
+    Ok(found)
+}
+
+fn process(folder: &Path, pod_uid: &str) -> Option<PodProcess> {
+    let id = folder.file_name()?.to_str()?.parse().ok()?;
+    let groups = fs::read_to_string(folder.join("cgroup")).ok()?;
+    // The kubelet writes the UID with hyphens or, under systemd's driver, with underscores.
+    if !groups.contains(pod_uid) && !groups.contains(&pod_uid.replace('-', "_")) {
+        return None;
+    }
+    let status = fs::read_to_string(folder.join("status")).ok()?;
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        Some(line.trim().to_owned())
+    };
+    Some(PodProcess { id, name: field("Name:")?, cpus: field("Cpus_allowed_list:")? })
+}
+
+impl PodProcess {
+    /// Ends it as a crash would: with SIGKILL.
+    ///
+    /// # Errors
+    /// [`Error::Finding`] where it is not there any more.
+    pub async fn kill(&self) -> Result<()> {
+        self.signal("KILL").await
+    }
+
+    /// Stops it without ending it, as a hang would; [`PodProcess::resume`] lets it go on.
+    ///
+    /// # Errors
+    /// As [`PodProcess::kill`].
+    pub async fn freeze(&self) -> Result<()> {
+        self.signal("STOP").await
+    }
+
+    /// Lets a frozen one go on.
+    ///
+    /// # Errors
+    /// As [`PodProcess::kill`].
+    pub async fn resume(&self) -> Result<()> {
+        self.signal("CONT").await
+    }
+
+    async fn signal(&self, signal: &str) -> Result<()> {
+        let program = PathBuf::from("/bin/kill");
+        let status =
+            Command::new(&program).args(["-s", signal, &self.id.to_string()]).status().await;
+        match status {
+            Ok(status) if status.success() => Ok(()),
+            _ => Err(Error::Finding(format!("no process {} ({}) is there", self.id, self.name))),
+        }
+    }
+}
