@@ -1,6 +1,8 @@
 //! The only crate that talks to the chain.
 
 mod abi;
+#[cfg(test)]
+mod call_tests;
 pub mod decode;
 pub mod effect;
 pub mod encode;

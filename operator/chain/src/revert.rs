@@ -180,3 +180,51 @@ impl fmt::Display for Revert {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloy::primitives::{U256, hex};
+    use alloy::sol_types::SolError;
+
+    use super::*;
+
+    fn text(reason: &str) -> Vec<u8> {
+        Refusals::Error { reason: reason.to_owned() }.abi_encode()
+    }
+
+    #[rstest::rstest]
+    #[case::a_known_text(text("Compute unit is in deal"), Revert::Known(Refusal::UnitInDeal), true)]
+    #[case::another_text(text("something new"), Revert::Text("something new".to_owned()), true)]
+    #[case::a_custom_error(hex!("0852c7200000000000000000000000000000000000000000000000000000000000000004").to_vec(), Revert::CommitmentNotActive(4), true)]
+    #[case::another_status(hex!("b16acd3f0000000000000000000000000000000000000000000000000000000000000001").to_vec(), Revert::CommitmentStatus(1), true)]
+    #[case::a_panic(Refusals::Panic { code: U256::from(0x11) }.abi_encode(), Revert::Panic(0x11), true)]
+    #[case::a_foreign_error(hex!("12345678").to_vec(), Revert::Foreign([0x12, 0x34, 0x56, 0x78]), false)]
+    #[case::nothing(Vec::new(), Revert::Unknown, false)]
+    #[case::a_stub(vec![8, 0xc3], Revert::Unknown, false)]
+    #[case::a_cut_text(text("Compute unit is in deal")[..40].to_vec(), Revert::Foreign([8, 0xc3, 0x79, 0xa0]), false)]
+    fn a_refusal_is_a_fact_only_if_it_reads(
+        #[case] data: Vec<u8>,
+        #[case] revert: Revert,
+        #[case] is_fact: bool,
+    ) {
+        let decoded = Revert::decode(&data);
+        assert_eq!((decoded.is_fact(), decoded), (is_fact, revert));
+    }
+
+    #[test]
+    fn only_texts_of_absence_are_absences() {
+        let absent: Vec<&str> = Refusal::ALL
+            .iter()
+            .filter(|known| known.is_absence())
+            .map(|known| known.text())
+            .collect();
+        let wanted = [
+            "Peer doesn't exist",
+            "Capacity commitment doesn't exist",
+            "Offer: offer doesn't exist",
+            "Worker not found",
+            "Provider doesn't exist",
+        ];
+        assert_eq!(absent, wanted);
+    }
+}

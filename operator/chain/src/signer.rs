@@ -267,3 +267,109 @@ impl Permitted {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloy::consensus::Transaction;
+    use alloy::primitives::{B256, address};
+    use coreward_domain::call::{Call, Proof};
+    use coreward_domain::epoch::Epoch;
+    use coreward_domain::id::{CommitmentId, OnchainWorkerId, PeerId, UnitId};
+
+    use super::*;
+    use crate::encode::encode;
+
+    const KEY: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+    const ACCOUNT: Address = address!("f39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
+    const DIAMOND: Address = address!("00000000000000000000000000000000000000d1");
+    const DEAL: Address = address!("00000000000000000000000000000000000000d2");
+
+    fn permitted(role: KeyRole) -> Permitted {
+        Permitted::new(Box::new(Secret::new(KEY, ACCOUNT).unwrap()), vec![role], DIAMOND)
+    }
+
+    fn unsigned(to: Address, input: Bytes, value: U256) -> Unsigned {
+        Unsigned {
+            chain_id: 31337,
+            nonce: 3,
+            to,
+            input,
+            value,
+            gas_limit: 100_000,
+            max_fee_per_gas: 20,
+            max_priority_fee_per_gas: 2,
+        }
+    }
+
+    fn of(call: &Call) -> Unsigned {
+        let encoded = encode(call, DIAMOND);
+        unsigned(encoded.to, encoded.input, encoded.value)
+    }
+
+    fn proofs() -> Call {
+        let proof =
+            Proof { unit: UnitId::default(), local_nonce: B256::ZERO, result_hash: B256::ZERO };
+        Call::SubmitProofs { peer: PeerId::default(), epoch: Epoch(1), proofs: vec![proof] }
+    }
+
+    fn leave() -> Call {
+        Call::RemoveWorker { deal: DEAL, worker: OnchainWorkerId::default() }
+    }
+
+    fn deposit() -> Call {
+        Call::DepositCollateral { commitment: CommitmentId::default(), value: U256::from(9) }
+    }
+
+    #[rstest::rstest]
+    #[case::the_peer_key_proves(KeyRole::Peer, of(&proofs()), true)]
+    #[case::the_peer_key_leaves(KeyRole::Peer, of(&leave()), true)]
+    #[case::the_peer_key_pledges_nothing(KeyRole::Peer, of(&deposit()), false)]
+    #[case::the_provider_key_pledges(KeyRole::Provider, of(&deposit()), true)]
+    #[case::the_provider_key_proves_nothing(KeyRole::Provider, of(&proofs()), false)]
+    #[case::a_deal_function_is_not_for_the_diamond(
+        KeyRole::Peer, Unsigned { to: DIAMOND, ..of(&leave()) }, false
+    )]
+    #[case::a_diamond_function_is_not_for_a_deal(KeyRole::Peer, Unsigned { to: DEAL, ..of(&proofs()) }, false)]
+    #[case::money_goes_with_a_deposit_only(KeyRole::Peer, Unsigned { value: U256::ONE, ..of(&leave()) }, false)]
+    #[case::an_empty_transfer_to_itself(
+        KeyRole::Peer,
+        unsigned(ACCOUNT, Bytes::new(), U256::ZERO),
+        true
+    )]
+    #[case::a_transfer_to_another(
+        KeyRole::Provider,
+        unsigned(DEAL, Bytes::new(), U256::ONE),
+        false
+    )]
+    #[tokio::test]
+    async fn only_what_the_role_allows_is_signed(
+        #[case] role: KeyRole,
+        #[case] transaction: Unsigned,
+        #[case] allowed: bool,
+    ) {
+        let signed = permitted(role).sign(&transaction).await;
+        assert_eq!(signed.is_ok(), allowed, "{signed:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_signed_reads_back() {
+        let transaction = of(&proofs());
+        let signed = permitted(KeyRole::Peer).sign(&transaction).await.unwrap();
+        let envelope = crate::node::envelope(&signed.raw).unwrap();
+        assert_eq!(*envelope.tx_hash(), signed.hash);
+        assert_eq!(
+            (envelope.nonce(), envelope.to(), envelope.chain_id()),
+            (3, Some(DIAMOND), Some(31337))
+        );
+        assert_eq!(envelope.input(), &transaction.input);
+    }
+
+    #[test]
+    fn a_key_of_another_account_is_refused_and_never_shown() {
+        let error = Secret::new(KEY, DEAL).unwrap_err();
+        assert!(matches!(error, Error::WrongAddress { found: ACCOUNT, .. }), "{error:?}");
+        assert!(matches!(Secret::new("0x12", ACCOUNT), Err(Error::Malformed)));
+        let shown = format!("{:?}", permitted(KeyRole::Peer));
+        assert!(!shown.contains("ac0974be"), "{shown}");
+    }
+}

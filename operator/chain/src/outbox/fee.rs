@@ -86,3 +86,51 @@ const fn is_urgent(call: &Call) -> bool {
         | Call::FinishCommitment { .. } => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use coreward_domain::id::{CommitmentId, PeerId};
+
+    use super::*;
+
+    const CAPPED: FeePolicy = FeePolicy { priority: 10, cap: Some(1_500), patience_blocks: 3 };
+
+    fn finish() -> Call {
+        Call::FinishCommitment { commitment: CommitmentId::default() }
+    }
+
+    fn proofs() -> Call {
+        Call::SubmitProofs {
+            peer: PeerId::default(),
+            epoch: coreward_domain::epoch::Epoch(1),
+            proofs: Vec::new(),
+        }
+    }
+
+    #[rstest::rstest]
+    #[case::room_below_the_cap(500, finish(), Ok(Fees { max: 1_010, priority: 10 }))]
+    #[case::less_room(1_000, finish(), Ok(Fees { max: 1_500, priority: 10 }))]
+    #[case::hardly_room(1_495, finish(), Ok(Fees { max: 1_500, priority: 5 }))]
+    #[case::no_room(1_500, finish(), Err(1_500))]
+    #[case::proofs_pay_what_it_costs(1_500, proofs(), Ok(Fees { max: 3_010, priority: 10 }))]
+    fn a_first_attempt_stays_below_the_cap(
+        #[case] base_fee: u128,
+        #[case] call: Call,
+        #[case] fees: Result<Fees, u128>,
+    ) {
+        assert_eq!(CAPPED.first(base_fee, &call), fees);
+    }
+
+    #[rstest::rstest]
+    #[case::an_eighth_more(100, finish(), Some(Fees { max: 1_137, priority: 13 }))]
+    #[case::what_the_base_fee_asks(700, finish(), Some(Fees { max: 1_410, priority: 13 }))]
+    #[case::not_beyond_the_cap(800, finish(), None)]
+    #[case::proofs_beyond_the_cap(800, proofs(), Some(Fees { max: 1_610, priority: 13 }))]
+    fn a_dearer_attempt_is_one_that_nodes_take(
+        #[case] base_fee: u128,
+        #[case] call: Call,
+        #[case] fees: Option<Fees>,
+    ) {
+        assert_eq!(CAPPED.dearer(Fees { max: 1_009, priority: 10 }, base_fee, &call), fees);
+    }
+}

@@ -11,8 +11,8 @@ use crate::encode::Encoded;
 use crate::endpoint::{Error, Pool};
 use crate::revert::Revert;
 
-/// Gas that one `eth_call` may be expected to need: two thirds of the 30 M that nodes commonly grant.
-const GAS_PER_CALL: u64 = 20_000_000;
+/// Gas that one `eth_call` may be expected to need: five sixths of the 30 M that nodes commonly grant.
+const GAS_PER_CALL: u64 = 25_000_000;
 
 /// How much more a view that came back empty is assumed to need when it is asked again.
 const SECOND_LOOK: u64 = 8;

@@ -14,8 +14,8 @@ use crate::abi::{Diamond, Multicall3};
 use crate::decode::class_from_wire;
 use crate::revert::{Refusal, Revert};
 
-/// Gas of views over all datacenters or all kinds of resources.
-const LIST_GAS: u64 = 2_000_000;
+/// Gas of views over all datacenters or all kinds of resources: measured 132 k for some ten.
+const LIST_GAS: u64 = 500_000;
 
 /// Gas of an offer with its prices.
 const OFFER_GAS: u64 = 200_000;
