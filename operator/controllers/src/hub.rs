@@ -143,10 +143,10 @@ fn standing(report: &Report) -> Report {
 /// Changes whenever the duty or the leader does.
 fn revision(leader: &str, duty: &Duty) -> String {
     let mut duty = duty.clone();
-    if let Duty::Prover(prover) = &mut duty {
-        if let Some(puzzle) = &mut prover.puzzle {
-            puzzle.remaining_seconds = 0;
-        }
+    if let Duty::Prover(prover) = &mut duty
+        && let Some(puzzle) = &mut prover.puzzle
+    {
+        puzzle.remaining_seconds = 0;
     }
     let mut hash = Sha256::new();
     hash.update(leader);

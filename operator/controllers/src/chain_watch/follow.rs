@@ -21,7 +21,7 @@ const SETTLE: Duration = Duration::from_millis(50);
 /// After a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Longest time that following the transactions may take for one block.
-const TICK_LIMIT: Duration = Duration::from_secs(60);
+const TICK_LIMIT: Duration = Duration::from_mins(1);
 
 /// Follows one network.
 #[derive(Debug)]
@@ -62,8 +62,8 @@ impl Follower {
             return;
         }
         loop {
-            let list = wanted.borrow_and_update().clone();
-            let pause = match stop.run_until_cancelled(self.turn(&mut last, list)).await {
+            let asked = wanted.borrow_and_update().clone();
+            let pause = match stop.run_until_cancelled(self.turn(&mut last, asked)).await {
                 None => return,
                 Some(true) => poll,
                 Some(false) => poll.max(PAUSE),
@@ -94,7 +94,7 @@ impl Follower {
     }
 
     /// One look at the head; false if something did not answer.
-    async fn turn(&self, last: &mut Last, list: Watchlist) -> bool {
+    async fn turn(&self, last: &mut Last, asked: Watchlist) -> bool {
         let head = self.pool.head().await;
         self.observer.show_ages(clock::now());
         let head = match head {
@@ -108,16 +108,16 @@ impl Follower {
         };
         self.note_head(last.head, head);
         let same = last.head.is_some_and(|known| known.hash == head.hash);
-        if same && covers(&last.list, &list) {
+        if same && covers(&last.list, &asked) {
             self.publisher.note(|health| health.confirmed_at = Some(clock::now()));
             return true;
         }
         let begun = clock::now();
-        match self.reader.snapshot_at(head, &list).await {
+        match self.reader.snapshot_at(head, &asked).await {
             Ok(snapshot) => {
                 let took = clock::now().saturating_duration_since(begun);
                 self.show(&snapshot, took);
-                *last = Last { head: Some(head), list };
+                *last = Last { head: Some(head), list: asked };
                 self.publisher.note(|health| health.confirmed_at = Some(begun));
                 self.publisher.publish(snapshot);
                 true
@@ -174,7 +174,7 @@ impl Follower {
             });
             if let Some(tick) = tick.filter(|tick| followed != Some(tick.head.hash)) {
                 followed = Some(tick.head.hash);
-                let ticked = timeout(TICK_LIMIT, outbox.tick(self.name(), tick));
+                let ticked = timeout(TICK_LIMIT, Box::pin(outbox.tick(self.name(), tick)));
                 match stop.run_until_cancelled(ticked).await {
                     None => return,
                     Some(Ok(())) => {}

@@ -13,9 +13,9 @@ use crate::config;
 /// A snapshot whose head no endpoint has confirmed for this long is not planned on.
 pub const FRESH: Duration = Duration::from_secs(30);
 /// A head that stands still for this long is a node that is stuck, whatever it answers.
-const STUCK: Duration = Duration::from_secs(600);
+const STUCK: Duration = Duration::from_mins(10);
 /// How long a replaced block is told of.
-const REORG_TOLD: Duration = Duration::from_secs(60);
+const REORG_TOLD: Duration = Duration::from_mins(1);
 
 /// What is known of a network's endpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

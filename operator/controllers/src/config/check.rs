@@ -15,9 +15,6 @@ pub(super) fn check(config: &Config) -> Result<(), Problem> {
             return Err(Problem::field(field, "is empty; name an image"));
         }
     }
-    if config.networks.is_empty() {
-        return Err(Problem::field("networks", "is empty; describe at least one network"));
-    }
     unique("networks", "name", config.networks.iter().map(|network| network.name.as_str()))?;
     unique("signers", "name", config.signers.iter().map(|signer| signer.name.as_str()))?;
     for (index, network) in config.networks.iter().enumerate() {

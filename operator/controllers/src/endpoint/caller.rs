@@ -75,6 +75,8 @@ impl IntoResponse for Refusal {
             Self::Later(why) => {
                 let mut response = (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(LATER.as_secs()));
+                // A kept connection would come back to this replica, although another leads by now.
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 response
             }
         }

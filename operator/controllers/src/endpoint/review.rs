@@ -15,7 +15,7 @@ use crate::clock;
 /// Reviews in flight; a request beyond them goes by the offline check.
 const IN_FLIGHT: usize = 32;
 /// An opinion is kept for this long.
-const KEPT: Duration = Duration::from_secs(60);
+const KEPT: Duration = Duration::from_mins(1);
 /// Longest wait for an opinion.
 const LIMIT: Duration = Duration::from_secs(2);
 /// Opinions kept.
@@ -32,12 +32,15 @@ pub enum Opinion {
     Unknown,
 }
 
+/// Opinions by the hash of the token, and when they were given.
+type Opinions = HashMap<[u8; 32], (Opinion, Instant)>;
+
 /// Asks the API server, within bounds.
 #[derive(Clone)]
 pub struct Reviewer {
     api: Api<TokenReview>,
     permits: Arc<Semaphore>,
-    opinions: Arc<Mutex<HashMap<[u8; 32], (Opinion, Instant)>>>,
+    opinions: Arc<Mutex<Opinions>>,
 }
 
 impl std::fmt::Debug for Reviewer {

@@ -83,11 +83,10 @@ impl Election {
     /// Waits for the next turn, and steps down if the deadline comes first.
     async fn pause(&self) {
         let next = clock::now() + self.times.renew;
-        if let Some(term) = *self.terms.borrow() {
-            if term.until <= next {
-                tokio::time::sleep_until(term.until.into()).await;
-                self.step_down();
-            }
+        let term = *self.terms.borrow();
+        if let Some(term) = term.filter(|term| term.until <= next) {
+            tokio::time::sleep_until(term.until.into()).await;
+            self.step_down();
         }
         tokio::time::sleep_until(next.into()).await;
     }

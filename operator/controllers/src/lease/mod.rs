@@ -91,7 +91,7 @@ impl Leadership {
     pub async fn turns(&mut self, from: Option<u64>) {
         let turned = self.0.wait_for(|term| term.map(|term| term.number) != from).await.is_err();
         if turned {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

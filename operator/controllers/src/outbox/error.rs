@@ -103,8 +103,15 @@ impl Error {
     pub fn revert(&self) -> Option<&Revert> {
         match self {
             Self::Engine { source, .. } => match source.as_ref() {
-                engine::Error::WouldRevert { revert, .. } if revert.is_fact() => Some(revert),
-                _ => None,
+                engine::Error::WouldRevert { revert, .. } => Some(revert).filter(|revert| revert.is_fact()),
+                engine::Error::MayNotSend { .. }
+                | engine::Error::FeeAboveCap { .. }
+                | engine::Error::TooLarge { .. }
+                | engine::Error::NonceContended { .. }
+                | engine::Error::Chain { .. }
+                | engine::Error::Sign { .. }
+                | engine::Error::Journal { .. }
+                | engine::Error::Unreadable { .. } => None,
             },
             Self::Refused { .. } => None,
         }

@@ -92,12 +92,11 @@ fn unreadable(error: Unreadable) -> JournalError {
 /// An answer of the API server is a fact; no answer is not.
 fn failure(name: &str, error: kube::Error) -> JournalError {
     let name = name.to_owned();
-    match &error {
-        kube::Error::Api(status) if status.code == 409 => JournalError::Conflict { name },
-        kube::Error::Api(status) if status.code < 500 && status.code != 429 => {
-            JournalError::Refused { name, source: Box::new(error) }
-        }
-        _ => JournalError::Unavailable(Box::new(error)),
+    let code = if let kube::Error::Api(status) = &error { Some(status.code) } else { None };
+    match code {
+        Some(409) => JournalError::Conflict { name },
+        Some(429 | 500..) | None => JournalError::Unavailable(Box::new(error)),
+        Some(_) => JournalError::Refused { name, source: Box::new(error) },
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
+use crate::context::Context;
 use crate::endpoint::{ClusterKeys, Desk, Doorkeeper, Reviewer};
 use crate::lease::{Election, LEASE_NAME, Times};
 use crate::{endpoint, metrics};
@@ -20,7 +21,7 @@ use crate::{endpoint, metrics};
 pub use parts::Error;
 
 /// A turn of the election takes a few seconds at most.
-const ELECTION_LIMIT: Duration = Duration::from_secs(60);
+const ELECTION_LIMIT: Duration = Duration::from_mins(1);
 /// Tasks may take this long to end.
 const DRAIN: Duration = Duration::from_secs(8);
 
@@ -64,14 +65,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), Error> {
     let election_stop = CancellationToken::new();
     let alive = health.liveness("lease", ELECTION_LIMIT);
     tracing::info!(lease.name = LEASE_NAME, lease.candidate = %context.identity, "this replica takes part in the election");
-    let readiness = health.readiness("caches");
-    let (filled, stop) = (context.stores.clone(), shutdown.token());
-    shutdown.spawn(async move {
-        if stop.run_until_cancelled(filled.filled()).await.is_some() {
-            readiness.set(true);
-            stop.cancelled().await;
-        }
-    });
+    be_ready_when_filled(&context, &health, &shutdown);
     let electing = {
         let (context, election_stop) = (Arc::clone(&context), election_stop.clone());
         async move {
@@ -94,4 +88,16 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), Error> {
     shutdown.stop();
     shutdown.finished(DRAIN).await;
     Ok(())
+}
+
+/// A replica is ready once it knows the cluster, whether or not it leads.
+fn be_ready_when_filled(context: &Context, health: &Health, shutdown: &Shutdown) {
+    let readiness = health.readiness("caches");
+    let (stores, stop) = (context.stores.clone(), shutdown.token());
+    shutdown.spawn(async move {
+        if stop.run_until_cancelled(stores.filled()).await.is_some() {
+            readiness.set(true);
+            stop.cancelled().await;
+        }
+    });
 }

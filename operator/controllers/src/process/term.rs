@@ -16,9 +16,9 @@ use crate::loops;
 /// Loops may take this long to end; what they leave is taken up by the next leader.
 const DRAIN: Duration = Duration::from_secs(2);
 /// A turn of a follower: some calls of at most ten seconds each.
-const FOLLOW_LIMIT: Duration = Duration::from_secs(180);
+const FOLLOW_LIMIT: Duration = Duration::from_mins(3);
 /// Between two sweeps of what nobody needs any more.
-const SWEEP: Duration = Duration::from_secs(60);
+const SWEEP: Duration = Duration::from_mins(1);
 /// Longest wait for the authority at the start of a term; loops live without.
 const ANCHOR_LIMIT: Duration = Duration::from_secs(5);
 
@@ -73,7 +73,7 @@ fn start(
         let (sender, outbox, sender_stop) = (Arc::clone(&follower), context.outbox.clone(), ended.clone());
         tasks.spawn(async move { follower.follow(&stop, || alive.tick()).await });
         let alive = health.liveness("transactions", FOLLOW_LIMIT);
-        tasks.spawn(async move { sender.follow_transactions(&outbox, &sender_stop, || alive.tick()).await });
+        tasks.spawn(async move { Box::pin(sender.follow_transactions(&outbox, &sender_stop, || alive.tick())).await });
     }
     for (name, run) in loops() {
         tracing::debug!(loop.name = name, "a loop begins");

@@ -36,7 +36,7 @@ const SETTLE: Duration = Duration::from_millis(20);
 /// A turn is taken at least this often: some waits end by time alone.
 const RESYNC: Duration = Duration::from_secs(2);
 /// Longest turn; the next one sees what this one left.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 /// Name of the loop in logs and metrics.
 const NAME: &str = "proof";
 
@@ -92,18 +92,21 @@ fn on_change<T: Clone + Send + Sync + 'static>(
 
 /// One turn over all peers that have prover pods; what stops one peer stops no other.
 async fn turn(context: &Context) -> Ending {
-    let mut ending = Ending::Settled;
-    let mut units: BTreeMap<String, BTreeSet<UnitId>> = BTreeMap::new();
-    for peer in observe::peers(context) {
-        units.entry(peer.offer.spec.network.clone()).or_default().extend(peer.provers.keys());
-        let turned = turn_of_peer(context, &peer).await;
-        ending = worse(ending, turned);
+    let peers = observe::peers(context);
+    let mut units: BTreeMap<&str, BTreeSet<UnitId>> = BTreeMap::new();
+    for peer in &peers {
+        units.entry(&peer.offer.spec.network).or_default().extend(peer.provers.keys());
     }
-    for (network, units) in units {
-        let snapshot = context.networks.get(&network).and_then(|network| network.fresh_snapshot(clock::now()));
-        if let Some(snapshot) = snapshot {
-            context.proofs.drop_before(snapshot.epoch, &units);
+    for (network, units) in &units {
+        let handle = context.networks.get(*network);
+        if let Some(snapshot) = handle.and_then(|handle| handle.fresh_snapshot(clock::now())) {
+            context.proofs.drop_before(snapshot.epoch, units);
+            settled::mark(context, network, snapshot.epoch);
         }
+    }
+    let mut ending = Ending::Settled;
+    for peer in &peers {
+        ending = worse(ending, turn_of_peer(context, peer).await);
     }
     ending
 }

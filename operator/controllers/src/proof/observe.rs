@@ -11,7 +11,7 @@ use coreward_domain::proof::{Limits, Seen, Target};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
-use super::{OFFER_LABEL, OFFER_NAMESPACE_LABEL, PEER_ANNOTATION, UNIT_ANNOTATION, settled};
+use super::{OFFER_LABEL, OFFER_NAMESPACE_LABEL, PEER_ANNOTATION, UNIT_ANNOTATION};
 use crate::clock;
 use crate::context::Context;
 use crate::gate;
@@ -86,7 +86,6 @@ pub(super) async fn observe(context: &Context, peer: &ProvingPeer) -> Result<See
     let owner = snapshot.as_ref().and_then(|snapshot| snapshot.peers.get(&peer.id)?.as_ref().map(|peer| peer.owner));
     let (flights, gate) = match (&snapshot, owner) {
         (Some(snapshot), Some(owner)) => {
-            settled::mark(context, &spec.network, snapshot.epoch);
             let flights = context.outbox.in_flight(&spec.network, owner, snapshot.head.number).await?;
             (flights, gate::gate_of_peer(context, &peer.offer, owner).await)
         }

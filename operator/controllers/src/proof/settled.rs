@@ -16,10 +16,10 @@ pub(super) fn mark(context: &Context, network: &str, epoch: Epoch) {
         if transaction.spec.network != network || !is_settled(&transaction) {
             continue;
         }
-        if let Some(Call::SubmitProofs { epoch: of, proofs, .. }) = call_of(&transaction, diamond) {
-            if of == epoch {
-                context.proofs.mark(&proofs, epoch, Fate::Settled);
-            }
+        if let Some(Call::SubmitProofs { epoch: of, proofs, .. }) = call_of(&transaction, diamond)
+            && of == epoch
+        {
+            context.proofs.mark(&proofs, epoch, Fate::Settled);
         }
     }
 }
