@@ -26,6 +26,8 @@ const ORDINAL: &str = "coreward.dev/ordinal";
 pub const RETIRED: &str = "coreward.dev/retired";
 /// Annotation: commitments that the peer had and that may still hold rewards, separated by commas.
 pub const COMMITMENTS: &str = "coreward.dev/commitments";
+/// Annotation: a commitment of the peer was funded once; outlives the list of those that hold rewards.
+pub const WAS_COMMITTED: &str = "coreward.dev/was-committed";
 /// Annotation: the peer's id as people know it.
 const PEER_TEXT: &str = "coreward.dev/peer";
 /// Key of the seed in the Secret.
@@ -42,6 +44,8 @@ pub struct PeerIdentity {
     pub retired: bool,
     /// Commitments that the peer had or has.
     pub commitments: BTreeSet<CommitmentId>,
+    /// Whether a commitment of the peer was ever funded.
+    pub was_committed: bool,
     seed: [u8; 32],
 }
 
@@ -93,6 +97,7 @@ impl PeerIdentity {
             },
             retired: annotations.contains_key(RETIRED),
             commitments: commitments.split(',').filter_map(|id| id.parse().ok().map(CommitmentId)).collect(),
+            was_committed: annotations.contains_key(WAS_COMMITTED),
             seed,
         })
     }

@@ -1,7 +1,6 @@
 //! What turns remember from each other and may lose: after a restart it is seen anew, later and never wrongly.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 

@@ -7,6 +7,7 @@ use coreward_domain::gate::PlannedCall;
 use kube::ResourceExt;
 
 use crate::event::Happening;
+use crate::gate;
 use crate::outbox::Order;
 use crate::turn::Shared;
 
@@ -57,9 +58,7 @@ fn signer_of(shared: &Shared, offer: &ProviderOffer, snapshot: &Snapshot, call: 
         KeyRole::Provider => Some(offer.spec.provider.signer.clone()),
         KeyRole::Peer => {
             let owner = owner_of(snapshot, call)?;
-            let names = offer.spec.peers.signers.iter();
-            let is_owner = |name: &&String| shared.context.config.signer(name).is_some_and(|signer| signer.address == owner);
-            names.filter(|name| is_owner(name)).next().cloned()
+            gate::signer_of(&shared.context, offer, owner).map(str::to_owned)
         }
     }
 }

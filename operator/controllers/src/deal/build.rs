@@ -51,9 +51,9 @@ pub fn children(order: &Order<'_>) -> Vec<Value> {
     let mut children = vec![account(), quota(), limits(), budget(), deny_all(), allow(order)];
     children.extend(order.seats.iter().map(|seat| service(order, *seat)));
     for child in &mut children {
-        let mut labels: BTreeMap<String, String> = self::labels(order.place);
-        labels.insert(TEMPLATE.to_owned(), hash_of(child));
-        child["metadata"]["labels"] = json!(labels);
+        let mut own = labels(order.place);
+        own.insert(TEMPLATE.to_owned(), hash_of(child));
+        child["metadata"]["labels"] = json!(own);
         child["metadata"]["namespace"] = json!(order.place.namespace());
     }
     children

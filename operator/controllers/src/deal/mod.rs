@@ -1,11 +1,11 @@
 //! The turn of a `Deal`: its namespace, its workers' activation and membership, and the ways out of it.
 
 pub mod artifact;
-mod build;
-mod duty;
+pub mod build;
+pub mod duty;
 pub mod observe;
-mod report;
-mod stand;
+pub mod report;
+pub mod stand;
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ async fn one(mirror: &Deal, shared: &Shared) -> Result<Ending, Error> {
     if !shared.context.leadership.may_send() {
         return Ok(Ending::Settled);
     }
-    let sight = observe::observe(&offer, Some(mirror), place, shared).await;
+    let sight = observe::observe(&offer, Some(mirror), place, shared).await?;
     let plan = plan(&sight.seen);
     let (sent, released) = act(&offer, mirror, (&sight, &plan), shared).await?;
     if released {

@@ -20,7 +20,7 @@ use crate::node::evidence::look;
 use crate::offer::{flights, view_of};
 use crate::pods::template::{WORKER_OVERHEAD_MIB, prover_memory};
 use crate::pods::{decisive_reason, fact, is_ready};
-use crate::turn::Shared;
+use crate::turn::{Error, Shared};
 use crate::view;
 
 /// One deal as one offer serves it.
@@ -56,14 +56,23 @@ pub struct Sight {
 }
 
 /// Looks at one deal.
-pub async fn observe(offer: &ProviderOffer, mirror: Option<&Deal>, place: Place, shared: &Shared) -> Sight {
+///
+/// # Errors
+///
+/// [`Error::Outbox`].
+pub async fn observe(
+    offer: &ProviderOffer,
+    mirror: Option<&Deal>,
+    place: Place,
+    shared: &Shared,
+) -> Result<Sight, Error> {
     let snapshot = view_of(offer, shared).snapshot;
     let gate = crate::gate::gate_of(&shared.context, offer).await;
     let owners: BTreeSet<Address> =
         offer.spec.peers.signers.iter().filter_map(|name| shared.context.config.signer(name)).map(|signer| signer.address).collect();
     let owners: Vec<_> = owners.into_iter().collect();
-    let flights = flights(shared, offer, &owners, snapshot.as_deref()).await;
-    sight(offer, mirror, place, (shared, snapshot, gate, flights))
+    let flights = flights(shared, offer, &owners, snapshot.as_deref()).await?;
+    Ok(sight(offer, mirror, place, (shared, snapshot, gate, flights)))
 }
 
 type Circumstances<'a> = (&'a Shared, Option<std::sync::Arc<Snapshot>>, Gate, Vec<Flight>);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use coreward_crds::ProviderOffer;
 use coreward_domain::call::Call;
+use coreward_domain::chain::CommitmentStatus;
 use coreward_domain::id::{CommitmentId, PeerId};
 use coreward_domain::offer::Step;
 use coreward_domain::payout::Source;
@@ -13,7 +14,7 @@ use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 
 use crate::apply;
-use crate::identity::{COMMITMENTS, PeerIdentity, RETIRED, secret, secret_name};
+use crate::identity::{COMMITMENTS, PeerIdentity, RETIRED, WAS_COMMITTED, secret, secret_name};
 use crate::labels::OfferKey;
 use crate::node::probe;
 use crate::offer::observe::Sight;
@@ -132,6 +133,13 @@ async fn remember_commitments(shared: &Shared, sight: &Sight, plans: &Plans) -> 
         if wanted != identity.commitments {
             let text: Vec<_> = wanted.iter().map(ToString::to_string).collect();
             annotate(shared, identity, COMMITMENTS, &text.join(",")).await?;
+        }
+        let present = peer.commitment.and_then(|id| snapshot.commitments.get(&id)).and_then(Option::as_ref);
+        let is_funded = present.is_some_and(|known| {
+            matches!(known.status, CommitmentStatus::WaitStart | CommitmentStatus::Active)
+        });
+        if is_funded && !identity.was_committed {
+            annotate(shared, identity, WAS_COMMITTED, "true").await?;
         }
     }
     Ok(())

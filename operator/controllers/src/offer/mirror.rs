@@ -48,12 +48,14 @@ pub async fn mirror(shared: &Shared, offer: &ProviderOffer, identities: &[PeerId
 /// A unit that a person deletes goes, and is made again, if it is free; else its finalizer holds, and its owner is told.
 async fn guard_deletions(shared: &Shared, key: &OfferKey, identities: &[PeerIdentity], snapshot: &Snapshot) -> Result<(), Error> {
     let peers = view::registered(snapshot, identities);
-    for (unit, peer) in peers.values().flat_map(|(_, peer)| peer.units.iter().map(move |unit| (unit, peer))) {
-        let Some(object) = shared.context.stores.units.get(&key.namespace, &key.unit_name(*unit.0)) else { continue };
+    let units: Vec<_> =
+        peers.values().flat_map(|(_, peer)| peer.units.iter().map(move |(id, unit)| (*id, unit.seat, peer.commitment))).collect();
+    for (unit, seat, commitment) in units {
+        let Some(object) = shared.context.stores.units.get(&key.namespace, &key.unit_name(unit)) else { continue };
         if object.metadata.deletion_timestamp.is_none() {
             continue;
         }
-        let why = match (unit.1.seat, peer.commitment) {
+        let why = match (seat, commitment) {
             (Some(seat), _) => format!("the unit serves deal {} in epoch {}", seat.deal, snapshot.epoch),
             (None, Some(id)) => format!("the unit is part of commitment {id} in epoch {}", snapshot.epoch),
             (None, None) => {

@@ -1,16 +1,17 @@
 //! The turn of a `ProviderOffer`: what is sold on the chain, and the mirrors of it.
 
-mod act;
-mod claim;
-mod mirror;
-mod observe;
-mod report;
+pub mod act;
+pub mod claim;
+pub mod mirror;
+pub mod observe;
+pub mod report;
 pub mod resolve;
 
 use std::sync::Arc;
 
 use coreward_crds::{ProviderOffer, ProviderOfferStatus};
 use coreward_domain::chain::Snapshot;
+use coreward_domain::id::PeerId;
 use coreward_domain::condition::{ChainHealth, ConditionType, Verdict};
 use coreward_domain::{commitment, offer as domain, payout};
 use kube::ResourceExt;
@@ -75,9 +76,9 @@ fn chain_synced(health: ChainHealth) -> Verdict {
 }
 
 async fn follow(offer: &ProviderOffer, resolved: &Resolved, shared: &Shared) -> Result<Ending, Error> {
-    let sight = observe::observe(offer, resolved, shared).await;
+    let sight = observe::observe(offer, resolved, shared).await?;
     watch_chain(offer, &sight, shared);
-    let plans = plan(offer, &sight, resolved, shared).await;
+    let plans = plan(offer, &sight, resolved, shared).await?;
     let done = act::act(shared, offer, &sight, &plans).await?;
     if done.released {
         mirror::release(shared, offer).await?;
@@ -98,26 +99,29 @@ fn watch_chain(offer: &ProviderOffer, sight: &Sight, shared: &Shared) {
     list.commitments.extend(sight.identities.iter().flat_map(|identity| identity.commitments.iter().copied()));
     let deals = shared.context.stores.deals.all();
     let own = deals.iter().filter(|deal| OfferKey::of_labels(deal.as_ref()).as_ref() == Some(&sight.key));
-    list.deals.extend(own.filter_map(|deal| deal.spec.deal_address.parse().ok()));
+    list.deals.extend(own.filter_map(|deal| deal.spec.deal_address.parse::<alloy_primitives::Address>().ok()));
     handle.watch(&mirror::watch_owner(&sight.key), list);
 }
 
-async fn plan(offer: &ProviderOffer, sight: &Sight, resolved: &Resolved, shared: &Shared) -> Plans {
-    let registered = |peer| {
-        let snapshot = sight.seen.snapshot.as_deref();
-        snapshot.is_some_and(|snapshot| snapshot.peers.get(&peer).is_some_and(Option::is_some))
-    };
-    let peers = sight.identities.iter().filter(|identity| registered(identity.identity.peer));
-    let commitments = peers.map(|identity| {
-        (identity.identity.peer, commitment::plan(&sight.commitment(identity, resolved, shared)))
-    });
-    let commitments = commitments.collect();
+async fn plan(offer: &ProviderOffer, sight: &Sight, resolved: &Resolved, shared: &Shared) -> Result<Plans, Error> {
+    let commitments = commitments(sight, resolved, shared);
     let mut accounts = resolved.wanted.peer_owners.clone();
     accounts.retain(|account| *account != resolved.wanted.provider);
     let mut flights = sight.seen.flights.clone();
-    flights.extend(observe::flights(shared, offer, &accounts, sight.seen.snapshot.as_deref()).await);
+    flights.extend(observe::flights(shared, offer, &accounts, sight.seen.snapshot.as_deref()).await?);
     let payout = payout::plan(&sight.payout(resolved, flights, shared));
-    Plans { offer: domain::plan(&sight.seen), commitments, payout }
+    Ok(Plans { offer: domain::plan(&sight.seen), commitments, payout })
+}
+
+/// The plan of each registered peer's commitment.
+fn commitments(sight: &Sight, resolved: &Resolved, shared: &Shared) -> Vec<(PeerId, commitment::Plan)> {
+    let Some(snapshot) = sight.seen.snapshot.as_deref() else { return Vec::new() };
+    let peers = sight.identities.iter().filter(|identity| {
+        snapshot.peers.get(&identity.identity.peer).is_some_and(Option::is_some)
+    });
+    peers
+        .map(|identity| (identity.identity.peer, commitment::plan(&sight.commitment(identity, resolved, shared))))
+        .collect()
 }
 
 /// Tells the owner what changed, once each.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use alloy_primitives::U256;
 use coreward_crds::ProviderOffer;
 use coreward_domain::chain::Snapshot;
-use coreward_domain::gate::{Flight, Gate};
+use coreward_domain::gate::Flight;
 use coreward_domain::id::PeerId;
 use coreward_domain::offer::{Identity, Node, Seen};
 use coreward_domain::{commitment, payout};
@@ -19,7 +19,8 @@ use crate::labels::OfferKey;
 use crate::node::evidence::{Demand, Evidence, look};
 use crate::offer::claim::{Claims, claims, selects};
 use crate::offer::resolve::Resolved;
-use crate::turn::Shared;
+use crate::outbox;
+use crate::turn::{Error, Shared};
 use crate::view::{self, View};
 
 /// Wei below which a wallet counts as low: some thousand proofs at one gwei.
@@ -36,8 +37,6 @@ pub struct Sight {
     pub identities: Vec<PeerIdentity>,
     /// What its nodes show.
     pub nodes: Vec<(String, Evidence)>,
-    /// What it asks of a node.
-    pub demand: Demand,
     /// What older offers have already.
     pub claims: Claims,
 }
@@ -50,7 +49,11 @@ pub fn demand(offer: &ProviderOffer, mode: ProverMode) -> Demand {
 }
 
 /// Looks at the cluster and at the last snapshot; reads nothing from the network but a signer's presence.
-pub async fn observe(offer: &ProviderOffer, resolved: &Resolved, shared: &Shared) -> Sight {
+///
+/// # Errors
+///
+/// [`Error::Outbox`].
+pub async fn observe(offer: &ProviderOffer, resolved: &Resolved, shared: &Shared) -> Result<Sight, Error> {
     let key = OfferKey::of(offer);
     let context = &shared.context;
     let View { snapshot, health } = view_of(offer, shared);
@@ -74,13 +77,13 @@ pub async fn observe(offer: &ProviderOffer, resolved: &Resolved, shared: &Shared
         nodes: Some(judged.collect()),
         identities: Some(identities.iter().map(|identity| identity.identity.clone()).collect::<Vec<Identity>>()),
         units_of_other_offers: snapshot.as_deref().and_then(|snapshot| units_of_others(offer, shared, snapshot)),
-        flights: flights(shared, offer, &[resolved.wanted.provider], snapshot.as_deref()).await,
+        flights: flights(shared, offer, &[resolved.wanted.provider], snapshot.as_deref()).await?,
         snapshot,
         chain: health,
         gate: gate::gate_of(context, offer).await,
         low_balance: U256::from(LOW_BALANCE),
     };
-    Sight { key, seen, identities, nodes, demand, claims }
+    Ok(Sight { key, seen, identities, nodes, claims })
 }
 
 /// The network of an offer at this moment.
@@ -92,26 +95,28 @@ pub fn view_of(offer: &ProviderOffer, shared: &Shared) -> View {
     }
 }
 
-/// Transactions of these accounts that are not final. An outbox that cannot be read stops the turn's sends elsewhere: the
-/// engine itself keeps the same from being sent twice.
+/// Transactions of these accounts that are not final. Where a key cannot be used nothing is sent with it, so nothing need be
+/// known.
+///
+/// # Errors
+///
+/// [`Error::Outbox`]: what is on its way is unknown, so nothing that could repeat it may be planned.
 pub async fn flights(
     shared: &Shared,
     offer: &ProviderOffer,
     accounts: &[alloy_primitives::Address],
     snapshot: Option<&Snapshot>,
-) -> Vec<Flight> {
-    let Some(snapshot) = snapshot else { return Vec::new() };
+) -> Result<Vec<Flight>, Error> {
+    let Some(snapshot) = snapshot else { return Ok(Vec::new()) };
     let mut flights = Vec::new();
     for account in accounts {
         match shared.context.outbox.in_flight(&offer.spec.network, *account, snapshot.head.number).await {
             Ok(found) => flights.extend(found),
-            Err(error) => {
-                let cause = coreward_telemetry::causes(&error);
-                tracing::warn!(account = %account, error = %cause, "transactions in flight could not be listed");
-            }
+            Err(outbox::Error::Refused { .. }) => {}
+            Err(source) => return Err(Error::Outbox { what: account.to_string(), source: Box::new(source) }),
         }
     }
-    flights
+    Ok(flights)
 }
 
 /// Units of the same provider on chain that other offers of this operator hold; `None` while one of them is not known.
@@ -153,7 +158,7 @@ impl Sight {
             wanted_units: eligible.map(|node| u64::from(node.units)),
             ready: eligible.is_some(),
             ending: resolved.wanted.deletion.is_some(),
-            had_commitment: !identity.commitments.is_empty(),
+            had_commitment: identity.was_committed,
             created_final,
             collateral_withdrawn: present.map(|id| collateral_withdrawn(shared, id)),
             snapshot: self.seen.snapshot.clone(),
@@ -180,12 +185,6 @@ impl Sight {
             flights,
             gate: self.seen.gate,
         }
-    }
-
-    /// The gate of this turn.
-    #[must_use]
-    pub const fn gate(&self) -> &Gate {
-        &self.seen.gate
     }
 }
 

@@ -36,7 +36,8 @@ pub struct Scene<'a> {
 pub async fn act(scene: Scene<'_>, plan: &Plan, frozen: &BTreeSet<UnitId>) -> Result<usize, Error> {
     let mut first = None;
     let mut taken = 0;
-    for step in plan.steps.iter().filter(|step| !is_frozen(scene, step, frozen)) {
+    let steps: Vec<_> = plan.steps.iter().filter(|step| !is_frozen(scene, step, frozen)).collect();
+    for step in steps {
         if !scene.shared.context.leadership.may_send() {
             break;
         }

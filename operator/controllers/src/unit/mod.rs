@@ -3,9 +3,9 @@
 //! A turn belongs to a peer, not to a unit: units of one peer share a node, and a seat may take several of them. The peer's
 //! identity, which outlives every other object, is what the turn hangs on.
 
-mod act;
-mod observe;
-mod report;
+pub mod act;
+pub mod observe;
+pub mod report;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

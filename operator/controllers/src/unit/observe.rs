@@ -39,7 +39,7 @@ pub struct Sight {
 ///
 /// # Errors
 ///
-/// [`Error::Build`]: a mistake in this program.
+/// [`Error::Outbox`]; [`Error::Build`] is a mistake in this program.
 pub async fn observe(offer: &ProviderOffer, identity: &PeerIdentity, shared: &Shared) -> Result<Sight, Error> {
     let peer = identity.identity.peer;
     let node = &identity.identity.node;
@@ -48,7 +48,7 @@ pub async fn observe(offer: &ProviderOffer, identity: &PeerIdentity, shared: &Sh
     let mode = shared.context.config.network(&offer.spec.network).map(|network| network.prover_mode).unwrap_or_default();
     let pods = pods(shared, identity);
     let (open_seats, refused_seats) = match snapshot.as_deref() {
-        Some(snapshot) => seats(offer, identity, shared, snapshot).await,
+        Some(snapshot) => seats(offer, identity, shared, snapshot).await?,
         None => (BTreeSet::new(), BTreeSet::new()),
     };
     let at = surroundings(shared, &shared.context.namespace, (node, &evidence), "");
@@ -104,7 +104,7 @@ async fn seats(
     identity: &PeerIdentity,
     shared: &Shared,
     snapshot: &Snapshot,
-) -> (BTreeSet<Seat>, BTreeSet<Seat>) {
+) -> Result<(BTreeSet<Seat>, BTreeSet<Seat>), Error> {
     let peer = snapshot.peers.get(&identity.identity.peer).and_then(Option::as_ref);
     let seats: BTreeSet<Seat> = peer.iter().flat_map(|peer| peer.units.values()).filter_map(|unit| unit.seat).collect();
     let (mut open, mut refused) = (BTreeSet::new(), BTreeSet::new());
@@ -112,7 +112,7 @@ async fn seats(
         let place = Place { offer: OfferKey::of(offer), network: offer.spec.network.clone(), deal };
         let name = place.offer.deal_name(&place.network, deal);
         let mirror = shared.context.stores.deals.get(&place.offer.namespace, &name);
-        let sight = observe_deal(offer, mirror.as_deref(), place, shared).await;
+        let sight = observe_deal(offer, mirror.as_deref(), place, shared).await?;
         let plan = deal_plan(&sight.seen);
         for seat in seats.iter().filter(|seat| seat.deal == deal) {
             match plan.workers.get(&seat.worker) {
@@ -122,5 +122,5 @@ async fn seats(
             };
         }
     }
-    (open, refused)
+    Ok((open, refused))
 }
