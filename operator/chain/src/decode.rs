@@ -76,6 +76,10 @@ fn from_diamond(
     unsaid: &Unsaid,
 ) -> Result<Option<Call>, DecodeError> {
     use Diamond::DiamondCalls as Calls;
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "all others are of commitments, or views, which nobody signs"
+    )]
     Ok(match call {
         Calls::setProviderInfo(call) => Some(Call::SetProviderInfo { name: call.name }),
         Calls::registerMarketOfferV2(call) => register_offer(call),

@@ -3,6 +3,14 @@
 //! Wants a fresh chain of the test bed at 127.0.0.1:18546, a block per transaction:
 //! `cargo run -p coreward-e2e --example chain -- up --listen 127.0.0.1:18546 --block-time 0`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    clippy::too_many_lines,
+    reason = "a test from end to end"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 

@@ -7,6 +7,8 @@ mod batch;
 mod deal;
 mod market;
 mod peer;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
