@@ -51,13 +51,22 @@ pub fn read(mut archive: Bytes, root: &Cid, limits: &Limits) -> Result<Blocks, E
     let mut blocks = Blocks::default();
     while !archive.is_empty() {
         let mut section = take_section(&mut archive).ok_or_else(cut)?;
-        let cid = take_cid(&mut section).ok_or_else(|| Error::malformed(root, "a block of the archive has no usable CID"))?;
+        let cid = take_cid(&mut section)
+            .ok_or_else(|| Error::malformed(root, "a block of the archive has no usable CID"))?;
         blocks.insert(cid, section, "the archive")?;
         if blocks.bytes() > limits.bytes {
-            return Err(Error::TooLarge { cid: root.to_string(), limit: limits.bytes, unit: "bytes" });
+            return Err(Error::TooLarge {
+                cid: root.to_string(),
+                limit: limits.bytes,
+                unit: "bytes",
+            });
         }
         if blocks.count() > limits.blocks {
-            return Err(Error::TooLarge { cid: root.to_string(), limit: limits.blocks as u64, unit: "blocks" });
+            return Err(Error::TooLarge {
+                cid: root.to_string(),
+                limit: limits.blocks as u64,
+                unit: "blocks",
+            });
         }
     }
     complete(root, &blocks)?;
@@ -69,10 +78,16 @@ fn complete(root: &Cid, blocks: &Blocks) -> Result<(), Error> {
     let mut reached = std::collections::BTreeSet::from([*root]);
     let mut ahead = vec![*root];
     while let Some(cid) = ahead.pop() {
-        let bytes = blocks.get(&cid).ok_or_else(|| Error::malformed(cid, "the block is missing from the archive"))?;
+        let bytes = blocks
+            .get(&cid)
+            .ok_or_else(|| Error::malformed(&cid, "the block is missing from the archive"))?;
         ahead.extend(links(&cid, bytes)?.into_iter().filter(|link| reached.insert(*link)));
     }
-    if reached.len() == blocks.count() { Ok(()) } else { Err(Error::malformed(root, "the archive holds other blocks too")) }
+    if reached.len() == blocks.count() {
+        Ok(())
+    } else {
+        Err(Error::malformed(root, "the archive holds other blocks too"))
+    }
 }
 
 fn take_section(archive: &mut Bytes) -> Option<Bytes> {

@@ -79,12 +79,14 @@ impl Error {
     #[must_use]
     pub const fn may_pass(&self) -> bool {
         match self {
-            Self::GatewayUnreachable { .. } | Self::NotFound { .. } | Self::DigestMismatch { .. } => true,
+            Self::GatewayUnreachable { .. }
+            | Self::NotFound { .. }
+            | Self::DigestMismatch { .. } => true,
             Self::TooLarge { .. } | Self::Malformed { .. } => false,
         }
     }
 
-    pub(crate) fn malformed(cid: impl ToString, reason: impl Into<String>) -> Self {
+    pub(crate) fn malformed(cid: &(impl ToString + ?Sized), reason: impl Into<String>) -> Self {
         Self::Malformed { cid: cid.to_string(), reason: reason.into() }
     }
 }

@@ -33,7 +33,10 @@ impl Gateways {
     /// Gateways by base address, e.g. `https://gateway.example`; a slash at the end is allowed.
     #[must_use]
     pub fn new(client: reqwest::Client, bases: &[String]) -> Self {
-        Self { client, bases: bases.iter().map(|base| base.trim_end_matches('/').to_owned()).collect() }
+        Self {
+            client,
+            bases: bases.iter().map(|base| base.trim_end_matches('/').to_owned()).collect(),
+        }
     }
 
     /// Gets every block under `root`, each verified.
@@ -48,7 +51,9 @@ impl Gateways {
             cid: root.to_string(),
             reason: format!("not complete after {} seconds", limits.total_time.as_secs()),
         };
-        tokio::time::timeout(limits.total_time, self.fetch_levels(root, limits)).await.map_err(late)?
+        tokio::time::timeout(limits.total_time, self.fetch_levels(root, limits))
+            .await
+            .map_err(late)?
     }
 
     async fn fetch_levels(&self, root: &Cid, limits: &Limits) -> Result<Blocks, Error> {
@@ -57,10 +62,18 @@ impl Gateways {
         let mut depth = 0;
         while !level.is_empty() {
             if depth > limits.depth {
-                return Err(Error::TooLarge { cid: root.to_string(), limit: limits.depth as u64, unit: "levels" });
+                return Err(Error::TooLarge {
+                    cid: root.to_string(),
+                    limit: limits.depth as u64,
+                    unit: "levels",
+                });
             }
             if blocks.count() + level.len() > limits.blocks {
-                return Err(Error::TooLarge { cid: root.to_string(), limit: limits.blocks as u64, unit: "blocks" });
+                return Err(Error::TooLarge {
+                    cid: root.to_string(),
+                    limit: limits.blocks as u64,
+                    unit: "blocks",
+                });
             }
             level = self.fetch_level(level, &mut blocks, limits).await?;
             depth += 1;
@@ -76,7 +89,8 @@ impl Gateways {
         limits: &Limits,
     ) -> Result<BTreeSet<Cid>, Error> {
         let left = limits.bytes.saturating_sub(blocks.bytes());
-        let requests = level.into_iter().map(|cid| async move { (cid, self.block(&cid, left, limits).await) });
+        let requests =
+            level.into_iter().map(|cid| async move { (cid, self.block(&cid, left, limits).await) });
         let mut answers = stream::iter(requests).buffer_unordered(IN_FLIGHT);
         let mut found = BTreeSet::new();
         while let Some((cid, answer)) = answers.next().await {
@@ -84,7 +98,11 @@ impl Gateways {
             found.extend(unixfs::links(&cid, &bytes)?);
             blocks.keep(cid, bytes);
             if blocks.bytes() > limits.bytes {
-                return Err(Error::TooLarge { cid: cid.to_string(), limit: limits.bytes, unit: "bytes" });
+                return Err(Error::TooLarge {
+                    cid: cid.to_string(),
+                    limit: limits.bytes,
+                    unit: "bytes",
+                });
             }
         }
         drop(answers);
@@ -114,16 +132,18 @@ impl Gateways {
         }
         match silent {
             Some(reason) => Err(Error::GatewayUnreachable { cid: cid.to_string(), reason }),
-            None if self.bases.is_empty() => {
-                Err(Error::GatewayUnreachable { cid: cid.to_string(), reason: "none is configured".to_owned() })
-            }
+            None if self.bases.is_empty() => Err(Error::GatewayUnreachable {
+                cid: cid.to_string(),
+                reason: "none is configured".to_owned(),
+            }),
             None => Err(Error::NotFound { cid: cid.to_string(), gateways: self.bases.len() }),
         }
     }
 
     async fn ask(&self, base: &str, cid: &Cid, most: u64, limits: &Limits) -> Result<Bytes, Miss> {
         let body = tokio::time::timeout(limits.block_time, self.download(base, cid, most, limits));
-        let bytes = body.await.map_err(|_| Miss::Silent(format!("{base} did not answer in time")))??;
+        let bytes =
+            body.await.map_err(|_| Miss::Silent(format!("{base} did not answer in time")))??;
         if identifier::matches(cid, &bytes) {
             Ok(bytes)
         } else {
@@ -131,9 +151,17 @@ impl Gateways {
         }
     }
 
-    async fn download(&self, base: &str, cid: &Cid, most: u64, limits: &Limits) -> Result<Bytes, Miss> {
-        let silent = |error: reqwest::Error| Miss::Silent(format!("{base}: {}", error.without_url()));
-        let request = self.client.get(format!("{base}/ipfs/{cid}?format=raw")).header(ACCEPT, RAW_BLOCK);
+    async fn download(
+        &self,
+        base: &str,
+        cid: &Cid,
+        most: u64,
+        limits: &Limits,
+    ) -> Result<Bytes, Miss> {
+        let silent =
+            |error: reqwest::Error| Miss::Silent(format!("{base}: {}", error.without_url()));
+        let request =
+            self.client.get(format!("{base}/ipfs/{cid}?format=raw")).header(ACCEPT, RAW_BLOCK);
         let mut response = request.send().await.map_err(silent)?;
         match response.status() {
             StatusCode::OK => {}
@@ -144,7 +172,11 @@ impl Gateways {
         while let Some(chunk) = response.chunk().await.map_err(silent)? {
             if (bytes.len() + chunk.len()) as u64 > most {
                 let cid = cid.to_string();
-                return Err(Miss::Wrong(Error::TooLarge { cid, limit: limits.bytes, unit: "bytes" }));
+                return Err(Miss::Wrong(Error::TooLarge {
+                    cid,
+                    limit: limits.bytes,
+                    unit: "bytes",
+                }));
             }
             bytes.extend_from_slice(&chunk);
         }

@@ -26,7 +26,8 @@ pub fn parse(text: &str) -> Result<Cid, Error> {
     if text.len() > LONGEST_TEXT {
         return Err(Error::malformed("…", "longer than any CID"));
     }
-    let cid = Cid::try_from(text).map_err(|error| Error::malformed(text, format!("not a CID: {error}")))?;
+    let cid = Cid::try_from(text)
+        .map_err(|error| Error::malformed(text, format!("not a CID: {error}")))?;
     accept(cid)
 }
 
@@ -39,10 +40,13 @@ pub fn raw(bytes: &[u8]) -> Cid {
 /// Normalises to version 1 and refuses what cannot be verified.
 pub(crate) fn accept(cid: Cid) -> Result<Cid, Error> {
     if !matches!(cid.codec(), RAW | DAG_PB) {
-        return Err(Error::malformed(cid, format!("codec {:#x} is neither raw nor dag-pb", cid.codec())));
+        return Err(Error::malformed(
+            &cid,
+            format!("codec {:#x} is neither raw nor dag-pb", cid.codec()),
+        ));
     }
     if cid.hash().code() != SHA2_256 || cid.hash().size() != DIGEST_BYTES {
-        return Err(Error::malformed(cid, "its hash is not a SHA2-256 of 32 bytes"));
+        return Err(Error::malformed(&cid, "its hash is not a SHA2-256 of 32 bytes"));
     }
     Ok(Cid::new_v1(cid.codec(), *cid.hash()))
 }
@@ -71,7 +75,10 @@ mod tests {
 
     #[test]
     fn the_cid_of_the_empty_raw_block_is_the_known_one() {
-        assert_eq!(raw(b"").to_string(), "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku");
+        assert_eq!(
+            raw(b"").to_string(),
+            "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
+        );
     }
 
     #[test]
@@ -83,7 +90,10 @@ mod tests {
     #[rstest]
     #[case::no_cid("hello", "not a CID")]
     #[case::nothing("", "not a CID")]
-    #[case::dag_cbor("bafyreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy", "neither raw nor dag-pb")]
+    #[case::dag_cbor(
+        "bafyreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy",
+        "neither raw nor dag-pb"
+    )]
     #[case::identity_hash("bafkqabtimvwgy3yk", "SHA2-256")]
     fn refuses(#[case] text: &str, #[case] reason: &str) {
         let error = parse(text).unwrap_err().to_string();

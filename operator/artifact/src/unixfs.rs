@@ -34,16 +34,32 @@ pub fn file(root: &Cid, blocks: &Blocks, limits: &Limits) -> Result<Bytes, Error
         // The same block may be linked many times: without a bound on steps, 30 small blocks can ask for 2^30.
         followed += 1;
         if followed > limits.blocks {
-            return Err(Error::TooLarge { cid: cid.to_string(), limit: limits.blocks as u64, unit: "links" });
+            return Err(Error::TooLarge {
+                cid: cid.to_string(),
+                limit: limits.blocks as u64,
+                unit: "links",
+            });
         }
         if depth > limits.depth {
-            return Err(Error::TooLarge { cid: cid.to_string(), limit: limits.depth as u64, unit: "levels" });
+            return Err(Error::TooLarge {
+                cid: cid.to_string(),
+                limit: limits.depth as u64,
+                unit: "levels",
+            });
         }
         let bytes = block(&cid, blocks)?;
-        let node = if cid.codec() == DAG_PB { node(&cid, bytes)? } else { Node { data: bytes.clone(), ..Node::default() } };
+        let node = if cid.codec() == DAG_PB {
+            node(&cid, bytes)?
+        } else {
+            Node { data: bytes.clone(), ..Node::default() }
+        };
         file.extend_from_slice(&node.data);
         if file.len() as u64 > limits.bytes {
-            return Err(Error::TooLarge { cid: root.to_string(), limit: limits.bytes, unit: "bytes" });
+            return Err(Error::TooLarge {
+                cid: root.to_string(),
+                limit: limits.bytes,
+                unit: "bytes",
+            });
         }
         ahead.extend(node.links.into_iter().rev().map(|link| (link, depth + 1)));
     }

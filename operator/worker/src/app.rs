@@ -57,7 +57,12 @@ impl Host {
     /// # Errors
     ///
     /// If the machine cannot reserve the address space of the pool.
-    pub(crate) fn new(orders: Orders, surroundings: Arc<Surroundings>, metrics: Metrics, log: GuestLog) -> wasmtime::Result<Self> {
+    pub(crate) fn new(
+        orders: Orders,
+        surroundings: Arc<Surroundings>,
+        metrics: Metrics,
+        log: GuestLog,
+    ) -> wasmtime::Result<Self> {
         let engine = engine::running()?;
         let budget = Budget::new(metrics.clone());
         let room = Arc::new(Semaphore::new(engine::INSTANCES as usize));
@@ -96,7 +101,11 @@ impl App {
     }
 
     /// Answers a request, come what may.
-    pub(crate) async fn answer(self: &Arc<Self>, request: Request<Body>, passage: Passage) -> Response<Body> {
+    pub(crate) async fn answer(
+        self: &Arc<Self>,
+        request: Request<Body>,
+        passage: Passage,
+    ) -> Response<Body> {
         let begun = Instant::now();
         let result = self.ask(request, passage).await;
         let ending = result.as_ref().map_or_else(Failure::ending, |_| Ending::Answered);
@@ -114,10 +123,18 @@ impl App {
     /// # Errors
     ///
     /// [`Failure`]; none of them harms another request.
-    pub(crate) async fn ask(self: &Arc<Self>, request: Request<Body>, passage: Passage) -> Result<Response<Body>, Failure> {
+    pub(crate) async fn ask(
+        self: &Arc<Self>,
+        request: Request<Body>,
+        passage: Passage,
+    ) -> Result<Response<Body>, Failure> {
         let limit = Duration::from_millis(self.host.orders.borrow().limits.request_milliseconds);
         let room = Arc::clone(&self.host.room);
-        let place = timeout(limit, room.acquire_owned()).await.ok().and_then(Result::ok).ok_or(Failure::Busy)?;
+        let place = timeout(limit, room.acquire_owned())
+            .await
+            .ok()
+            .and_then(Result::ok)
+            .ok_or(Failure::Busy)?;
         let (sender, receiver) = oneshot::channel();
         let abandoned = CancellationToken::new();
         let guard = abandoned.clone().drop_guard();
@@ -141,8 +158,14 @@ impl App {
         }
     }
 
-    async fn work(self: Arc<Self>, request: Request<Body>, passage: Passage, sender: oneshot::Sender<Answer>) -> Result<(), Failure> {
-        let memory = Share::of(&self.host.budget, self.host.orders.borrow().limits.memory_mib << 20);
+    async fn work(
+        self: Arc<Self>,
+        request: Request<Body>,
+        passage: Passage,
+        sender: oneshot::Sender<Answer>,
+    ) -> Result<(), Failure> {
+        let memory =
+            Share::of(&self.host.budget, self.host.orders.borrow().limits.memory_mib << 20);
         let outbound = Outbound::new(Arc::clone(&self), passage);
         let mut store = Store::new(&self.host.engine, Guest::new(memory, outbound, &self.host.log));
         store.limiter(|guest| &mut guest.memory);
@@ -153,7 +176,12 @@ impl App {
         result.map_err(|error| failure_of(&error, denied))
     }
 
-    async fn call(&self, store: &mut Store<Guest>, request: Request<Body>, sender: oneshot::Sender<Answer>) -> wasmtime::Result<()> {
+    async fn call(
+        &self,
+        store: &mut Store<Guest>,
+        request: Request<Body>,
+        sender: oneshot::Sender<Answer>,
+    ) -> wasmtime::Result<()> {
         let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
         let out = store.data_mut().http().new_response_outparam(sender)?;
         let proxy = self.component.instantiate_async(&mut *store).await?;
@@ -172,5 +200,9 @@ fn failure_of(error: &wasmtime::Error, memory_was_denied: bool) -> Failure {
     if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) {
         return Failure::OutOfTime;
     }
-    if memory_was_denied { Failure::OutOfMemory } else { Failure::Trapped(error.root_cause().to_string()) }
+    if memory_was_denied {
+        Failure::OutOfMemory
+    } else {
+        Failure::Trapped(error.root_cause().to_string())
+    }
 }

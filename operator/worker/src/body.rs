@@ -28,7 +28,9 @@ pub(crate) fn incoming(body: Incoming) -> Body {
 pub(crate) fn answer(status: StatusCode, line: &str) -> Response<Body> {
     let mut answer = Response::new(full(format!("{line}\n")));
     *answer.status_mut() = status;
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    answer
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     answer
 }
 
@@ -64,6 +66,38 @@ impl HttpBody for Shared {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.hint.clone()
+        self.hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::{BodyExt as _, StreamBody};
+    use hyper::body::{Body as _, Frame};
+    use wasmtime_wasi_http::Error;
+
+    use super::{for_overlay, full};
+
+    #[tokio::test]
+    async fn a_body_of_many_frames_goes_over_the_overlay_whole() {
+        let frames =
+            (0..100_u8).map(|byte| Ok::<_, Error>(Frame::data(Bytes::from(vec![byte; 1000]))));
+        let body = StreamBody::new(futures::stream::iter(frames)).boxed_unsync();
+        let sent = for_overlay(body).collect().await.unwrap().to_bytes();
+        assert_eq!((sent.len(), sent[99_999]), (100_000, 99));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_fails_says_so() {
+        let frames = [Ok(Frame::data(Bytes::from_static(b"half"))), Err(Error::HttpRequestDenied)];
+        let body = StreamBody::new(futures::stream::iter(frames)).boxed_unsync();
+        assert!(for_overlay(body).collect().await.is_err());
+    }
+
+    #[test]
+    fn an_empty_body_is_known_to_be_empty_before_it_is_read() {
+        assert!(for_overlay(full("")).is_end_stream());
+        assert!(!for_overlay(full("x")).is_end_stream());
     }
 }

@@ -35,14 +35,21 @@ impl Inbound {
         }
     }
 
-    async fn answer_member(self, caller: coreward_overlay::Key, request: Request<Incoming>) -> Response<Body> {
+    async fn answer_member(
+        self,
+        caller: coreward_overlay::Key,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
         let duty = Arc::clone(&self.orders.borrow());
         // The connection is of a member, but the list may have changed while it sent.
         let Some(member) = orders::member_by_key(&duty, &caller) else {
             return body::answer(StatusCode::FORBIDDEN, "not a member of this subnet");
         };
         let mut request = request.map(body::incoming);
-        match (head::from_member(&mut request, member.onchain_worker_id, duty.onchain_worker_id), self.app()) {
+        match (
+            head::from_member(&mut request, member.onchain_worker_id, duty.onchain_worker_id),
+            self.app(),
+        ) {
             (Err(refusal), _) => *refusal,
             (Ok(_), None) => not_yet(),
             (Ok(passage), Some(app)) => app.answer(request, passage).await,
@@ -55,7 +62,11 @@ impl Inbound {
 }
 
 impl coreward_overlay::Handler for Inbound {
-    fn handle(&self, caller: coreward_overlay::Key, request: Request<Incoming>) -> BoxFuture<'static, Response<coreward_overlay::Body>> {
+    fn handle(
+        &self,
+        caller: coreward_overlay::Key,
+        request: Request<Incoming>,
+    ) -> BoxFuture<'static, Response<coreward_overlay::Body>> {
         let answer = self.clone().answer_member(caller, request);
         answer.map(|answer| answer.map(body::for_overlay)).boxed()
     }

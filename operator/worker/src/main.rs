@@ -13,8 +13,12 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Compile(args) => Ok(compile(&args)),
         Command::Serve(args) => {
             // Never one alone: a guest gives way only between bulk operations, and health must answer meanwhile.
-            let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+            let threads =
+                std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(threads)
+                .enable_all()
+                .build();
             runtime.context("start the runtime")?.block_on(serve(*args))?;
             Ok(ExitCode::SUCCESS)
         }

@@ -1,8 +1,6 @@
 //! What the worker counts.
 
-use prometheus::{
-    Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry,
-};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 /// Where a request to the component came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +78,9 @@ pub(crate) struct Metrics {
     seconds: Histogram,
     outbound: IntCounterVec,
     memory: IntGauge,
-    log_lines_dropped: prometheus::IntCounter,
+    members: IntGauge,
+    members_block: IntGauge,
+    log_lines_dropped: IntCounter,
 }
 
 impl Metrics {
@@ -97,11 +97,21 @@ impl Metrics {
             "Time from a request's head to the head of the component's answer",
         ))?;
         let outbound = IntCounterVec::new(
-            Opts::new("worker_outbound_requests_total", "Requests of the component, by where they went"),
+            Opts::new(
+                "worker_outbound_requests_total",
+                "Requests of the component, by where they went",
+            ),
             &["route"],
         )?;
-        let memory = IntGauge::new("worker_component_memory_bytes", "Linear memory of the component's live instances")?;
-        let log_lines_dropped = prometheus::IntCounter::new(
+        let memory = IntGauge::new(
+            "worker_component_memory_bytes",
+            "Linear memory of the component's live instances",
+        )?;
+        let members =
+            IntGauge::new("worker_subnet_members", "Workers on the member list of the subnet")?;
+        let members_block =
+            IntGauge::new("worker_subnet_members_block", "Block that the member list was read at")?;
+        let log_lines_dropped = IntCounter::new(
             "worker_log_lines_dropped_total",
             "Lines of the component's output that were over the rate and not logged",
         )?;
@@ -109,8 +119,10 @@ impl Metrics {
         registry.register(Box::new(seconds.clone()))?;
         registry.register(Box::new(outbound.clone()))?;
         registry.register(Box::new(memory.clone()))?;
+        registry.register(Box::new(members.clone()))?;
+        registry.register(Box::new(members_block.clone()))?;
         registry.register(Box::new(log_lines_dropped.clone()))?;
-        Ok(Self { requests, seconds, outbound, memory, log_lines_dropped })
+        Ok(Self { requests, seconds, outbound, memory, members, members_block, log_lines_dropped })
     }
 
     pub(crate) fn ended(&self, origin: Origin, ending: Ending, seconds: f64) {
@@ -124,6 +136,11 @@ impl Metrics {
 
     pub(crate) fn memory_is(&self, bytes: u64) {
         self.memory.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn members_are(&self, count: usize, block: u64) {
+        self.members.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.members_block.set(i64::try_from(block).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn log_line_dropped(&self) {

@@ -20,7 +20,9 @@ pub(crate) fn of_worker(assignment: &Assignment) -> Option<WorkerDuty> {
 
 /// Whether two orders are for one worker with one key; a process serves one in its life.
 pub(crate) fn same_worker(one: &WorkerDuty, other: &WorkerDuty) -> bool {
-    one.deal == other.deal && one.onchain_worker_id == other.onchain_worker_id && one.key_seed == other.key_seed
+    one.deal == other.deal
+        && one.onchain_worker_id == other.onchain_worker_id
+        && one.key_seed == other.key_seed
 }
 
 /// The id in decimal, as host names and headers have it.
@@ -34,7 +36,10 @@ pub(crate) fn own_key(duty: &WorkerDuty) -> [u8; 32] {
 }
 
 /// The member with this key.
-pub(crate) fn member_by_key<'duty>(duty: &'duty WorkerDuty, key: &[u8; 32]) -> Option<&'duty Member> {
+pub(crate) fn member_by_key<'duty>(
+    duty: &'duty WorkerDuty,
+    key: &[u8; 32],
+) -> Option<&'duty Member> {
     duty.members.iter().find(|member| member.offchain_worker_id.0 == *key)
 }
 

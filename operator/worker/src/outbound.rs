@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use alloy_primitives::B256;
 use coreward_wire::WorkerDuty;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
+};
 use tokio_util::task::TaskTracker;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiHttpHooks};
 
@@ -16,8 +18,8 @@ use crate::body::{self, Body};
 use crate::metrics::{Origin, Route};
 use crate::orders;
 use crate::subnet::Name;
-pub(crate) use egress::Outside;
 use egress::Connection;
+pub(crate) use egress::Outside;
 
 /// Says which member asks, in decimal; set by hosts only.
 pub(crate) const CALLER: HeaderName = HeaderName::from_static("coreward-caller");
@@ -53,7 +55,11 @@ impl Outbound {
         Self { app, passage }
     }
 
-    async fn send(self, mut request: Request<Body>, options: RequestOptions) -> Result<Sent, Error> {
+    async fn send(
+        self,
+        mut request: Request<Body>,
+        options: RequestOptions,
+    ) -> Result<Sent, Error> {
         remove_own_headers(request.headers_mut());
         let host = self.app.host();
         let duty = Arc::clone(&host.orders.borrow());
@@ -70,7 +76,8 @@ impl Outbound {
             Name::Unknown => Err(Error::DestinationNotFound),
             Name::Outside => {
                 let sent = host.surroundings.outside.send(&duty.egress, request, &options).await;
-                let denied = matches!(sent, Err(Error::HttpRequestDenied | Error::DestinationIpProhibited));
+                let denied =
+                    matches!(sent, Err(Error::HttpRequestDenied | Error::DestinationIpProhibited));
                 host.metrics.sent(if denied { Route::Denied } else { Route::Outside });
                 sent
             }
@@ -87,12 +94,20 @@ impl Outbound {
         Ok((answer, None))
     }
 
-    async fn send_to_member(self, request: Request<Body>, duty: &WorkerDuty, id: B256) -> Result<Sent, Error> {
+    async fn send_to_member(
+        self,
+        request: Request<Body>,
+        duty: &WorkerDuty,
+        id: B256,
+    ) -> Result<Sent, Error> {
         let hops = self.next_hop()?;
         let member = orders::member_by_id(duty, id).ok_or(Error::DestinationNotFound)?;
         let (mut parts, body) = request.into_parts();
-        parts.uri = parts.uri.path_and_query().cloned().map_or_else(|| Uri::from_static("/"), Uri::from);
-        parts.headers.insert(header::HOST, number(format!("{}.subnet.internal", orders::decimal(id)))?);
+        parts.uri =
+            parts.uri.path_and_query().cloned().map_or_else(|| Uri::from_static("/"), Uri::from);
+        parts
+            .headers
+            .insert(header::HOST, number(format!("{}.subnet.internal", orders::decimal(id)))?);
         parts.headers.insert(HOPS, HeaderValue::from(u16::from(hops)));
         let request = Request::from_parts(parts, body::for_overlay(body));
         let host = self.app.host();
@@ -122,7 +137,12 @@ impl WasiHttpHooks for Outbound {
         options: Option<RequestOptions>,
         _outcome: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<
-        dyn Future<Output = Result<(Response<Body>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>> + Send,
+        dyn Future<
+                Output = Result<
+                    (Response<Body>, Box<dyn Future<Output = Result<(), Error>> + Send>),
+                    Error,
+                >,
+            > + Send,
     > {
         let sending = self.clone().send(request, options.unwrap_or_default());
         Box::new(async move {

@@ -26,7 +26,7 @@ use fault::Rejection;
 /// The first pause before a version is tried again; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// Memory for the compiler if the order gives the component less.
 const LEAST_COMPILER_MIB: u64 = 512;
 /// And if it gives more: beyond this a component is not worth waiting for.
@@ -104,7 +104,11 @@ impl Releases {
     }
 
     /// One try; stages are told only in the first one, so that a version that stays broken stays `Failed`.
-    async fn attempt(&self, order: &ArtifactOrder, shown: Option<&ArtifactOrder>) -> Result<Arc<App>, Rejection> {
+    async fn attempt(
+        &self,
+        order: &ArtifactOrder,
+        shown: Option<&ArtifactOrder>,
+    ) -> Result<Arc<App>, Rejection> {
         let root = coreward_artifact::parse(&order.cid)?;
         let code = self.directory.join(format!("{root}.code"));
         if let Ok(app) = self.load(code.clone()).await {
@@ -117,9 +121,17 @@ impl Releases {
         if shown.is_some() {
             self.tell(order, WorkerStage::Compiling, None);
         }
-        let memory = self.host.orders.borrow().limits.memory_mib.clamp(LEAST_COMPILER_MIB, MOST_COMPILER_MIB);
+        let memory = self
+            .host
+            .orders
+            .borrow()
+            .limits
+            .memory_mib
+            .clamp(LEAST_COMPILER_MIB, MOST_COMPILER_MIB);
         self.compiler.compile(&wasm, &code, memory).await?;
-        let refused = |error: wasmtime::Error| Rejection::for_good(ArtifactFault::InvalidWasm, format!("{error:#}"));
+        let refused = |error: wasmtime::Error| {
+            Rejection::for_good(ArtifactFault::InvalidWasm, format!("{error:#}"))
+        };
         check(self.load(code).await.map_err(refused)?).await
     }
 
@@ -157,13 +169,19 @@ impl Releases {
 
 /// Asks the component once: ready means that it answers.
 async fn check(app: Arc<App>) -> Result<Arc<App>, Rejection> {
-    let request = Request::builder().uri("/").header("host", "self.subnet.internal").body(body::full(""));
-    let request = request.map_err(|error| Rejection::for_now(ArtifactFault::InvalidWasm, error.to_string()))?;
+    let request =
+        Request::builder().uri("/").header("host", "self.subnet.internal").body(body::full(""));
+    let request = request
+        .map_err(|error| Rejection::for_now(ArtifactFault::InvalidWasm, error.to_string()))?;
     let invalid = |message: String| Rejection::for_now(ArtifactFault::InvalidWasm, message);
     match app.ask(request, Passage { origin: Origin::Itself, hops: 0 }).await {
         Ok(answer) if answer.status() < StatusCode::INTERNAL_SERVER_ERROR => Ok(app),
-        Ok(answer) => Err(invalid(format!("it answered its first request (GET /) with {}", answer.status()))),
-        Err(Failure::Trapped(trap)) => Err(invalid(format!("it traps at start, on its first request (GET /): {trap}"))),
+        Ok(answer) => {
+            Err(invalid(format!("it answered its first request (GET /) with {}", answer.status())))
+        }
+        Err(Failure::Trapped(trap)) => {
+            Err(invalid(format!("it traps at start, on its first request (GET /): {trap}")))
+        }
         Err(failure) => Err(invalid(format!("on its first request (GET /) {failure}"))),
     }
 }

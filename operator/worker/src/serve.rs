@@ -73,7 +73,11 @@ pub async fn serve(args: ServeArgs) -> Result<(), ServeError> {
     let health = Health::new();
     let ready = health.readiness("component");
     let shutdown = Shutdown::on_signals()?;
-    let page = coreward_telemetry::serve(args.listen, coreward_telemetry::router(metrics, health), shutdown.token());
+    let page = coreward_telemetry::serve(
+        args.listen,
+        coreward_telemetry::router(metrics, health),
+        shutdown.token(),
+    );
     shutdown.spawn_vital("page", async move {
         if let Err(error) = page.await {
             tracing::error!(error = %coreward_telemetry::causes(&error), "health and metrics cannot be served");
@@ -97,9 +101,15 @@ pub async fn serve(args: ServeArgs) -> Result<(), ServeError> {
     Ok(())
 }
 
-async fn first_order(mut assignments: watch::Receiver<Option<Arc<Assignment>>>, stop: &CancellationToken) -> Option<WorkerDuty> {
-    let is_ours = |assignment: &Option<Arc<Assignment>>| assignment.as_deref().and_then(orders::of_worker).is_some();
-    let assignment = stop.run_until_cancelled(assignments.wait_for(is_ours)).await?.ok()?.clone()?;
+async fn first_order(
+    mut assignments: watch::Receiver<Option<Arc<Assignment>>>,
+    stop: &CancellationToken,
+) -> Option<WorkerDuty> {
+    let is_ours = |assignment: &Option<Arc<Assignment>>| {
+        assignment.as_deref().and_then(orders::of_worker).is_some()
+    };
+    let assignment =
+        stop.run_until_cancelled(assignments.wait_for(is_ours)).await?.ok()?.clone()?;
     orders::of_worker(&assignment)
 }
 
@@ -120,12 +130,16 @@ impl Worker {
     ) -> Result<(), ServeError> {
         let (first, stop) = (Arc::new(first), self.shutdown.token());
         let (order_sender, orders) = watch::channel(Arc::clone(&first));
-        self.shutdown.spawn_vital("orders", follow_orders(assignments, order_sender, self.shutdown.clone()));
+        self.shutdown
+            .spawn_vital("orders", follow_orders(assignments, order_sender, self.shutdown.clone()));
         let (current_sender, current) = watch::channel(None);
         let inbound = Inbound { orders: orders.clone(), current: current.clone() };
         self.shutdown.spawn_vital("readiness", tell_ready(current, ready, stop.clone()));
 
-        let config = coreward_overlay::Config { seed: first.key_seed.0.0, listen: self.args.overlay_listen.clone() };
+        let config = coreward_overlay::Config {
+            seed: first.key_seed.0.0,
+            listen: self.args.overlay_listen.clone(),
+        };
         let (overlay, event_loop) = coreward_overlay::start(&config, Arc::new(inbound.clone()))?;
         self.shutdown.spawn_vital("overlay", event_loop.run(stop.clone()));
         let public = PublicPort::open(self.args.public_listen, inbound).await;
@@ -157,7 +171,8 @@ impl Worker {
         let host = host.map_err(|error| ServeError::Engine(format!("{error:#}")))?;
         let directory = code_directory(&self.args.state_dir).await?;
         let program = std::env::current_exe().map_err(io_error("find this binary".to_owned()))?;
-        let compiler = Compiler { program, first: Vec::new(), cpu_seconds: self.args.compile_cpu_seconds };
+        let compiler =
+            Compiler { program, first: Vec::new(), cpu_seconds: self.args.compile_cpu_seconds };
         Ok(Releases { host, client: fetch::client()?, compiler, directory, progress, current })
     }
 
@@ -169,13 +184,17 @@ impl Worker {
         progress: watch::Receiver<Progress>,
     ) {
         let stop = self.shutdown.token();
-        subnet::apply(first, &overlay).await;
+        subnet::apply(first, &overlay, &self.metrics).await;
         let (applied_sender, applied) = watch::channel(Arc::clone(first));
         let (report_sender, reports) = watch::channel(SubnetReport::default());
-        self.shutdown.spawn_vital("members", subnet::follow(orders.clone(), overlay.clone(), applied_sender, stop.clone()));
-        self.shutdown.spawn_vital("probe", subnet::probe(applied, overlay, report_sender, stop.clone()));
+        let members =
+            subnet::follow(orders.clone(), overlay.clone(), applied_sender, self.metrics.clone());
+        self.shutdown.spawn_vital("members", members);
+        self.shutdown
+            .spawn_vital("probe", subnet::probe(applied, overlay, report_sender, stop.clone()));
         let overlay_port = port_of(&self.args.overlay_listen);
-        let reporter = Reporter { link: self.link.clone(), orders, progress, subnet: reports, overlay_port };
+        let reporter =
+            Reporter { link: self.link.clone(), orders, progress, subnet: reports, overlay_port };
         self.shutdown.spawn_vital("reports", reporter.run(stop));
     }
 }
@@ -227,5 +246,8 @@ fn io_error(what: String) -> impl FnOnce(io::Error) -> ServeError {
 
 /// The TCP port in a multiaddr; 0 if there is none.
 fn port_of(listen: &str) -> u16 {
-    listen.rsplit_once("/tcp/").and_then(|(_, rest)| rest.split('/').next()?.parse().ok()).unwrap_or(0)
+    listen
+        .rsplit_once("/tcp/")
+        .and_then(|(_, rest)| rest.split('/').next()?.parse().ok())
+        .unwrap_or(0)
 }

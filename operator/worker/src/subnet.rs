@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use name::Name;
 
+use crate::metrics::Metrics;
 use crate::orders::{self, Orders};
 
 /// Members that are probed at once.
@@ -25,7 +26,7 @@ const CALM: Duration = Duration::from_secs(30);
 const UNEASY: Duration = Duration::from_secs(1);
 
 /// Gives a member list to the overlay.
-pub(crate) async fn apply(duty: &WorkerDuty, overlay: &Client) {
+pub(crate) async fn apply(duty: &WorkerDuty, overlay: &Client, metrics: &Metrics) {
     let members = duty.members.iter().map(|member| Member {
         key: member.offchain_worker_id.0,
         addresses: member.addresses.clone(),
@@ -33,28 +34,40 @@ pub(crate) async fn apply(duty: &WorkerDuty, overlay: &Client) {
     match overlay.set_members(members.collect()).await {
         Ok(()) => {
             let (count, block) = (duty.members.len(), duty.members_block);
-            tracing::info!(subnet.members = count, chain.block = block, "the subnet has a new member list");
+            metrics.members_are(count, block);
+            tracing::info!(
+                subnet.members = count,
+                chain.block = block,
+                "the subnet has a new member list"
+            );
         }
         Err(error) => tracing::error!(%error, "the member list could not be given to the overlay"),
     }
 }
 
-/// Gives each new member list to the overlay at once, and then passes the order on to `applied`.
-pub(crate) async fn follow(mut orders: Orders, overlay: Client, applied: watch::Sender<Arc<WorkerDuty>>, stop: CancellationToken) {
-    let following = async {
-        while orders.changed().await.is_ok() {
-            let duty = Arc::clone(&orders.borrow_and_update());
-            if applied.borrow().members != duty.members {
-                apply(&duty, &overlay).await;
-            }
-            applied.send_replace(duty);
+/// Gives each new member list to the overlay at once, and then passes the order on to `applied`; ends with the orders.
+pub(crate) async fn follow(
+    mut orders: Orders,
+    overlay: Client,
+    applied: watch::Sender<Arc<WorkerDuty>>,
+    metrics: Metrics,
+) {
+    while orders.changed().await.is_ok() {
+        let duty = Arc::clone(&orders.borrow_and_update());
+        if applied.borrow().members != duty.members {
+            apply(&duty, &overlay, &metrics).await;
         }
-    };
-    stop.run_until_cancelled(following).await;
+        applied.send_replace(duty);
+    }
 }
 
 /// Probes the other members after each change of the list, and from time to time.
-pub(crate) async fn probe(mut applied: Orders, overlay: Client, reports: watch::Sender<SubnetReport>, stop: CancellationToken) {
+pub(crate) async fn probe(
+    mut applied: Orders,
+    overlay: Client,
+    reports: watch::Sender<SubnetReport>,
+    stop: CancellationToken,
+) {
     let probing = async {
         let mut pause = UNEASY;
         loop {
@@ -88,11 +101,15 @@ fn replace(last: &mut SubnetReport, report: SubnetReport) -> bool {
 async fn probe_all(duty: &WorkerDuty, overlay: &Client) -> SubnetReport {
     let own = orders::own_key(duty);
     let others = duty.members.iter().filter(|member| member.offchain_worker_id.0 != own);
-    let others: Vec<_> = others.map(|member| (member.onchain_worker_id, member.offchain_worker_id.0)).collect();
+    let others: Vec<_> =
+        others.map(|member| (member.onchain_worker_id, member.offchain_worker_id.0)).collect();
     let probes = others.into_iter().map(|(id, key)| probe_one(overlay.clone(), id, key));
-    let mut answers: Vec<(B256, bool)> = stream::iter(probes).buffer_unordered(PROBES).collect().await;
+    let mut answers: Vec<(B256, bool)> =
+        stream::iter(probes).buffer_unordered(PROBES).collect().await;
     answers.sort_unstable();
-    let of = |reached: bool| answers.iter().filter(|answer| answer.1 == reached).map(|answer| answer.0).collect();
+    let of = |reached: bool| {
+        answers.iter().filter(|answer| answer.1 == reached).map(|answer| answer.0).collect()
+    };
     SubnetReport { members_block: duty.members_block, reachable: of(true), unreachable: of(false) }
 }
 

@@ -78,7 +78,10 @@ fn too_large() -> (Cid, Vec<u8>) {
 #[case::too_large(too_large(), Fault::TooLarge)]
 #[case::empty((raw(b""), Vec::new()), Fault::Malformed)]
 fn refuses_an_archive(#[case] (root, archive): (Cid, Vec<u8>), #[case] fault: Fault) {
-    assert_eq!(car::read(Bytes::from(archive), &root, &LIMITS).map_err(|error| error.fault()), Err(fault));
+    assert_eq!(
+        car::read(Bytes::from(archive), &root, &LIMITS).map_err(|error| error.fault()),
+        Err(fault)
+    );
 }
 
 #[test]

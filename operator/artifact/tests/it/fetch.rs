@@ -132,7 +132,11 @@ async fn a_deep_tree_has_too_many(#[case] limits: Limits, #[case] unit: &str) {
 #[tokio::test]
 async fn a_slow_tree_ends_with_its_time() {
     let gateways = gateways(vec![Temper::Silent]).await;
-    let limits = Limits { block_time: Duration::from_hours(1), total_time: Duration::from_millis(50), ..LIMITS };
+    let limits = Limits {
+        block_time: Duration::from_hours(1),
+        total_time: Duration::from_millis(50),
+        ..LIMITS
+    };
     let error = gateways.fetch(&raw(b"hello"), &limits).await.unwrap_err();
     assert_eq!(error.fault(), Fault::GatewayUnreachable, "{error}");
 }

@@ -21,7 +21,12 @@ pub(crate) fn node(links: &[Cid], content: &[u8]) -> (Cid, Bytes) {
     let mut message = Vec::new();
     for link in links {
         let hash = link.to_bytes();
-        message.extend_from_slice(&[0x12, u8::try_from(hash.len() + 2).unwrap(), 0x0a, u8::try_from(hash.len()).unwrap()]);
+        message.extend_from_slice(&[
+            0x12,
+            u8::try_from(hash.len() + 2).unwrap(),
+            0x0a,
+            u8::try_from(hash.len()).unwrap(),
+        ]);
         message.extend_from_slice(&hash);
     }
     message.push(0x0a);

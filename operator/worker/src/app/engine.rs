@@ -6,7 +6,9 @@ use std::path::Path;
 use std::thread;
 
 use wasmtime::component::Component;
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, ProfilingStrategy};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, ProfilingStrategy,
+};
 
 /// Requests that can be in work at once; each has an instance of its own.
 pub(crate) const INSTANCES: u32 = 256;
@@ -82,7 +84,10 @@ fn tick(engine: &Engine) -> io::Result<()> {
 pub(crate) fn load(engine: &Engine, code: &Path) -> wasmtime::Result<Component> {
     // Read, not mapped: a volume may forbid to map executable pages.
     let bytes = std::fs::read(code)?;
-    #[expect(unsafe_code, reason = "running compiled code means trusting it; there is no safe way to load it")]
+    #[expect(
+        unsafe_code,
+        reason = "running compiled code means trusting it; there is no safe way to load it"
+    )]
     // SAFETY: the bytes are an output of `Engine::precompile_component` of this same binary: only our compile process
     // writes to this directory, which is on the pod's own volume and is never given to a guest. The engine refuses code of
     // another version or configuration.

@@ -62,7 +62,12 @@ impl Share {
 }
 
 impl ResourceLimiter for Share {
-    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         let more = desired.saturating_sub(current) as u64;
         let within_maximum = maximum.is_none_or(|maximum| desired <= maximum);
         let within_share = self.held + more <= self.limit / 4 * MOST_QUARTERS;
@@ -75,7 +80,12 @@ impl ResourceLimiter for Share {
         Ok(granted)
     }
 
-    fn table_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         Ok(desired <= maximum.unwrap_or(TABLE_ELEMENTS).min(TABLE_ELEMENTS))
     }
 

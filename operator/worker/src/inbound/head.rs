@@ -23,7 +23,10 @@ pub(super) fn from_public(request: &mut Request<Body>) -> Result<Passage, Box<Re
     match Name::of(&host) {
         Name::Outside => Ok(Passage { origin: Origin::Public, hops: 0 }),
         Name::Subnet | Name::Itself | Name::Worker(_) | Name::Unknown => {
-            Err(Box::new(body::answer(StatusCode::MISDIRECTED_REQUEST, "names of the subnet are not served here")))
+            Err(Box::new(body::answer(
+                StatusCode::MISDIRECTED_REQUEST,
+                "names of the subnet are not served here",
+            )))
         }
     }
 }
@@ -33,16 +36,26 @@ pub(super) fn from_public(request: &mut Request<Body>) -> Result<Passage, Box<Re
 /// # Errors
 ///
 /// The answer to give instead.
-pub(super) fn from_member(request: &mut Request<Body>, caller: B256, own: B256) -> Result<Passage, Box<Response<Body>>> {
+pub(super) fn from_member(
+    request: &mut Request<Body>,
+    caller: B256,
+    own: B256,
+) -> Result<Passage, Box<Response<Body>>> {
     let hops = hops_of(request.headers());
     remove_own_headers(request.headers_mut());
     if hops > MOST_HOPS {
-        return Err(Box::new(body::answer(StatusCode::LOOP_DETECTED, "the request came through too many members")));
+        return Err(Box::new(body::answer(
+            StatusCode::LOOP_DETECTED,
+            "the request came through too many members",
+        )));
     }
-    let text = |text: String| HeaderValue::try_from(text).expect("digits, letters and dots make a header");
+    let text =
+        |text: String| HeaderValue::try_from(text).expect("digits, letters and dots make a header");
     // Some clients of libp2p's HTTP send an empty host; the component is to see a name in any case.
     if host_of(request).is_none_or(|host| host.is_empty()) {
-        request.headers_mut().insert(header::HOST, text(format!("{}.subnet.internal", orders::decimal(own))));
+        request
+            .headers_mut()
+            .insert(header::HOST, text(format!("{}.subnet.internal", orders::decimal(own))));
     }
     request.headers_mut().insert(CALLER, text(orders::decimal(caller)));
     Ok(Passage { origin: Origin::Subnet, hops })
@@ -54,7 +67,8 @@ fn host_of(request: &Request<Body>) -> Option<String> {
         return Some(host.to_owned());
     }
     let header = request.headers().get(header::HOST)?.to_str().ok()?;
-    let without_port = header.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let without_port =
+        header.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
     Some(without_port.map_or(header, |(host, _)| host).to_owned())
 }
 
@@ -90,14 +104,18 @@ mod tests {
 
     #[test]
     fn the_public_port_serves_no_subnet_name_in_the_uri_either() {
-        let request = Request::builder().uri("http://7.subnet.internal/").header("host", "example.com");
+        let request =
+            Request::builder().uri("http://7.subnet.internal/").header("host", "example.com");
         let refused = from_public(&mut request.body(full("")).unwrap()).unwrap_err();
         assert_eq!(refused.status(), StatusCode::MISDIRECTED_REQUEST);
     }
 
     #[test]
     fn the_public_cannot_pose_as_a_member() {
-        let request = Request::builder().header("host", "example.com").header("Coreward-Caller", "7").header("coreward-hops", "1");
+        let request = Request::builder()
+            .header("host", "example.com")
+            .header("Coreward-Caller", "7")
+            .header("coreward-hops", "1");
         let mut request = request.body(full("")).unwrap();
         from_public(&mut request).unwrap();
         assert!(request.headers().keys().all(|name| !name.as_str().starts_with("coreward-")));
@@ -105,11 +123,18 @@ mod tests {
 
     #[test]
     fn a_member_is_named_by_its_key_and_not_by_its_word() {
-        let request = Request::builder().header("host", "").header("coreward-caller", "1").header("coreward-hops", "3");
+        let request = Request::builder()
+            .header("host", "")
+            .header("coreward-caller", "1")
+            .header("coreward-hops", "3");
         let mut request = request.body(full("")).unwrap();
-        let passage = from_member(&mut request, B256::with_last_byte(9), B256::with_last_byte(5)).unwrap();
+        let passage =
+            from_member(&mut request, B256::with_last_byte(9), B256::with_last_byte(5)).unwrap();
         let headers = request.headers();
-        assert_eq!((passage.hops, &headers["coreward-caller"], &headers["host"]), (3, &"9".parse().unwrap(), &"5.subnet.internal".parse().unwrap()));
+        assert_eq!(
+            (passage.hops, &headers["coreward-caller"], &headers["host"]),
+            (3, &"9".parse().unwrap(), &"5.subnet.internal".parse().unwrap())
+        );
         assert_eq!(headers.get_all("coreward-caller").iter().count(), 1);
     }
 

@@ -44,7 +44,12 @@ impl PublicPort {
     /// If the address cannot be listened on.
     pub(crate) async fn open(address: SocketAddr, inbound: Inbound) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        Ok(Self { listener, inbound, connections: TaskTracker::new(), refusals: TaskTracker::new() })
+        Ok(Self {
+            listener,
+            inbound,
+            connections: TaskTracker::new(),
+            refusals: TaskTracker::new(),
+        })
     }
 
     /// Serves until `stop`, then lets requests in work end: whoever waits for this future bounds them.

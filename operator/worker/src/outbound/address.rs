@@ -7,11 +7,20 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub(crate) fn is_of_host_or_link(address: IpAddr) -> bool {
     match canonical(address) {
         IpAddr::V4(v4) => {
-            v4.is_loopback() || v4.is_link_local() || v4.is_unspecified() || v4.is_broadcast() || v4.is_multicast() || v4.octets()[0] == 0
+            v4.is_loopback()
+                || v4.is_link_local()
+                || v4.is_unspecified()
+                || v4.is_broadcast()
+                || v4.is_multicast()
+                || v4.octets()[0] == 0
         }
         IpAddr::V6(v6) => {
             // fd00:ec2::/32 is where one cloud answers for metadata.
-            v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unspecified() || v6.is_multicast() || v6.segments()[..2] == [0xfd00, 0x0ec2]
+            v6.is_loopback()
+                || v6.is_unicast_link_local()
+                || v6.is_unspecified()
+                || v6.is_multicast()
+                || v6.segments()[..2] == [0xfd00, 0x0ec2]
         }
     }
 }
@@ -34,9 +43,13 @@ fn canonical(address: IpAddr) -> IpAddr {
     let [.., a, b, c, d] = v6.octets();
     match segments {
         // Mapped and compatible; NAT64; 6to4.
-        [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
+        [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => {
+            IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+        }
         [0, 0, 0, 0, 0, 0, high, _] if high != 0 => IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
-        [0x2002, high, low, ..] => IpAddr::V4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low))),
+        [0x2002, high, low, ..] => {
+            IpAddr::V4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)))
+        }
         _ => address,
     }
 }
@@ -46,13 +59,19 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     let shared = a == 100 && (64..128).contains(&b);
     let protocol = a == 192 && b == 0 && c == 0;
     let benchmark = a == 198 && (b == 18 || b == 19);
-    !(address.is_private() || address.is_documentation() || shared || protocol || benchmark || a >= 240)
+    !(address.is_private()
+        || address.is_documentation()
+        || shared
+        || protocol
+        || benchmark
+        || a >= 240)
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();
     let global_unicast = segments[0] & 0xe000 == 0x2000;
-    let documentation = (segments[0] == 0x2001 && segments[1] == 0xdb8) || segments[0] & 0xfff0 == 0x3ff0;
+    let documentation =
+        (segments[0] == 0x2001 && segments[1] == 0xdb8) || segments[0] & 0xfff0 == 0x3ff0;
     // 2001::/23 is for protocols (Teredo and others that hold further addresses).
     let protocol = segments[0] == 0x2001 && segments[1] < 0x200;
     global_unicast && !documentation && !protocol

@@ -54,7 +54,8 @@ impl Outside {
     /// Trusts the certificate authorities that browsers trust.
     pub(crate) fn new(tasks: TaskTracker) -> Self {
         let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.into() };
-        let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let config =
+            rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         Self { tls: TlsConnector::from(Arc::new(config)), tasks }
     }
 
@@ -71,17 +72,25 @@ impl Outside {
         let secure = uri.scheme() != Some(&Scheme::HTTP);
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let connect = options.connect_timeout.unwrap_or(CONNECT).min(CONNECT);
-        let addresses = timeout(connect, resolve(host, port)).await.map_err(|_| Error::DnsTimeout)??;
-        let stream = timeout(connect, dial(addresses, reach)).await.map_err(|_| Error::ConnectionTimeout)??;
+        let addresses =
+            timeout(connect, resolve(host, port)).await.map_err(|_| Error::DnsTimeout)??;
+        let stream = timeout(connect, dial(addresses, reach))
+            .await
+            .map_err(|_| Error::ConnectionTimeout)??;
         let (sender, connection) = if secure {
-            let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|_| Error::HttpRequestUriInvalid)?;
-            let stream = timeout(connect, self.tls.connect(name, stream)).await.map_err(|_| Error::ConnectionTimeout)?;
+            let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
+                .map_err(|_| Error::HttpRequestUriInvalid)?;
+            let stream = timeout(connect, self.tls.connect(name, stream))
+                .await
+                .map_err(|_| Error::ConnectionTimeout)?;
             self.open(stream.map_err(Error::Tls)?).await?
         } else {
             self.open(stream).await?
         };
         let first_byte = options.first_byte_timeout.unwrap_or(FIRST_BYTE);
-        let answer = timeout(first_byte, exchange(sender, request)).await.map_err(|_| Error::ConnectionReadTimeout)??;
+        let answer = timeout(first_byte, exchange(sender, request))
+            .await
+            .map_err(|_| Error::ConnectionReadTimeout)??;
         Ok((answer, Some(connection)))
     }
 
@@ -99,8 +108,12 @@ impl Outside {
     }
 }
 
-async fn exchange(mut sender: SendRequest<Body>, mut request: Request<Body>) -> Result<Response<Body>, Error> {
-    let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+async fn exchange(
+    mut sender: SendRequest<Body>,
+    mut request: Request<Body>,
+) -> Result<Response<Body>, Error> {
+    let path =
+        request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     *request.uri_mut() = Uri::from(path);
     Ok(sender.send_request(request).await?.map(body::incoming))
 }
@@ -117,7 +130,8 @@ fn allowed(rule: &Egress, host: &str) -> Option<Reach> {
 }
 
 async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
-    let unknown = |error: std::io::Error| Error::DnsError { rcode: Some(error.to_string()), info_code: None };
+    let unknown =
+        |error: std::io::Error| Error::DnsError { rcode: Some(error.to_string()), info_code: None };
     // Brackets belong to the URI, not to the address.
     Ok(lookup_host((host.trim_matches(['[', ']']), port)).await.map_err(unknown)?.collect())
 }
@@ -129,7 +143,11 @@ async fn dial(addresses: Vec<SocketAddr>, reach: Reach) -> Result<TcpStream, Err
         Reach::Named => !is_of_host_or_link(address.ip()),
         Reach::Public => is_public(address.ip()),
     };
-    let mut failure = if addresses.is_empty() { Error::DestinationNotFound } else { Error::DestinationIpProhibited };
+    let mut failure = if addresses.is_empty() {
+        Error::DestinationNotFound
+    } else {
+        Error::DestinationIpProhibited
+    };
     for address in addresses.into_iter().filter(may_reach) {
         match TcpStream::connect(address).await {
             Ok(stream) => return Ok(stream),

@@ -45,15 +45,27 @@ pub(crate) struct Compiler {
 
 impl Compiler {
     /// Compiles `wasm` into the file `code`.
-    pub(super) async fn compile(&self, wasm: &Bytes, code: &Path, memory_mib: u64) -> Result<(), Rejection> {
+    pub(super) async fn compile(
+        &self,
+        wasm: &Bytes,
+        code: &Path,
+        memory_mib: u64,
+    ) -> Result<(), Rejection> {
         let partial = code.with_extension("partial");
-        let broken = |error: io::Error| Rejection::for_now(ArtifactFault::CompileLimit, format!("run the compiler: {error}"));
+        let broken = |error: io::Error| {
+            Rejection::for_now(ArtifactFault::CompileLimit, format!("run the compiler: {error}"))
+        };
         let mut child = Command::new(&self.program)
             .args(&self.first)
             .arg("compile")
             .arg("--output")
             .arg(&partial)
-            .args(["--memory-mib", &memory_mib.to_string(), "--cpu-seconds", &self.cpu_seconds.to_string()])
+            .args([
+                "--memory-mib",
+                &memory_mib.to_string(),
+                "--cpu-seconds",
+                &self.cpu_seconds.to_string(),
+            ])
             .env_clear()
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -70,7 +82,12 @@ impl Compiler {
             }
         };
         let run = async { tokio::join!(feed, child.wait_with_output()).1 };
-        let late = |_| Rejection::for_good(ArtifactFault::CompileLimit, format!("compiling took longer than {} seconds", wall.as_secs()));
+        let late = |_| {
+            Rejection::for_good(
+                ArtifactFault::CompileLimit,
+                format!("compiling took longer than {} seconds", wall.as_secs()),
+            )
+        };
         let output = timeout(wall, run).await.map_err(late)?.map_err(broken)?;
         judge(&output, memory_mib, self.cpu_seconds)?;
         tokio::fs::rename(&partial, code).await.map_err(broken)
@@ -79,18 +96,30 @@ impl Compiler {
 
 fn judge(output: &Output, memory_mib: u64, cpu_seconds: u64) -> Result<(), Rejection> {
     let reason = String::from_utf8_lossy(&output.stdout).into_owned();
-    let over = format!("compiling needs more than {memory_mib} MiB of memory or {cpu_seconds} seconds of CPU time");
+    let over = format!(
+        "compiling needs more than {memory_mib} MiB of memory or {cpu_seconds} seconds of CPU time"
+    );
     match (output.status.code().map(u8::try_from), output.status.signal()) {
         (Some(Ok(0)), _) => Ok(()),
-        (Some(Ok(NOT_A_COMPONENT)), _) => Err(Rejection::for_good(ArtifactFault::InvalidWasm, reason)),
-        (Some(Ok(BROKEN)), _) => Err(Rejection::for_now(ArtifactFault::CompileLimit, format!("the compiler failed: {reason}"))),
-        (Some(Ok(NO_MEMORY)), _) | (None, Some(_)) => Err(Rejection::for_good(ArtifactFault::CompileLimit, over)),
+        (Some(Ok(NOT_A_COMPONENT)), _) => {
+            Err(Rejection::for_good(ArtifactFault::InvalidWasm, reason))
+        }
+        (Some(Ok(BROKEN)), _) => Err(Rejection::for_now(
+            ArtifactFault::CompileLimit,
+            format!("the compiler failed: {reason}"),
+        )),
+        (Some(Ok(NO_MEMORY)), _) | (None, Some(_)) => {
+            Err(Rejection::for_good(ArtifactFault::CompileLimit, over))
+        }
         (Some(code), _) => {
             let stderr = String::from_utf8_lossy(&output.stderr);
             tracing::warn!(compiler.exit = ?code, compiler.error = %stderr, "the compiler ended in an unknown way");
             Err(Rejection::for_good(ArtifactFault::CompileLimit, "the compiler broke down on it"))
         }
-        (None, None) => Err(Rejection::for_now(ArtifactFault::CompileLimit, "the compiler ended in an unknown way")),
+        (None, None) => Err(Rejection::for_now(
+            ArtifactFault::CompileLimit,
+            "the compiler ended in an unknown way",
+        )),
     }
 }
 
@@ -117,20 +146,28 @@ pub fn compile(args: &CompileArgs) -> ExitCode {
 }
 
 fn run(args: &CompileArgs) -> Result<(), Failure> {
-    let broken = |what: &'static str| move |error: io::Error| Failure::Broken(format!("{what}: {error}"));
+    let broken =
+        |what: &'static str| move |error: io::Error| Failure::Broken(format!("{what}: {error}"));
     limit(args).map_err(broken("set limits"))?;
     let mut wasm = Vec::new();
     io::stdin().lock().read_to_end(&mut wasm).map_err(broken("read the component"))?;
-    let engine = engine::compiling().map_err(|error| Failure::Broken(format!("start the compiler: {error}")))?;
+    let engine = engine::compiling()
+        .map_err(|error| Failure::Broken(format!("start the compiler: {error}")))?;
     let code = engine.precompile_component(&wasm).map_err(|error| refusal(&error))?;
     fs::write(&args.output, code).map_err(broken("write the code"))
 }
 
 fn refusal(error: &wasmtime::Error) -> Failure {
     let out_of_memory = error.chain().any(|cause| {
-        cause.downcast_ref::<io::Error>().is_some_and(|cause| cause.kind() == io::ErrorKind::OutOfMemory)
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|cause| cause.kind() == io::ErrorKind::OutOfMemory)
     });
-    if out_of_memory { Failure::NoMemory } else { Failure::NotAComponent(format!("not a usable component: {error:#}")) }
+    if out_of_memory {
+        Failure::NoMemory
+    } else {
+        Failure::NotAComponent(format!("not a usable component: {error:#}"))
+    }
 }
 
 /// From here on this process is killed when it uses too much.

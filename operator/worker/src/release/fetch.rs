@@ -35,7 +35,12 @@ pub(super) async fn fetch(client: &Client, order: &ArtifactOrder) -> Result<Byte
     let root = parse(&order.cid)?;
     let limits = Limits::of_bytes(order.max_bytes);
     let archive = timeout(ARCHIVE, archive(client, order, &root, &limits)).await;
-    let late = |_| Rejection::for_now(ArtifactFault::GatewayUnreachable, "the node agent did not answer in time");
+    let late = |_| {
+        Rejection::for_now(
+            ArtifactFault::GatewayUnreachable,
+            "the node agent did not answer in time",
+        )
+    };
     let archive = archive.map_err(late)??;
     let blocks = car::read(archive, &root, &limits)?;
     Ok(unixfs::file(&root, &blocks, &limits)?)
@@ -49,13 +54,20 @@ enum Reply {
     Rejected(Rejection),
 }
 
-async fn archive(client: &Client, order: &ArtifactOrder, root: &Cid, limits: &Limits) -> Result<Bytes, Rejection> {
+async fn archive(
+    client: &Client,
+    order: &ArtifactOrder,
+    root: &Cid,
+    limits: &Limits,
+) -> Result<Bytes, Rejection> {
     let patience = tokio::time::Instant::now() + ASKED_AGAIN;
     loop {
         match ask(client, order, root, limits).await {
             Reply::Archive(bytes) => return Ok(bytes),
             Reply::Rejected(rejection) => return Err(rejection),
-            Reply::NotYet(rejection) if tokio::time::Instant::now() > patience => return Err(rejection),
+            Reply::NotYet(rejection) if tokio::time::Instant::now() > patience => {
+                return Err(rejection);
+            }
             Reply::NotYet(_) => sleep(AGAIN).await,
         }
     }
@@ -76,7 +88,9 @@ async fn ask(client: &Client, order: &ArtifactOrder, root: &Cid, limits: &Limits
     let mut body = BytesMut::new();
     loop {
         match response.chunk().await {
-            Ok(Some(chunk)) if (body.len() + chunk.len()) as u64 <= most => body.extend_from_slice(&chunk),
+            Ok(Some(chunk)) if (body.len() + chunk.len()) as u64 <= most => {
+                body.extend_from_slice(&chunk);
+            }
             Ok(Some(_)) => {
                 let message = format!("the archive has more than {most} bytes");
                 return Reply::Rejected(Rejection::for_good(ArtifactFault::TooLarge, message));
@@ -94,8 +108,12 @@ async fn ask(client: &Client, order: &ArtifactOrder, root: &Cid, limits: &Limits
 fn refusal(status: StatusCode, body: &[u8]) -> Reply {
     if let Ok(ArtifactFailure { fault, message }) = serde_json::from_slice(body) {
         let may_pass = match fault {
-            ArtifactFault::GatewayUnreachable | ArtifactFault::NotFound | ArtifactFault::DigestMismatch => true,
-            ArtifactFault::TooLarge | ArtifactFault::InvalidWasm | ArtifactFault::CompileLimit => false,
+            ArtifactFault::GatewayUnreachable
+            | ArtifactFault::NotFound
+            | ArtifactFault::DigestMismatch => true,
+            ArtifactFault::TooLarge | ArtifactFault::InvalidWasm | ArtifactFault::CompileLimit => {
+                false
+            }
         };
         let reject = if may_pass { Rejection::for_now } else { Rejection::for_good };
         return Reply::Rejected(reject(fault, message));

@@ -38,7 +38,7 @@ impl Name {
         let digits = !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_digit());
         let number = U256::from_str_radix(label, 10).ok().filter(|_| digits);
         // One worker has one name: no leading zeros.
-        let id = number.map(|number| B256::from(number)).filter(|id| orders::decimal(*id) == label);
+        let id = number.map(B256::from).filter(|id| orders::decimal(*id) == label);
         id.map_or(Self::Unknown, Self::Worker)
     }
 }
@@ -60,7 +60,10 @@ mod tests {
     #[case::a_sign("+7.subnet.internal", Name::Unknown)]
     #[case::two_labels("7.7.subnet.internal", Name::Unknown)]
     #[case::nothing_before_the_dot(".subnet.internal", Name::Unknown)]
-    #[case::more_than_a_word("115792089237316195423570985008687907853269984665640564039457584007913129639936.subnet.internal", Name::Unknown)]
+    #[case::more_than_a_word(
+        "115792089237316195423570985008687907853269984665640564039457584007913129639936.subnet.internal",
+        Name::Unknown
+    )]
     #[case::another_zone("example.com", Name::Outside)]
     #[case::a_name_that_only_ends_alike("notsubnet.internal", Name::Outside)]
     fn means(#[case] host: &str, #[case] name: Name) {

@@ -38,7 +38,14 @@ fn wrong_order(world: &World, wrong: Wrong) -> WorkerDuty {
         Wrong::Missing => world.duty(1, &raw(b"nobody has this").to_string()),
         Wrong::Trapping => duty(Guest { first: "unreachable", ..GOOD }.build()),
         Wrong::WithoutAnAnswer => duty(Guest { first: "return", ..GOOD }.build()),
-        Wrong::WithAnImport => duty(Guest { wants_gpu: true, first: "(drop (call $multiply (i32.const 2) (i32.const 3)))", ..GOOD }.build()),
+        Wrong::WithAnImport => duty(
+            Guest {
+                wants_gpu: true,
+                first: "(drop (call $multiply (i32.const 2) (i32.const 3)))",
+                ..GOOD
+            }
+            .build(),
+        ),
         Wrong::OtherBytes => {
             let root = raw(b"good");
             let mut blocks = Blocks::default();
@@ -61,13 +68,25 @@ fn wrong_order(world: &World, wrong: Wrong) -> WorkerDuty {
 #[case::that_is_not_wasm(Wrong::NotWasm, ArtifactFault::InvalidWasm, "not a usable component")]
 #[case::that_is_missing(Wrong::Missing, ArtifactFault::NotFound, "not found")]
 #[case::that_traps_at_start(Wrong::Trapping, ArtifactFault::InvalidWasm, "traps at start")]
-#[case::that_gives_no_answer(Wrong::WithoutAnAnswer, ArtifactFault::InvalidWasm, "without an answer")]
-#[case::that_imports_what_is_not_there(Wrong::WithAnImport, ArtifactFault::InvalidWasm, "acme:gpu/compute")]
+#[case::that_gives_no_answer(
+    Wrong::WithoutAnAnswer,
+    ArtifactFault::InvalidWasm,
+    "without an answer"
+)]
+#[case::that_imports_what_is_not_there(
+    Wrong::WithAnImport,
+    ArtifactFault::InvalidWasm,
+    "acme:gpu/compute"
+)]
 #[case::of_other_bytes(Wrong::OtherBytes, ArtifactFault::DigestMismatch, "another digest")]
 #[case::that_is_too_large(Wrong::TooLarge, ArtifactFault::TooLarge, "100 bytes")]
 #[case::without_a_cid(Wrong::NoCid, ArtifactFault::InvalidWasm, "not a CID")]
 #[tokio::test]
-async fn tells_what_is_wrong_with_an_artifact(#[case] wrong: Wrong, #[case] fault: ArtifactFault, #[case] words: &str) {
+async fn tells_what_is_wrong_with_an_artifact(
+    #[case] wrong: Wrong,
+    #[case] fault: ArtifactFault,
+    #[case] words: &str,
+) {
     let world = World::new().await;
     let worker = world.start(wrong_order(&world, wrong)).await;
     let failure = worker.fails().await;
@@ -89,7 +108,8 @@ async fn a_component_that_takes_too_long_to_compile_is_cut() {
 #[tokio::test]
 async fn a_new_version_takes_over_and_a_broken_one_does_not() {
     let world = World::new().await;
-    let (old, new) = (world.publish(GOOD.build()), world.publish(Guest { status: 201, ..GOOD }.build()));
+    let (old, new) =
+        (world.publish(GOOD.build()), world.publish(Guest { status: 201, ..GOOD }.build()));
     let broken = world.publish(Guest { first: "unreachable", ..GOOD }.build());
     let worker = world.start(world.duty(1, &old)).await;
     worker.serves(&old).await;
@@ -111,4 +131,16 @@ async fn ends_when_it_is_ordered_to_be_another_worker() {
     worker.serves(&cid).await;
     worker.order("2", world.duty(2, &cid));
     assert!(worker.process.wait().await.unwrap().success());
+}
+
+#[tokio::test]
+async fn goes_on_after_a_crash_while_everybody_else_is_away() {
+    let world = World::new().await;
+    let cid = world.publish(GOOD.build());
+    let mut worker = world.start(world.duty(7, &cid)).await;
+    worker.serves(&cid).await;
+    world.forge(&cid, Bytes::from_static(b"the node agent is not asked again"));
+    worker.restart_alone().await;
+    worker.is_ready().await;
+    assert_eq!(worker.get("/out/self.subnet.internal/who").await, 200);
 }

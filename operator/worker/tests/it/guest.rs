@@ -27,7 +27,8 @@ impl Guest {
             .replace("FIRST", self.first)
             .replace("STATUS", &self.status.to_string());
         let mut module = wat::parse_str(text).unwrap();
-        let interface = include_str!("guest.wit").replace("EXTRA", if self.wants_gpu { "import acme:gpu/compute;" } else { "" });
+        let interface = include_str!("guest.wit")
+            .replace("EXTRA", if self.wants_gpu { "import acme:gpu/compute;" } else { "" });
         let mut resolve = Resolve::default();
         let package = resolve.push_str("guest.wit", &interface).unwrap();
         let world = resolve.select_world(&[package], Some("guest")).unwrap();
@@ -38,7 +39,9 @@ impl Guest {
 
 /// A component with one function that takes long to compile.
 pub(crate) fn long_to_compile() -> Bytes {
-    let step = "(local.set 0 (i32.xor (i32.mul (local.get 0) (i32.const 7)) (i32.load (local.get 0))))";
-    let text = format!("(component (core module (memory 1) (func (param i32) {})))", step.repeat(60_000));
+    let step =
+        "(local.set 0 (i32.xor (i32.mul (local.get 0) (i32.const 7)) (i32.load (local.get 0))))";
+    let text =
+        format!("(component (core module (memory 1) (func (param i32) {})))", step.repeat(60_000));
     wat::parse_str(text).unwrap().into()
 }

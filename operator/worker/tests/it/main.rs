@@ -1,7 +1,14 @@
 //! The worker from outside: real processes, with an operator and a node agent that do as told.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that fails may panic, in its helpers too"
+)]
+
 mod artifact;
 mod guest;
+mod process;
 mod request;
 mod subnet;
 mod world;

@@ -2,7 +2,8 @@ use coreward_wire::Egress;
 use rstest::rstest;
 
 use crate::guest::GOOD;
-use crate::world::{Worker, World};
+use crate::process::Worker;
+use crate::world::World;
 
 async fn worker() -> Worker {
     let world = World::new().await;
@@ -26,7 +27,8 @@ async fn a_misbehaving_request_fails_alone() {
     assert_eq!(worker.get("/").await, 200);
     let metrics = worker.page("/metrics").await.1;
     for ending in ["trapped", "silent", "out_of_time", "out_of_memory"] {
-        let line = format!("coreward_worker_requests_total{{ending=\"{ending}\",origin=\"public\"}} 1");
+        let line =
+            format!("coreward_worker_requests_total{{ending=\"{ending}\",origin=\"public\"}} 1");
         assert!(metrics.contains(&line), "{metrics}");
     }
     assert!(metrics.contains("coreward_worker_component_memory_bytes 0"), "{metrics}");

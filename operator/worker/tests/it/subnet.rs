@@ -2,7 +2,8 @@ use futures::StreamExt as _;
 use futures::stream;
 
 use crate::guest::GOOD;
-use crate::world::{Worker, World, member, two_ports};
+use crate::process::Worker;
+use crate::world::{World, member, two_ports};
 
 /// Two workers of one deal that know each other.
 async fn two_workers() -> (World, Worker, Worker, String) {
@@ -16,7 +17,8 @@ async fn two_workers() -> (World, Worker, Worker, String) {
         duty.limits.request_milliseconds = 20_000;
         duty
     };
-    let (first, second) = (world.start_with(duty(1), one, &[]).await, world.start_with(duty(2), other, &[]).await);
+    let (first, second) =
+        (world.start_with(duty(1), one, &[]).await, world.start_with(duty(2), other, &[]).await);
     first.serves(&cid).await;
     second.serves(&cid).await;
     (world, first, second, cid)
@@ -25,7 +27,9 @@ async fn two_workers() -> (World, Worker, Worker, String) {
 #[tokio::test]
 async fn members_reach_each_other_and_are_known_by_name() {
     let (_world, first, second, _) = two_workers().await;
-    first.until(|report| report.subnet.reachable.len() == 1 && report.subnet.unreachable.is_empty()).await;
+    first
+        .until(|report| report.subnet.reachable.len() == 1 && report.subnet.unreachable.is_empty())
+        .await;
     assert_eq!(first.get("/out/2.subnet.internal/who").await, 200);
     assert_eq!(second.get("/out/1.subnet.internal/who").await, 200);
 }
@@ -41,7 +45,11 @@ async fn a_request_that_goes_round_and_round_is_stopped() {
 async fn many_requests_between_members_lose_none() {
     let (_world, first, _second, _) = two_workers().await;
     let requests = stream::iter((0..500).map(|_| first.get("/out/2.subnet.internal/")));
-    let lost = requests.buffer_unordered(32).filter(|status| core::future::ready(*status != 200)).count().await;
+    let lost = requests
+        .buffer_unordered(32)
+        .filter(|status| core::future::ready(*status != 200))
+        .count()
+        .await;
     assert_eq!(lost, 0);
 }
 
@@ -54,5 +62,8 @@ async fn a_removed_member_is_a_stranger() {
     first.order("2", duty);
     first.until(|report| report.subnet.members_block == 2).await;
     assert_eq!(first.get("/out/2.subnet.internal/").await, 602, "the removed member is not asked");
-    assert!(second.get("/out/1.subnet.internal/").await >= 600, "the removed member gets no answer");
+    assert!(
+        second.get("/out/1.subnet.internal/").await >= 600,
+        "the removed member gets no answer"
+    );
 }

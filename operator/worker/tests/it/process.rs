@@ -1,0 +1,130 @@
+//! One worker process, and what can be asked of it.
+
+use core::time::Duration;
+use std::net::{Ipv4Addr, TcpListener as Port};
+use std::process::Stdio;
+
+use coreward_wire::{ArtifactFailure, Assignment, WorkerDuty, WorkerReport, WorkerStage};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::world::assign;
+
+/// Longest wait for anything.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// One worker process.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) orders: watch::Sender<Assignment>,
+    pub(crate) reports: watch::Receiver<Option<WorkerReport>>,
+    pub(crate) public: String,
+    pub(crate) health: String,
+    pub(crate) process: Child,
+    pub(crate) overlay: String,
+    pub(crate) flags: Vec<String>,
+    pub(crate) directory: TempDir,
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    Port::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Starts a worker on these ports and this volume.
+pub(crate) fn spawn(
+    operator: &str,
+    [public, health]: [u16; 2],
+    overlay: &str,
+    flags: &[String],
+    directory: &TempDir,
+) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_coreward-worker"))
+        .args(["serve", "--operator-url", operator, "--ca-file", "none", "--token-file"])
+        .arg(directory.path().join("token"))
+        .arg("--state-dir")
+        .arg(directory.path())
+        .args([
+            "--listen",
+            &format!("127.0.0.1:{health}"),
+            "--public-listen",
+            &format!("127.0.0.1:{public}"),
+        ])
+        .args(["--overlay-listen", overlay])
+        .args(flags)
+        .stdout(Stdio::inherit())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+impl Worker {
+    /// Replaces the order.
+    pub(crate) fn order(&self, revision: &str, duty: WorkerDuty) {
+        self.orders.send_replace(assign(revision, duty));
+    }
+
+    /// Kills the process and starts another on the same volume, in a world where nobody answers it.
+    pub(crate) async fn restart_alone(&mut self) {
+        self.process.kill().await.unwrap();
+        let (public, health) = (free_port(), free_port());
+        let nobody = format!("http://127.0.0.1:{}", free_port());
+        self.process =
+            spawn(&nobody, [public, health], &self.overlay, &self.flags, &self.directory);
+        (self.public, self.health) =
+            (format!("http://127.0.0.1:{public}"), format!("http://127.0.0.1:{health}"));
+    }
+
+    /// Waits until its pod would be Ready.
+    pub(crate) async fn is_ready(&self) {
+        let ready = async {
+            let page = format!("{}/readyz", self.health);
+            while !reqwest::get(&page).await.is_ok_and(|answer| answer.status().is_success()) {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, ready).await.expect("the worker becomes ready");
+    }
+
+    /// Waits for a report that is as wanted.
+    pub(crate) async fn until(&self, wanted: impl Fn(&WorkerReport) -> bool) -> WorkerReport {
+        let mut reports = self.reports.clone();
+        let found =
+            timeout(PATIENCE, reports.wait_for(|report| report.as_ref().is_some_and(&wanted)))
+                .await;
+        let report = found.map(|report| report.unwrap().clone().unwrap());
+        report.unwrap_or_else(|_| panic!("last report: {:?}", self.reports.borrow()))
+    }
+
+    /// Waits until it serves this CID.
+    pub(crate) async fn serves(&self, cid: &str) -> WorkerReport {
+        self.until(|report| report.stage == WorkerStage::Serving && report.cid == cid).await
+    }
+
+    /// Waits until it has told why it cannot serve.
+    pub(crate) async fn fails(&self) -> ArtifactFailure {
+        self.until(|report| report.stage == WorkerStage::Failed).await.failure.unwrap()
+    }
+
+    /// The status of its answer on the public port.
+    pub(crate) async fn get(&self, path: &str) -> u16 {
+        self.get_as(path, &[]).await
+    }
+
+    /// The same, with headers.
+    pub(crate) async fn get_as(&self, path: &str, headers: &[(&str, &str)]) -> u16 {
+        let mut request = reqwest::Client::new().get(format!("{}{path}", self.public));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        timeout(PATIENCE, request.send()).await.unwrap().unwrap().status().as_u16()
+    }
+
+    /// A page of its own port: `/readyz` or `/metrics`.
+    pub(crate) async fn page(&self, path: &str) -> (u16, String) {
+        let answer = reqwest::get(format!("{}{path}", self.health)).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+}
