@@ -235,7 +235,7 @@ impl World {
     }
 
     async fn tick(&self, sender: &Sender<Shelf>, name: &str) -> Change {
-        for _ in 0..100 {
+        for _ in 0..5_000 {
             let snapshot = self.look().await;
             let tick = Tick { head: snapshot.head, epoch: snapshot.epoch };
             let followed = sender.tick(&tick, &|_| true).await.unwrap();
