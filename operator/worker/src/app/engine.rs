@@ -15,7 +15,7 @@ pub(crate) const INSTANCES: u32 = 256;
 /// Core instances per component that the pool has room for: the program, its adapters, and some.
 const CORE_INSTANCES_EACH: u32 = 8;
 /// Elements of one table: function pointers of the guest. Large interpreters have some ten thousand.
-const TABLE_ELEMENTS: usize = 100_000;
+pub(super) const TABLE_ELEMENTS: usize = 100_000;
 /// Slots that keep their pages between requests; bounds the memory kept beside the component's own: 32 x 2 MiB.
 const WARM_SLOTS: u32 = 32;
 /// Linear memory that a warm slot keeps: what fits is zeroed, which is cheaper than mapping it anew.

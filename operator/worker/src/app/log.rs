@@ -165,10 +165,62 @@ impl Drop for Lines {
 #[cfg(test)]
 mod tests {
     use core::time::Duration;
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
 
+    use alloy_primitives::Address;
+    use bytes::Bytes;
+    use prometheus::Registry;
     use tokio::time::Instant;
+    use tracing_subscriber::fmt;
+    use wasmtime_wasi::cli::StdoutStream as _;
 
-    use super::{BURST, Rate};
+    use super::{BURST, GuestLog, LINE_BYTES, Output, Rate};
+    use crate::metrics::Metrics;
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What the log has after a component wrote `pieces` to its standard error.
+    fn logged(pieces: &[&'static [u8]]) -> Vec<String> {
+        let page = Page::default();
+        let writer = page.clone();
+        let subscriber =
+            fmt().with_writer(move || writer.clone()).with_ansi(false).without_time().finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let metrics = Metrics::register(&Registry::new()).unwrap();
+            let log = GuestLog::new(Address::ZERO, "7".to_owned(), metrics);
+            let mut stream = log.output(Output::Stderr).p2_stream();
+            for piece in pieces {
+                stream.write(Bytes::from_static(piece)).unwrap();
+            }
+        });
+        let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(ToOwned::to_owned).collect()
+    }
+
+    #[test]
+    fn a_line_in_pieces_is_one_line_with_its_worker() {
+        let lines = logged(&[b"one and", b" the same\r\n\n", b"two"]);
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].contains("guest: one and the same deal.address=0x0000"), "{lines:?}");
+        assert!(lines[1].contains("two") && lines[1].contains("worker.id=7"), "{lines:?}");
+    }
+
+    #[test]
+    fn a_line_without_end_is_cut() {
+        assert_eq!(logged(&[&[b'x'; 2 * LINE_BYTES + 1]]).len(), 3);
+    }
 
     #[test]
     fn a_flood_is_cut_to_the_rate_after_the_burst() {

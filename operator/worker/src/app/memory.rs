@@ -5,12 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use wasmtime::ResourceLimiter;
 
+use super::engine::TABLE_ELEMENTS;
 use crate::metrics::Metrics;
 
 /// The most of a worker's memory that one instance may hold, in quarters: what is left keeps others alive beside a hog.
 const MOST_QUARTERS: u64 = 3;
-/// Elements of one table; the pool allows no more either.
-const TABLE_ELEMENTS: usize = 100_000;
 /// Core instances, tables and memories of one component.
 const PARTS: usize = 64;
 

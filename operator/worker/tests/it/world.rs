@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use alloy_primitives::{Address, B256};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
