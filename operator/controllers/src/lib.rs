@@ -43,8 +43,8 @@ use crate::context::Context;
 /// A control loop: runs while this replica leads, and ends soon after its token is cancelled.
 pub type Loop = fn(Arc<Context>, CancellationToken) -> BoxFuture<'static, ()>;
 
-/// All loops of the leader, in alphabetical order.
+/// All loops of the leader but [`proof`], which may outlast the lease; in alphabetical order.
 #[must_use]
 pub fn loops() -> Vec<(&'static str, Loop)> {
-    vec![("market", market::run), ("proof", proof::run)]
+    vec![("market", market::run)]
 }

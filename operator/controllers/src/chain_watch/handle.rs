@@ -243,7 +243,7 @@ mod tests {
     #[case::a_silent_node(Some(31), Some(31), ChainHealth::HeadStale)]
     fn health_has_a_word(#[case] answered: Option<u64>, #[case] head: Option<u64>, #[case] word: ChainHealth) {
         let begun = crate::clock::now();
-        let now = begun + Duration::from_secs(1000);
+        let now = begun + Duration::from_hours(1);
         let ago = |seconds: Option<u64>| seconds.map(|seconds| now - Duration::from_secs(seconds));
         let health = Health { answered_at: ago(answered), head_at: ago(head), ..Health::default() };
         assert_eq!(health.word(now), word);

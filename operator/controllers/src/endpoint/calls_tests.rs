@@ -82,9 +82,9 @@ impl Bench {
     fn new() -> Self {
         let cluster = Cluster::new();
         let client = client(cluster.published());
-        let term = Term { number: 1, until: clock::now() + std::time::Duration::from_secs(60) };
+        let term = Term { number: 1, until: clock::now() + std::time::Duration::from_mins(1) };
         let (terms, leadership) = watch::channel(Some(term));
-        let leadership = Leadership::new(leadership);
+        let leadership = Leadership::new(leadership, watch::channel(false).1);
         let config = Arc::new(Config::parse(FILE).unwrap());
         let metrics = Arc::new(Metrics::register(&prometheus::Registry::new()).unwrap());
         let (stores, mut writers) = Stores::new();

@@ -52,11 +52,16 @@ struct Seen {
 
 impl Desk {
     async fn admit(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
-        if !self.context.leadership.may_send() {
+        let leadership = &self.context.leadership;
+        if !(leadership.may_send() || leadership.is_blind()) {
             return Err(Refusal::Later("this replica does not lead"));
         }
         let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        self.doorkeeper.admit(authorization.and_then(|text| text.strip_prefix("Bearer "))).await
+        let caller = self.doorkeeper.admit(authorization.and_then(|text| text.strip_prefix("Bearer "))).await?;
+        if !leadership.may_send() && caller.component != Component::Prover {
+            return Err(Refusal::Later("this replica goes on for provers only"));
+        }
+        Ok(caller)
     }
 }
 

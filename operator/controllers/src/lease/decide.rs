@@ -43,21 +43,21 @@ mod tests {
 
     use super::*;
 
-    fn seen(holder: Option<&str>, unchanged: u64) -> Option<Observation> {
-        Some(Observation {
+    fn seen(holder: Option<&str>, unchanged: u64) -> Observation {
+        Observation {
             holder: holder.map(str::to_owned),
             duration: Duration::from_secs(15),
             unchanged: Duration::from_secs(unchanged),
-        })
+        }
     }
 
     #[rstest]
     #[case::none_exists(None, Decision::Create)]
-    #[case::ours(seen(Some("me"), 0), Decision::Renew)]
-    #[case::ours_but_old(seen(Some("me"), 60), Decision::Renew)]
-    #[case::anothers(seen(Some("other"), 14), Decision::Wait)]
-    #[case::anothers_and_silent(seen(Some("other"), 15), Decision::Take)]
-    #[case::given_back(seen(None, 0), Decision::Take)]
+    #[case::ours(Some(seen(Some("me"), 0)), Decision::Renew)]
+    #[case::ours_but_old(Some(seen(Some("me"), 60)), Decision::Renew)]
+    #[case::anothers(Some(seen(Some("other"), 14)), Decision::Wait)]
+    #[case::anothers_and_silent(Some(seen(Some("other"), 15)), Decision::Take)]
+    #[case::given_back(Some(seen(None, 0)), Decision::Take)]
     fn it(#[case] seen: Option<Observation>, #[case] decision: Decision) {
         assert_eq!(decide("me", seen.as_ref()), decision);
     }

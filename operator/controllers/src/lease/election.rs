@@ -42,6 +42,7 @@ pub struct Election {
     me: String,
     times: Times,
     terms: watch::Sender<Option<Term>>,
+    blind: watch::Sender<bool>,
     seen: Option<Seen>,
     count: u64,
 }
@@ -57,8 +58,10 @@ impl Election {
     /// An election in which `me` must be unique to this process: a restarted one is another candidate.
     #[must_use]
     pub fn new(api: Api<Lease>, me: String, times: Times) -> (Self, super::Leadership) {
-        let (terms, leadership) = watch::channel(None);
-        (Self { api, me, times, terms, seen: None, count: 0 }, super::Leadership::new(leadership))
+        let (terms, terms_receiver) = watch::channel(None);
+        let (blind, blind_receiver) = watch::channel(false);
+        let leadership = super::Leadership::new(terms_receiver, blind_receiver);
+        (Self { api, me, times, terms, blind, seen: None, count: 0 }, leadership)
     }
 
     /// Takes part until stopped, then gives the Lease back; `turned` is called after each turn, as a sign of life.
@@ -77,6 +80,7 @@ impl Election {
                 break;
             }
         }
+        self.blind.send_replace(false);
         self.release().await;
     }
 
@@ -86,7 +90,7 @@ impl Election {
         let term = *self.terms.borrow();
         if let Some(term) = term.filter(|term| term.until <= next) {
             tokio::time::sleep_until(term.until.into()).await;
-            self.step_down();
+            self.go_blind();
         }
         tokio::time::sleep_until(next.into()).await;
     }
@@ -106,7 +110,7 @@ impl Election {
             // What we know may be old: read before the next write.
             self.forget_version();
             if leading.is_some_and(|term| term.until <= clock::now()) {
-                self.step_down();
+                self.go_blind();
             }
         }
         ended
@@ -134,6 +138,7 @@ impl Election {
     async fn look(&mut self) -> Result<(), Error> {
         let read = self.api.get_opt(LEASE_NAME).await.map_err(|source| Error::Read { source: Box::new(source) })?;
         self.note(read);
+        self.blind.send_replace(false);
         Ok(())
     }
 
@@ -156,6 +161,7 @@ impl Election {
         };
         let lease = answer.map_err(|source| Error::Write { source: Box::new(source) })?;
         self.seen = Some(Seen { lease, since: clock::now() });
+        self.blind.send_replace(false);
         self.lead_from(begun);
         Ok(())
     }
@@ -176,6 +182,15 @@ impl Election {
         if self.terms.send_replace(None).is_some() {
             tracing::warn!(lease.holder = %self.me, "this replica no longer leads");
         }
+    }
+
+    /// The deadline is over and nobody has answered: whether another leads is unknown.
+    fn go_blind(&self) {
+        if self.terms.borrow().is_some() {
+            // Before the term ends, so that whoever waits for its end finds it told.
+            self.blind.send_replace(true);
+        }
+        self.step_down();
     }
 
     /// Keeps since when the Lease stands still, but makes the next turn read it.

@@ -98,11 +98,13 @@ async fn a_silent_api_server_ends_the_term_before_the_lease_can_be_taken() {
             }
         }
         let led = clock::now() - begun;
+        let blind = leadership.is_blind();
         stop.cancel();
-        led
+        (led, blind)
     };
-    let ((), led) = tokio::join!(election.run(stop.clone(), || ()), play);
+    let ((), (led, blind)) = tokio::join!(election.run(stop.clone(), || ()), play);
     assert!(led <= TIMES.deadline, "led for {led:?}");
+    assert!(blind, "proofs may go on");
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,7 +127,7 @@ async fn another_holder_is_waited_for_as_long_as_it_promised() {
     for _ in 0..2 {
         let (turn, _) = tokio::join!(election.turn(), serve(&mut server, answer(200, &held(Some("other"), "1"))));
         turn.unwrap();
-        assert!(!leadership.may_send());
+        assert!(!leadership.may_send() && !leadership.is_blind());
         tokio::time::advance(Duration::from_secs(8)).await;
     }
     let play = async {

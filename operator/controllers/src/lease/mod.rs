@@ -52,44 +52,61 @@ pub struct Term {
 
 /// Whether this replica leads. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Leadership(watch::Receiver<Option<Term>>);
+pub struct Leadership {
+    terms: watch::Receiver<Option<Term>>,
+    blind: watch::Receiver<bool>,
+}
 
 impl Leadership {
-    /// A leadership that is told from the outside; the other end says the term.
+    /// A leadership that is told from the outside: the term, and whether it ended because nobody answered.
     #[must_use]
-    pub const fn new(terms: watch::Receiver<Option<Term>>) -> Self {
-        Self(terms)
+    pub const fn new(terms: watch::Receiver<Option<Term>>, blind: watch::Receiver<bool>) -> Self {
+        Self { terms, blind }
     }
 
     /// Whether this replica may act now: it leads, and its deadline is not over. Ask right before every write and every send.
     #[must_use]
     pub fn may_send(&self) -> bool {
-        self.0.borrow().is_some_and(|term| clock::now() < term.until)
+        self.terms.borrow().is_some_and(|term| clock::now() < term.until)
+    }
+
+    /// Whether this replica led until the API server fell silent, and has not heard from it since: another may lead by now.
+    /// Proofs may still be sent, as they are idempotent and an epoch does not wait; nothing else may.
+    #[must_use]
+    pub fn is_blind(&self) -> bool {
+        *self.blind.borrow()
+    }
+
+    /// Waits until this replica is not blind; at once if it is not. Cancel safe.
+    pub async fn sees(&mut self) {
+        // An error means that the election itself is over.
+        let _ = self.blind.wait_for(|blind| !blind).await;
     }
 
     /// The number of the present term; `None` while another leads or nobody does.
     #[must_use]
     pub fn term(&self) -> Option<u64> {
-        self.0.borrow().filter(|term| clock::now() < term.until).map(|term| term.number)
+        self.terms.borrow().filter(|term| clock::now() < term.until).map(|term| term.number)
     }
 
     /// Waits until this replica leads, and says the term's number. Never ends once the election is over. Cancel safe.
     pub async fn begins(&mut self) -> u64 {
-        match self.0.wait_for(Option::is_some).await {
+        match self.terms.wait_for(Option::is_some).await {
             Ok(term) => term.map_or(0, |term| term.number),
             Err(_) => std::future::pending().await,
         }
     }
 
-    /// Waits until this replica does not lead; at once if it does not. Cancel safe.
+    /// Waits until this replica neither leads nor goes on blindly; at once if so. Cancel safe.
     pub async fn lost(&mut self) {
         // An error means that the election itself is over.
-        let _ = self.0.wait_for(Option::is_none).await;
+        let _ = self.terms.wait_for(Option::is_none).await;
+        self.sees().await;
     }
 
     /// Waits until the term is another than this one, or none. Cancel safe.
     pub async fn turns(&mut self, from: Option<u64>) {
-        let turned = self.0.wait_for(|term| term.map(|term| term.number) != from).await.is_err();
+        let turned = self.terms.wait_for(|term| term.map(|term| term.number) != from).await.is_err();
         if turned {
             std::future::pending::<()>().await;
         }
@@ -98,6 +115,6 @@ impl Leadership {
     /// Waits until the term of this number is over. Cancel safe.
     pub async fn ends(&mut self, number: u64) {
         // An error means that the election itself is over, and every term with it.
-        let _ = self.0.wait_for(|term| term.is_none_or(|term| term.number != number)).await;
+        let _ = self.terms.wait_for(|term| term.is_none_or(|term| term.number != number)).await;
     }
 }

@@ -1,14 +1,20 @@
 //! The journal of the outbox: one `ChainTransaction` object for each nonce.
 
+use std::time::Duration;
+
 use alloy_primitives::Address;
 use coreward_chain::Contracts;
 use coreward_chain::outbox::{Attempt, Creation, Entry, Journal, JournalError, Record, State};
 use coreward_crds::ChainTransaction;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::record::{self, Unreadable};
 use crate::stores::Mirror;
+
+/// Longest wait for the API server.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// Transactions of one network, kept in the operator's namespace.
 #[derive(Clone, Debug)]
@@ -32,14 +38,26 @@ impl TransactionJournal {
         Self { api, seen, namespace: namespace.to_owned(), contracts }
     }
 
+    /// An API server that is silent is told from one that is slow: proofs do not wait for it.
+    async fn answered<T>(
+        &self,
+        name: &str,
+        request: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, JournalError> {
+        match timeout(LIMIT, request).await {
+            Ok(answer) => answer.map_err(|error| failure(name, error)),
+            Err(silence) => Err(JournalError::Unavailable(Box::new(silence))),
+        }
+    }
+
     async fn write(&self, entry: &Entry, further: &[Attempt], state: &State) -> Result<String, JournalError> {
         let name = entry.record.name();
         let body = json!({
             "metadata": { "resourceVersion": entry.version },
             "status": record::to_status(further, state),
         });
-        let patched = self.api.patch_status(&name, &PatchParams::default(), &Patch::Merge(body)).await;
-        let object = patched.map_err(|error| failure(&name, error))?;
+        let (parameters, patch) = (PatchParams::default(), Patch::Merge(body));
+        let object = self.answered(&name, self.api.patch_status(&name, &parameters, &patch)).await?;
         Ok(object.metadata.resource_version.unwrap_or_default())
     }
 }
@@ -47,15 +65,19 @@ impl TransactionJournal {
 impl Journal for TransactionJournal {
     async fn create(&self, record: &Record) -> Result<Creation, JournalError> {
         let object = record::to_object(record, &self.namespace, self.contracts);
-        match self.api.create(&PostParams::default(), &object).await {
-            Ok(object) => Ok(Creation::Created(object.metadata.resource_version.unwrap_or_default())),
-            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(Creation::AlreadyExists),
-            Err(error) => Err(failure(&record.name(), error)),
-        }
+        let parameters = PostParams::default();
+        let created = async {
+            match self.api.create(&parameters, &object).await {
+                Ok(object) => Ok(Creation::Created(object.metadata.resource_version.unwrap_or_default())),
+                Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(Creation::AlreadyExists),
+                Err(error) => Err(error),
+            }
+        };
+        self.answered(&record.name(), created).await
     }
 
     async fn get(&self, name: &str) -> Result<Option<Entry>, JournalError> {
-        let object = self.api.get_opt(name).await.map_err(|error| failure(name, error))?;
+        let object = self.answered(name, self.api.get_opt(name)).await?;
         object.map(|object| record::from_object(&object)).transpose().map_err(unreadable)
     }
 

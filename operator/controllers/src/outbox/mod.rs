@@ -138,8 +138,7 @@ impl Outbox {
         let sender = self.sender(using).await.map_err(|source| Error::Refused { function, source })?;
         let engine_order =
             engine::Order { call: order.call, why: order.why.to_owned(), planned_at: order.planned_at };
-        let leadership = &self.inner.leadership;
-        let submitted = sender.submit(&engine_order, &|_| leadership.may_send()).await;
+        let submitted = sender.submit(&engine_order, &|call| self.may_send(call)).await;
         match submitted.map_err(|source| Error::Engine { function, source: Box::new(source) })? {
             Submitted::Kept { name, hash, sent } => {
                 tracing::info!(
@@ -226,8 +225,7 @@ impl Outbox {
     }
 
     async fn follow(&self, network: &str, signer: &str, sender: &Sender, tick: Tick) {
-        let leadership = &self.inner.leadership;
-        let followed = match sender.tick(&tick, &|_| leadership.may_send()).await {
+        let followed = match sender.tick(&tick, &|call| self.may_send(call)).await {
             Ok(followed) => followed,
             Err(error) => {
                 let error = coreward_telemetry::causes(&error);
@@ -254,6 +252,12 @@ impl Outbox {
             // Nobody may be listening.
             let _ = self.inner.changes.send(Arc::new(moved));
         }
+    }
+
+    /// Asked right before each send. Proofs are idempotent: they may go on while it is unknown who leads.
+    fn may_send(&self, call: &Call) -> bool {
+        let leadership = &self.inner.leadership;
+        leadership.may_send() || (matches!(call, Call::SubmitProofs { .. }) && leadership.is_blind())
     }
 
     /// One signer's name for each account of a network.

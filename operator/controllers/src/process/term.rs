@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::chain_watch::Follower;
 use crate::context::Context;
 use crate::outbox::sweep;
-use crate::loops;
+use crate::{loops, proof};
 
 /// Loops may take this long to end; what they leave is taken up by the next leader.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -37,49 +37,86 @@ pub(super) async fn lead_when_elected(
         let mut anchor = context.anchor.clone();
         let anchored = timeout(ANCHOR_LIMIT, anchor.wait_for(Option::is_some)).await.is_ok();
         tracing::info!(lease.term = term, anchored, "a term begins");
-        let ended = CancellationToken::new();
-        let mut tasks = start(&context, &followers, &health, &ended);
-        let over = async {
-            tokio::select! {
-                () = leadership.ends(term) => true,
-                () = stop.cancelled() => true,
-                _ = tasks.join_next() => false,
-            }
+        let mut proving = Tasks::default();
+        prove(&mut proving, &context, &followers, &health);
+        let mut acting = Tasks::default();
+        act(&mut acting, &context);
+        let well = tokio::select! {
+            () = leadership.ends(term) => true,
+            () = stop.cancelled() => true,
+            () = acting.one_ends() => false,
+            () = proving.one_ends() => false,
         };
-        if !over.await {
+        acting.end().await;
+        context.metrics.leader.set(0);
+        if leadership.is_blind() {
+            tracing::warn!(lease.term = term, "the API server is silent; proofs go on, nothing else");
+        }
+        let well = well
+            && tokio::select! {
+                () = leadership.sees() => true,
+                () = stop.cancelled() => true,
+                () = proving.one_ends() => false,
+            };
+        proving.end().await;
+        if !well {
             // Nothing of a term ends by itself: a panic, or a mistake. Another process begins afresh.
             tracing::error!("a task of the leader ended by itself; the process stops");
             shutdown.stop();
         }
-        ended.cancel();
-        let _ = timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
-        tasks.shutdown().await;
-        context.metrics.leader.set(0);
         tracing::info!(lease.term = term, "a term is over");
     }
     election.cancel();
 }
 
-fn start(
-    context: &Arc<Context>,
-    followers: &[Arc<Follower>],
-    health: &Health,
-    ended: &CancellationToken,
-) -> JoinSet<()> {
-    let mut tasks = JoinSet::new();
+/// Tasks that are stopped together.
+#[derive(Debug, Default)]
+struct Tasks {
+    set: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+impl Tasks {
+    fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.set.spawn(task);
+    }
+
+    async fn one_ends(&mut self) {
+        if self.set.join_next().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn end(mut self) {
+        self.stop.cancel();
+        // Whoever is slow is cut off below.
+        let _ = timeout(DRAIN, async { while self.set.join_next().await.is_some() {} }).await;
+        self.set.shutdown().await;
+    }
+}
+
+/// Begins what brings proofs onto the chain.
+fn prove(tasks: &mut Tasks, context: &Arc<Context>, followers: &[Arc<Follower>], health: &Health) {
     for follower in followers {
         let alive = health.liveness("heads", FOLLOW_LIMIT);
-        let (follower, stop) = (Arc::clone(follower), ended.clone());
-        let (sender, outbox, sender_stop) = (Arc::clone(&follower), context.outbox.clone(), ended.clone());
+        let (follower, stop) = (Arc::clone(follower), tasks.stop.clone());
+        let (sender, outbox, sender_stop) = (Arc::clone(&follower), context.outbox.clone(), tasks.stop.clone());
         tasks.spawn(async move { follower.follow(&stop, || alive.tick()).await });
         let alive = health.liveness("transactions", FOLLOW_LIMIT);
-        tasks.spawn(async move { Box::pin(sender.follow_transactions(&outbox, &sender_stop, || alive.tick())).await });
+        tasks.spawn(async move {
+            Box::pin(sender.follow_transactions(&outbox, &sender_stop, || alive.tick())).await;
+        });
     }
+    tasks.spawn(proof::run(Arc::clone(context), tasks.stop.clone()));
+}
+
+/// Begins everything else.
+fn act(tasks: &mut Tasks, context: &Arc<Context>) {
     for (name, run) in loops() {
         tracing::debug!(loop.name = name, "a loop begins");
-        tasks.spawn(run(Arc::clone(context), ended.clone()));
+        tasks.spawn(run(Arc::clone(context), tasks.stop.clone()));
     }
-    let (context, stop) = (Arc::clone(context), ended.clone());
+    let (context, stop) = (Arc::clone(context), tasks.stop.clone());
     tasks.spawn(async move {
         while stop.run_until_cancelled(sleep(SWEEP)).await.is_some() {
             context.hub.keep(&context.stores.pod_uids());
@@ -89,5 +126,4 @@ fn start(
             }
         }
     });
-    tasks
 }
