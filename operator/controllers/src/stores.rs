@@ -114,7 +114,7 @@ pub struct Stores {
     pub deals: Mirror<Deal>,
     /// In the operator's namespace.
     pub transactions: Mirror<ChainTransaction>,
-    /// Ours, in all namespaces.
+    /// With a component's label, in all namespaces; who may make pods may write that label, so the namespace counts too.
     pub pods: Mirror<Pod>,
     /// All.
     pub nodes: Mirror<Node>,
@@ -214,6 +214,8 @@ impl Stores {
     /// Watches until stopped. Outages are waited out; the stores keep what they last knew.
     pub async fn watch(self, writers: Writers, client: Client, namespace: String, stop: CancellationToken) {
         let ours = watcher::Config::default().labels(&format!("{MANAGED_LABEL}={MANAGED_VALUE}"));
+        // Node agents are made by the chart, whose objects are managed by another.
+        let components = watcher::Config::default().labels(COMPONENT_LABEL);
         let identities = watcher::Config::default().labels(&format!("{COMPONENT_LABEL}={IDENTITY_COMPONENT}"));
         let all = watcher::Config::default;
         let (this, told) = (self.clone(), stop.clone());
@@ -228,7 +230,7 @@ impl Stores {
                 writers.transactions,
                 (self.transactions, stop.clone())
             ),
-            follow(Api::all(client.clone()), ours.clone(), writers.pods, (self.pods, stop.clone())),
+            follow(Api::all(client.clone()), components, writers.pods, (self.pods, stop.clone())),
             follow(Api::all(client.clone()), all(), writers.nodes, (self.nodes, stop.clone())),
             follow(
                 Api::namespaced(client.clone(), &namespace),
