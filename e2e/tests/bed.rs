@@ -110,29 +110,37 @@ async fn pods_reach_each_other_services_the_chain_and_the_gateway() {
     visit.start("one", NODES[0], None);
     visit.start("three", NODES[2], None);
     visit
-        .kubectl(&["expose", "pod", "three", "--port=80", "--target-port=8080", "--type=NodePort"])
+        .kubectl(&[
+            "expose",
+            "pod",
+            "three",
+            "--name=door",
+            "--port=80",
+            "--target-port=8080",
+            "--type=NodePort",
+        ])
         .unwrap();
     let pod = visit.address("pod", "one", ".status.podIP");
     assert_eq!(
         visit.inside("three", &["get", &format!("http://{pod}:8080/")]).as_deref(),
         Ok("200 this is one")
     );
-    let service = visit.address("service", "three", ".spec.clusterIP");
-    let by_name = visit.inside("one", &["resolve", "three.bed-paths.svc"]);
+    let service = visit.address("service", "door", ".spec.clusterIP");
+    let by_name = visit.inside("one", &["resolve", "door.bed-paths.svc"]);
     assert_eq!(by_name.as_ref(), Ok(&service));
     for caller in ["one", "three"] {
-        let answer = visit.inside(caller, &["get", "http://three/"]);
+        let answer = visit.inside(caller, &["get", "http://door/"]);
         assert_eq!(answer.as_deref(), Ok("200 this is three"), "called by {caller}");
     }
     for url in [bed.chain_url(), bed.gateway_url()] {
         let address = url.trim_start_matches("http://");
         assert_eq!(visit.inside("one", &["dial", address]).as_deref(), Ok(""), "to {url}");
     }
-    let port = visit.address("service", "three", ".spec.ports[0].nodePort");
+    let port = visit.address("service", "door", ".spec.ports[0].nodePort");
     let outside = [
         format!("http://{pod}:8080/"),
         format!("http://{service}/"),
-        format!("http://{}:{port}/", bed.node_address(NODES[1])),
+        format!("http://{}:{port}/", bed.node_address(NODES[0])),
     ];
     for url in outside {
         let answer = reqwest::get(&url).await.unwrap_or_else(|error| panic!("{url}: {error}"));

@@ -2,7 +2,8 @@
 //
 //	probe wait                    sleeps until it is told to end
 //	probe serve ADDRESS TEXT      answers every HTTP request with TEXT
-//	probe get URL                 prints the answer's status and body; fails unless it is a success
+//	probe get URL                 prints the answer's status and body; fails unless it is a success. Where nothing
+//	                              answers it tries again for five seconds: a new Service takes a moment
 //	probe dial ADDRESS            opens a TCP connection and closes it
 //	probe resolve NAME            prints the name's addresses
 //	probe cpus                    prints the CPUs that this process may use
@@ -77,6 +78,9 @@ func get(url string) error {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	client := http.Client{Timeout: limit, Transport: transport}
 	answer, err := client.Get(url)
+	for end := time.Now().Add(limit); err != nil && time.Now().Before(end); answer, err = client.Get(url) {
+		time.Sleep(50 * time.Millisecond)
+	}
 	if err != nil {
 		return err
 	}
