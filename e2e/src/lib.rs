@@ -2,5 +2,8 @@
 
 pub mod apps;
 pub mod bed;
+pub mod bench;
 pub mod chain;
+pub mod demo;
+pub mod story;
 pub mod world;

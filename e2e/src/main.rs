@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use coreward_e2e::bed::{self, Bed};
+use coreward_e2e::{
+    bed::{self, Bed},
+    bench, demo,
+};
 
 /// The test bed of Coreward: a real cluster and a real chain on this machine.
 #[derive(Debug, Parser)]
@@ -19,6 +22,14 @@ enum Command {
     /// Start and end the bed.
     #[command(subcommand)]
     Bed(BedCommand),
+    /// Tell the whole loop on a real cluster and the real contracts, and leave both up.
+    Demo,
+    /// Measure how fast the loop is, and write e2e/BENCH.md.
+    Bench {
+        /// How many matches.
+        #[arg(long, default_value_t = 20)]
+        matches: usize,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -52,6 +63,8 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Command::Bed(command) => run(command).await,
+        Command::Demo => demo::tell().await.map_err(Into::into),
+        Command::Bench { matches } => bench::run(matches).await.map_err(Into::into),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,166 @@
+//! The figures as a table, and each target as one line.
+
+use std::{
+    fmt::{self, Write as _},
+    fs,
+    time::Duration,
+};
+
+use super::watch::Steps;
+
+/// One match.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// From the match to the first answer.
+    pub serving: Steps,
+    /// From the deal's end to the unit hashing again.
+    pub hashing: Duration,
+}
+
+impl fmt::Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Steps { prover_stopping, pod_created, container_running, ready, answered } =
+            self.serving;
+        write!(
+            f,
+            "stopping {} ms, pod {} ms, running {} ms, ready {} ms, answered {} ms; back {} ms",
+            prover_stopping.as_millis(),
+            pod_created.as_millis(),
+            container_running.as_millis(),
+            ready.as_millis(),
+            answered.as_millis(),
+            self.hashing.as_millis()
+        )
+    }
+}
+
+/// A run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// From `helm install` to two units that hash.
+    pub install_to_proving: Duration,
+    /// Resident memory of the larger replica with two units, MiB.
+    pub operator_memory_mib: u64,
+    /// The same after all matches.
+    pub operator_memory_after_mib: u64,
+    /// The matches that count.
+    pub matches: Vec<Measured>,
+}
+
+/// A target of the project: its name, the share of the runs that it is about in percent, and the limit.
+const BARS: [(&str, usize, u128); 4] = [
+    ("match_to_answer_p50_ms", 50, 4_000),
+    ("match_to_answer_p99_ms", 99, 10_000),
+    ("end_to_hashing_p50_ms", 50, 4_000),
+    ("end_to_hashing_p99_ms", 99, 10_000),
+];
+
+impl Figures {
+    /// The whole report in Markdown.
+    #[must_use]
+    pub fn report(&self) -> String {
+        let mut text = format!(
+            "# How fast the loop is\n\nWritten by `make bench`. {}\n\n{} matches one after the other, image and artifact \
+             cached; times in milliseconds since the block that holds the match (or the deal's end) was mined.\n\n\
+             | step | median | p99 | largest |\n| --- | --- | --- | --- |\n",
+            machine(),
+            self.matches.len(),
+        );
+        for (name, times) in self.columns() {
+            let [median, high, most] = [50, 99, 100].map(|share| percentile(&times, share));
+            // Writing to a String cannot fail, here and below.
+            let _ = writeln!(text, "| {name} | {median} | {high} | {most} |");
+        }
+        let _ = write!(
+            text,
+            "\n| other figures | |\n| --- | --- |\n| `helm install` to both units hashing | {:.1} s |\n\
+             | resident memory of an operator replica, 2 units | {} MiB |\n\
+             | the same after all matches | {} MiB |\n\n```\n",
+            self.install_to_proving.as_secs_f32(),
+            self.operator_memory_mib,
+            self.operator_memory_after_mib,
+        );
+        for (name, share, limit) in BARS {
+            let times = if name.starts_with("match") { self.answers() } else { self.returns() };
+            let value = percentile(&times, share);
+            let end = if value <= limit { "ok" } else { "missed" };
+            let _ = writeln!(text, "BAR {name} value={value} must={limit} {end}");
+        }
+        text + "```\n"
+    }
+
+    fn answers(&self) -> Vec<u128> {
+        self.matches.iter().map(|it| it.serving.answered.as_millis()).collect()
+    }
+
+    fn returns(&self) -> Vec<u128> {
+        self.matches.iter().map(|it| it.hashing.as_millis()).collect()
+    }
+
+    fn columns(&self) -> Vec<(&'static str, Vec<u128>)> {
+        let column = |step: fn(&Steps) -> Duration| {
+            self.matches.iter().map(|it| step(&it.serving).as_millis()).collect()
+        };
+        vec![
+            ("match → prover told to stop", column(|it| it.prover_stopping)),
+            ("match → worker pod created", column(|it| it.pod_created)),
+            ("match → its container runs", column(|it| it.container_running)),
+            ("match → it is Ready", column(|it| it.ready)),
+            ("**match → first answer**", self.answers()),
+            ("**deal's end → unit hashing again**", self.returns()),
+        ]
+    }
+}
+
+/// The smallest value that `share` percent of all do not exceed; 0 of nothing.
+fn percentile(values: &[u128], share: usize) -> u128 {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable();
+    let place = (sorted.len() * share).div_ceil(100).saturating_sub(1);
+    sorted.get(place).copied().unwrap_or(0)
+}
+
+/// The machine and the day.
+fn machine() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |line: &str| line.split_once(':').map(|(_, value)| value.trim().to_owned());
+    let model = info.lines().find(|line| line.starts_with("model name")).and_then(field);
+    let count = info.lines().filter(|line| line.starts_with("processor")).count();
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let memory = memory.lines().find(|line| line.starts_with("MemTotal")).and_then(field);
+    format!(
+        "{count} CPUs of {}, {} of memory, {}.",
+        model.unwrap_or_else(|| "an unnamed model".to_owned()),
+        memory.unwrap_or_else(|| "an unknown amount".to_owned()),
+        today(),
+    )
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark says when it was run")]
+fn today() -> String {
+    let now = k8s_openapi::jiff::Timestamp::now();
+    now.strftime("%Y-%m-%d").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentile_is_a_value_that_was_measured() {
+        let values: Vec<u128> = (1..=20).rev().collect();
+        assert_eq!([50, 99, 100].map(|share| percentile(&values, share)), [10, 20, 20]);
+        assert_eq!(percentile(&[], 50), 0);
+    }
+
+    #[test]
+    fn a_target_says_whether_it_was_met() {
+        let slow = Measured {
+            serving: Steps { answered: Duration::from_secs(5), ..Steps::default() },
+            hashing: Duration::from_secs(1),
+        };
+        let report = Figures { matches: vec![slow], ..Figures::default() }.report();
+        assert!(report.contains("BAR match_to_answer_p50_ms value=5000 must=4000 missed"));
+        assert!(report.contains("BAR end_to_hashing_p50_ms value=1000 must=4000 ok"));
+    }
+}

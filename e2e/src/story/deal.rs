@@ -1,0 +1,184 @@
+//! A deal from its creation to its end.
+
+use alloy::primitives::{Address, B256};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+
+use super::{
+    STATUS, STEP, Teller, client, ensure, is_ready, offer::Pledged, pods, proving::short, text,
+};
+use crate::{
+    bed::NODES,
+    chain::DealOrder,
+    world::{Error, Result, World, until},
+};
+
+/// A seat in a deal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seat {
+    /// The deal.
+    pub deal: Address,
+    /// The worker's id.
+    pub worker: B256,
+    /// The peer that it is on.
+    pub peer: B256,
+    /// Its unit.
+    pub unit: B256,
+}
+
+impl Seat {
+    /// Its worker's id as guests and objects write it.
+    #[must_use]
+    pub fn decimal(&self) -> String {
+        alloy::primitives::U256::from_be_bytes(self.worker.0).to_string()
+    }
+}
+
+/// A worker that serves.
+#[derive(Debug, Clone)]
+pub struct Served {
+    /// Its seat.
+    pub seat: Seat,
+    /// Its pod.
+    pub pod: Pod,
+    /// Where it answers from outside the cluster.
+    pub url: String,
+}
+
+/// Makes a deal of one worker for each of `peers` and matches it to their first units.
+///
+/// # Errors
+/// [`Error::Chain`] with the contract's reason.
+pub async fn matched(world: &World, app: &str, peers: &[&Pledged]) -> Result<Vec<Seat>> {
+    let deal = create(world, app, peers.len()).await?;
+    seats(world, deal, peers).await
+}
+
+/// Deploys and funds a deal of `workers` workers.
+///
+/// # Errors
+/// [`Error::Chain`] with the contract's reason.
+pub async fn create(world: &World, app: &str, workers: usize) -> Result<Address> {
+    let order = DealOrder {
+        target_workers: workers as u64,
+        ..DealOrder::of_one_worker(world.party().developer.address, app)
+    };
+    Ok(world.driver().create_deal(&order).await?)
+}
+
+/// Matches a deal to the first unit of each of `peers`.
+///
+/// # Errors
+/// [`Error::Chain`] with the contract's reason.
+pub async fn seats(world: &World, deal: Address, peers: &[&Pledged]) -> Result<Vec<Seat>> {
+    let mut wanted = Vec::new();
+    for peer in peers {
+        let unit = peer.units.first().copied();
+        let unit = unit.ok_or_else(|| Error::Finding(format!("peer {} is empty", peer.peer)))?;
+        wanted.push((peer.peer, vec![unit]));
+    }
+    let workers = world.driver().match_deal(deal, &wanted).await?;
+    let seats = wanted.into_iter().zip(workers);
+    Ok(seats.map(|((peer, units), worker)| Seat { deal, worker, peer, unit: units[0] }).collect())
+}
+
+/// Follows a match until the worker answers: its prover is gone, its pod is on the same node with one core of its own, it
+/// is activated on chain, and its text comes from outside and from inside.
+///
+/// # Errors
+/// [`Error::Late`], [`Error::Finding`] with what is not so.
+pub async fn serving(world: &World, teller: &Teller, seat: &Seat) -> Result<Served> {
+    let unit = short(seat.unit);
+    let words = format!("the prover of unit {unit} has stopped");
+    teller.step(&words, pods::gone(world, "prover", seat.unit)).await?;
+    let words = "a worker pod is ready in its place";
+    let pod = teller.step(words, pods::ready(world, "worker", seat.unit)).await?;
+    let url = format!(
+        "http://{}:{}/",
+        world.bed().node_address(NODES[2]),
+        pods::entrance(world, &pod).await?
+    );
+    let served = Served { seat: seat.clone(), pod, url };
+    teller.step("it answers from outside the cluster: hello", answers(&served)).await?;
+    let cpus = pods::one_exclusive_core(world, &served.pod).await?;
+    let node = pods::node(&served.pod);
+    teller.aside(&format!("it has CPU {cpus} of {node} to itself"));
+    teller.step("it is activated on chain", activated(world, seat)).await?;
+    let status = status_agrees(world, seat).await?;
+    let url = format!("{status}/");
+    let inside = Box::pin(pods::get_from_inside(world, &url));
+    let said =
+        teller.step("it answers from inside the cluster, at the URL in its status", inside).await?;
+    ensure(said.trim() == "200 hello", || format!("from inside {status} says {said:?}"))?;
+    Ok(served)
+}
+
+async fn answers(served: &Served) -> Result<()> {
+    let client = client::http()?;
+    until(&format!("{} answers hello", served.url), STEP, async || {
+        let (status, body) = client::get(&client, &served.url).await?;
+        ensure((status, body.trim()) == (200, "hello"), || format!("{status} {body:?}"))?;
+        Ok(Some(()))
+    })
+    .await
+}
+
+/// Waits until the contract knows the worker's key.
+///
+/// # Errors
+/// [`Error::Late`].
+pub async fn activated(world: &World, seat: &Seat) -> Result<B256> {
+    until("the worker is activated", STEP, async || {
+        let deal = world.oracle().deal(seat.deal).await?;
+        let found = deal.workers.iter().find(|worker| worker.onchainId == seat.worker);
+        let found = found.ok_or_else(|| Error::Finding("it is not in the deal".to_owned()))?;
+        Ok(Some(found.offchainId).filter(|key| !key.is_zero()))
+    })
+    .await
+}
+
+/// Waits until the world's Deal says that the worker is ready and activated; gives the URL that it tells.
+async fn status_agrees(world: &World, seat: &Seat) -> Result<String> {
+    let worker = seat.decimal();
+    until("the Deal says that its worker serves", STATUS, async || {
+        let object = mirror(world, seat.deal).await?;
+        let workers = object.data["status"]["workers"].as_array().cloned().unwrap_or_default();
+        let ours = workers.into_iter().find(|it| it["onchainWorkerID"] == worker.as_str());
+        let ours = ours.ok_or_else(|| Error::Finding("it does not name the worker".to_owned()))?;
+        let is_so = ours["ready"] == true && ours["activated"] == true && is_ready(&object);
+        ensure(is_so, || format!("it says {ours}"))?;
+        Ok(Some(text(&ours["url"]).to_owned()))
+    })
+    .await
+}
+
+/// The world's Deal object of a deal.
+///
+/// # Errors
+/// [`Error::Finding`] where there is none, [`Error::Cluster`].
+pub async fn mirror(world: &World, deal: Address) -> Result<kube::api::DynamicObject> {
+    let address = deal.to_string().to_lowercase();
+    let deals = world.list("Deal").await?;
+    let found = deals
+        .into_iter()
+        .find(|object| text(&object.data["spec"]["dealAddress"]).to_lowercase() == address);
+    found.ok_or_else(|| Error::Finding(format!("no Deal of {deal} is in {}", world.namespace())))
+}
+
+/// Waits until the chain has given the unit back, its worker pod is gone and its prover hashes again.
+///
+/// # Errors
+/// [`Error::Late`].
+pub async fn returned(world: &World, teller: &Teller, seat: &Seat) -> Result<()> {
+    let free = until("the unit is free on chain", STEP, async || {
+        let peer = world.oracle().peer(seat.peer).await?;
+        let unit = peer.unitIds.into_iter().find(|unit| unit.id == seat.unit);
+        Ok(unit.filter(|unit| unit.deal.is_zero()).map(drop))
+    });
+    teller.step("the unit is free on chain", free).await?;
+    teller.step("its worker pod is gone", pods::gone(world, "worker", seat.unit)).await?;
+    let prover = pods::ready(world, "prover", seat.unit);
+    let pod = teller.step("its prover hashes again", prover).await?;
+    teller.aside(&format!("in pod {} on {}", pod.name_any(), pods::node(&pod)));
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! The product as stories find it: installed once, knowing the people of all of them.
+
+use serde_json::json;
+
+use super::{Teller, end};
+use crate::{
+    apps::{Apps, BlockFolder},
+    bed::{self, Bed, NAMESPACE},
+    chain::{Driver, Node, cache_root},
+    world::{Error, Party, Result},
+};
+
+/// Everything that a story needs besides its own world.
+#[derive(Debug, Clone)]
+pub struct Stage {
+    /// The cluster and the chain.
+    pub bed: Bed,
+    /// People; no two stories at the same time use the same.
+    pub parties: Vec<Party>,
+    /// What deals run.
+    pub apps: Apps,
+}
+
+/// The first epoch in which a worker can be activated.
+const FIRST_EPOCH: u64 = 2;
+
+/// Starts the bed, clears what an earlier run left in it, and installs the product for `count` new parties.
+///
+/// # Errors
+/// What the bed reports, as [`Error::Finding`]; [`Error::Cluster`], [`Error::Chain`].
+pub async fn set_up(teller: &Teller, count: u8) -> Result<Stage> {
+    let bed = teller.step("the bed is up: cluster and chain", up()).await?;
+    teller.step("nothing of an earlier run is left in it", end::clear(&bed)).await?;
+    let seed = format!("{}-{:08x}", bed.paths().name, rand::random::<u32>());
+    let parties = Party::several(&seed, count)?;
+    let node = Node::at(&bed.chain_url())?;
+    Driver::new(node, bed.contracts()).to_epoch(FIRST_EPOCH).await?;
+    let publish =
+        async { Ok(Apps::publish(&cache_root(), &BlockFolder::at(bed.artifacts())).await?) };
+    let apps = teller.step("the sample apps are built and published", publish).await?;
+    Party::bring(&bed, &parties).await?;
+    let words = "helm install: the operator with two replicas is ready";
+    teller.step(words, deploy(&bed, &parties)).await?;
+    Ok(Stage { bed, parties, apps })
+}
+
+async fn up() -> Result<Bed> {
+    Box::pin(bed::up()).await.map_err(|error| Error::Finding(told(&error)))
+}
+
+/// Installs or upgrades the product by its charts.
+///
+/// # Errors
+/// Helm's words as [`Error::Finding`].
+pub async fn deploy(bed: &Bed, parties: &[Party]) -> Result<()> {
+    let mut values = Party::values(bed, parties);
+    values["workers"] = json!({ "serviceType": "NodePort" });
+    Box::pin(bed::deploy(bed, values)).await.map_err(|error| {
+        Error::Finding(format!("the product is not installed in {NAMESPACE}: {}", told(&error)))
+    })
+}
+
+fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

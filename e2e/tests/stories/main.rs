@@ -1,0 +1,96 @@
+//! What the product promises, told from outside on a real cluster and the real contracts.
+//!
+//! Stories that need the two exclusive cores take turns; the others run beside them. Only a quiet story has the whole
+//! cluster to itself.
+
+mod killed_once;
+mod plain_mistakes;
+mod quiet;
+mod the_loop;
+mod two_providers_one_subnet;
+
+use coreward_e2e::{
+    apps::Apps,
+    bed,
+    story::{
+        Teller, end,
+        product::{Stage, set_up},
+    },
+    world::{Error, Party, Result, World},
+};
+use tokio::sync::{Mutex, MutexGuard, OnceCell, RwLock};
+
+/// Which party plays in which story.
+mod people {
+    pub(crate) const THE_LOOP: usize = 0;
+    pub(crate) const FIRST_OF_TWO: usize = 1;
+    pub(crate) const SECOND_OF_TWO: usize = 2;
+    pub(crate) const KILLED_ONCE: usize = 3;
+    pub(crate) const PLAIN_MISTAKES: usize = 4;
+    pub(crate) const QUIET: usize = 5;
+    pub(crate) const LATE_BESIDE_QUIET: usize = 6;
+    pub(crate) const COUNT: u8 = 7;
+}
+
+/// Held by whoever uses the cores of n1 and n2.
+static CORES: Mutex<()> = Mutex::const_new(());
+/// Shared by all stories but a quiet one, which must be alone.
+static SILENCE: RwLock<()> = RwLock::const_new(());
+/// The product is installed once for all: its people, and the apps of their deals.
+static PRODUCT: OnceCell<(Vec<Party>, Apps)> = OnceCell::const_new();
+
+/// The stage, set up by whichever story comes first.
+async fn stage(teller: &Teller) -> Result<Stage> {
+    let (parties, apps) = PRODUCT.get_or_try_init(|| Box::pin(install(teller))).await?.clone();
+    // Each story has a client of its own: one ends with the test that made it.
+    let bed = Box::pin(bed::up()).await;
+    let bed = bed.map_err(|error| Error::Finding(format!("no bed: {}", chain_of(&error))))?;
+    Ok(Stage { bed, parties, apps })
+}
+
+async fn install(teller: &Teller) -> Result<(Vec<Party>, Apps)> {
+    let stage = Box::pin(set_up(teller, people::COUNT)).await?;
+    Ok((stage.parties, stage.apps))
+}
+
+async fn cores() -> MutexGuard<'static, ()> {
+    CORES.lock().await
+}
+
+/// Lets a world's offers go when its story is over, so that the next one finds free cores.
+async fn tell_and_release(
+    stage: &Stage,
+    (story, person): (&str, usize),
+    tell: impl AsyncFnOnce(&World) -> Result<()>,
+) -> Result<()> {
+    World::tell(&stage.bed, story, &stage.parties[person], async |world| {
+        let told = tell(world).await;
+        if told.is_ok() {
+            return end::release(world).await;
+        }
+        told
+    })
+    .await
+}
+
+/// What a test tells of its story: nothing, or why it did not go as told.
+type Told = std::result::Result<(), String>;
+
+/// Clears the bed for the next story if this one failed; a failed story leaves its evidence in the output.
+async fn finish(stage: &Stage, told: Result<()>) -> Told {
+    let Err(error) = told else { return Ok(()) };
+    let cleared = end::clear(&stage.bed).await.err();
+    let then = cleared.map(|error| format!("; and then: {}", chain_of(&error))).unwrap_or_default();
+    Err(format!("{}{then}", chain_of(&error)))
+}
+
+/// An error with its causes.
+fn chain_of(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
