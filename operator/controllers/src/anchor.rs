@@ -1,4 +1,4 @@
-//! The anchor of a namespace: a ConfigMap that owns our bare pods and carries the authority that they trust.
+//! The anchor of a namespace: a `ConfigMap` that owns our bare pods and carries the authority that they trust.
 
 use std::collections::BTreeMap;
 

@@ -134,7 +134,7 @@ where
 {
     match api.create(&PostParams::default(), object).await {
         Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        Err(error) if code(&error) == Some(409) => Ok(()),
         Err(source) => Err(Error::write("creation", &object.name_any(), source)),
     }
 }
@@ -155,8 +155,11 @@ pub fn of_uid(uid: Option<String>, grace_seconds: Option<u32>) -> DeleteParams {
 ///
 /// Every other refusal.
 pub fn gone_is_fine(error: kube::Error) -> Result<(), kube::Error> {
-    match error {
-        kube::Error::Api(status) if status.code == 404 => Ok(()),
-        error => Err(error),
-    }
+    if code(&error) == Some(404) { Ok(()) } else { Err(error) }
+}
+
+/// The HTTP code of a refusal by the API server; `None` if it did not answer.
+#[must_use]
+pub fn code(error: &kube::Error) -> Option<u16> {
+    if let kube::Error::Api(status) = error { Some(status.code) } else { None }
 }

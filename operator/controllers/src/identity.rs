@@ -103,6 +103,10 @@ impl PeerIdentity {
     }
 
     /// The key of a worker of this peer.
+    ///
+    /// # Panics
+    ///
+    /// Never: 32 bytes are within what HKDF-SHA256 gives.
     #[must_use]
     pub fn worker_key(&self, at: KeyUse) -> WorkerKey {
         let mut info = Vec::with_capacity(96);

@@ -41,7 +41,7 @@ pub const OFFER_FINALIZER: &str = "coreward.dev/offer";
 pub const UNIT_FINALIZER: &str = "coreward.dev/stake-guard";
 /// Finalizer of deals.
 pub const DEAL_FINALIZER: &str = "coreward.dev/deal-guard";
-/// ConfigMap with the internal authority's certificate; owns our pods.
+/// `ConfigMap` with the internal authority's certificate; owns our pods.
 pub const ANCHOR: &str = "coreward-anchor";
 /// Key of the certificate in it.
 pub const ANCHOR_KEY: &str = "ca.crt";

@@ -8,6 +8,7 @@ use futures::{Stream, StreamExt};
 use kube::runtime::controller::Action;
 use tokio::sync::{broadcast, watch};
 
+use crate::apply;
 use crate::clock;
 use crate::context::Context;
 use crate::event::Events;
@@ -106,10 +107,10 @@ impl Error {
     #[must_use]
     pub fn retry(&self) -> Duration {
         match self {
-            Self::Write { source, .. } | Self::Read { source, .. } => match source.as_ref() {
-                kube::Error::Api(status) if status.code == 409 => Duration::from_millis(200),
-                kube::Error::Api(status) if status.code == 429 => Duration::from_secs(5),
-                _ => Duration::from_secs(2),
+            Self::Write { source, .. } | Self::Read { source, .. } => match apply::code(source) {
+                Some(409) => Duration::from_millis(200),
+                Some(429) => Duration::from_secs(5),
+                Some(_) | None => Duration::from_secs(2),
             },
             Self::NoAnchor => Duration::from_secs(1),
             Self::Outbox { .. } => Duration::from_secs(2),

@@ -33,7 +33,7 @@ use report::Told;
 /// None: a failed turn is told and taken again.
 pub async fn turn(deal: Arc<Deal>, shared: Arc<Shared>) -> Result<Action, Error> {
     let name = deal.name_any();
-    turn::told("deal", &shared, &name, one(&deal, &shared)).await
+    turn::told("deal", &shared, &name, Box::pin(one(&deal, &shared))).await
 }
 
 async fn one(mirror: &Deal, shared: &Shared) -> Result<Ending, Error> {

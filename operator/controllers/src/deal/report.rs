@@ -78,7 +78,7 @@ fn with_chain(
             summary: format!("{}/{}", subnet.reachable, subnet.expected),
         }),
         revenue: Some(revenue(deal, plan, &token)),
-        timeline: timeline(common.timeline.clone(), shared, told, snapshot),
+        timeline: Some(timeline(common.timeline.clone(), shared, told, snapshot)),
         ..common
     }
 }
@@ -150,7 +150,7 @@ fn revenue(deal: &chain::Deal, plan: &Plan, token: &Token) -> DealRevenue {
 }
 
 /// The first match, and how long it took until a worker answered; both stay once they are known.
-fn timeline(old: Option<DealTimeline>, shared: &Shared, told: &Told<'_>, snapshot: &Snapshot) -> Option<DealTimeline> {
+fn timeline(old: Option<DealTimeline>, shared: &Shared, told: &Told<'_>, snapshot: &Snapshot) -> DealTimeline {
     let mut timeline = old.unwrap_or_default();
     let network = &told.sight.place.network;
     let now = clock::now();
@@ -168,5 +168,5 @@ fn timeline(old: Option<DealTimeline>, shared: &Shared, told: &Told<'_>, snapsho
             shared.context.metrics.deals.match_to_ready.observe(took.as_secs_f64());
         }
     }
-    Some(timeline)
+    timeline
 }

@@ -37,7 +37,7 @@ pub use report::state;
 /// None: a failed turn is told and taken again.
 pub async fn turn(offer: Arc<ProviderOffer>, shared: Arc<Shared>) -> Result<Action, Error> {
     let name = OfferKey::of(&offer).path();
-    turn::told("offer", &shared, &name, one(&offer, &shared)).await
+    turn::told("offer", &shared, &name, Box::pin(one(&offer, &shared))).await
 }
 
 async fn one(offer: &ProviderOffer, shared: &Shared) -> Result<Ending, Error> {

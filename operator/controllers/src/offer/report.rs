@@ -134,7 +134,7 @@ fn with_chain(
     resolved: &Resolved,
 ) -> ProviderOfferStatus {
     let units = units(shared, &sight.key);
-    let offer_id = plans.offer.offer.map(|id| id.to_string()).or(common.offer_id.clone());
+    let offer_id = plans.offer.offer.map(|id| id.to_string()).or_else(|| common.offer_id.clone());
     ProviderOfferStatus {
         epoch: Some(count(snapshot.epoch.0)),
         summary: Some(OfferSummary { offer: plans.offer.offer.map(abbreviated).unwrap_or_default(), text: text(&units) }),

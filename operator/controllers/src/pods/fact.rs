@@ -130,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    fn pod(status: Value) -> Pod {
+    fn pod(status: &Value) -> Pod {
         serde_json::from_value(json!({ "metadata": { "name": "p" }, "status": status })).unwrap()
     }
 
@@ -156,7 +156,7 @@ mod tests {
         None
     )]
     fn the_decisive_reason_is(#[case] status: Value, #[case] reason: Option<&str>) {
-        assert_eq!(decisive_reason(&pod(status)).as_deref(), reason);
+        assert_eq!(decisive_reason(&pod(&status)).as_deref(), reason);
     }
 
     #[rstest]
@@ -168,6 +168,6 @@ mod tests {
         Phase::Ended { reason: "Evicted".into(), seconds_ago: 90, ran_seconds: 0 }
     )]
     fn the_phase_is(#[case] status: Value, #[case] expected: Phase) {
-        assert_eq!(phase(&pod(status), Timestamp::from_second(100).unwrap()), expected);
+        assert_eq!(phase(&pod(&status), Timestamp::from_second(100).unwrap()), expected);
     }
 }

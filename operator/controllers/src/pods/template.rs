@@ -42,7 +42,7 @@ pub struct Surroundings<'a> {
     pub config: &'a Config,
     /// Namespace of the pod.
     pub namespace: &'a str,
-    /// UID of the anchor ConfigMap of that namespace.
+    /// UID of the anchor `ConfigMap` of that namespace.
     pub anchor: &'a str,
     /// The node.
     pub node: &'a str,
@@ -289,13 +289,13 @@ fn spec(at: &Surroundings<'_>, parts: &Parts) -> Value {
 fn container(at: &Surroundings<'_>, parts: &Parts) -> Value {
     let cpus = parts.cores.saturating_mul(at.threads_per_core.max(1)).to_string();
     let resources = json!({ "cpu": cpus, "memory": format!("{}Mi", parts.memory_mib) });
-    let ports: Vec<_> = parts.ports.iter().map(|(name, port)| json!({ "name": name, "containerPort": port })).collect();
+    let open: Vec<_> = parts.ports.iter().map(|(name, port)| json!({ "name": name, "containerPort": port })).collect();
     let mut container = json!({
         "name": "unit",
         "image": parts.image,
         "imagePullPolicy": at.config.images.pull_policy.name(),
         "args": parts.arguments,
-        "ports": ports,
+        "ports": open,
         "resources": { "requests": resources, "limits": resources },
         "securityContext": {
             "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "runAsNonRoot": true,

@@ -35,7 +35,7 @@ use report::Told;
 /// None: a failed turn is told and taken again.
 pub async fn turn(secret: Arc<Secret>, shared: Arc<Shared>) -> Result<Action, Error> {
     let name = secret.name_any();
-    turn::told("unit", &shared, &name, one(&secret, &shared)).await
+    turn::told("unit", &shared, &name, Box::pin(one(&secret, &shared))).await
 }
 
 async fn one(secret: &Secret, shared: &Shared) -> Result<Ending, Error> {

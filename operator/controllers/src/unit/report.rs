@@ -77,7 +77,7 @@ pub fn status(told: Told<'_>, unit: UnitId, object: &CapacityUnit) -> (CapacityU
         wanted_role: told.plan.roles.get(&unit).map(wanted_role).or(old.wanted_role),
         deal_ref: deal_ref(told, unit),
         placement: Some(placement(told, unit, words.cpu)),
-        commitment: commitment(&told.sight.seen).or(old.commitment.filter(|_| told.sight.seen.snapshot.is_none())),
+        commitment: commitment(&told.sight.seen).or_else(|| old.commitment.filter(|_| told.sight.seen.snapshot.is_none())),
         epoch,
         last_role_change: change,
     };
