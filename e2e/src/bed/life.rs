@@ -9,6 +9,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, Config,
+    api::ListParams,
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde::{Deserialize, Serialize};
@@ -29,7 +30,7 @@ use super::{
 };
 use crate::chain::{self, AnvilConfig, Contracts, Parameters};
 
-const READY_LIMIT: Duration = Duration::from_secs(120);
+const READY_LIMIT: Duration = Duration::from_mins(2);
 const INTERVAL: Duration = Duration::from_millis(50);
 const CHAIN: &str = "anvil";
 
@@ -185,6 +186,8 @@ async fn start_chain(paths: &Paths, addresses: Addresses, parts: &Parts) -> Resu
         chain::start(&config, &parts.packages, &Parameters::for_stories(), &paths.cache)
             .await
             .map_err(failed)?;
+    // Blocks come by themselves, as on any chain: finality needs them.
+    anvil.mine_by_interval(1).await.map_err(failed)?;
     if let Some(id) = anvil.process_id() {
         process::remember(paths, CHAIN, id)?;
     }
@@ -228,7 +231,7 @@ async fn ready(paths: &Paths, client: &Client) -> Result<()> {
 async fn what_is_missing(client: &Client) -> String {
     let nodes: Api<ClusterNode> = Api::all(client.clone());
     let ready = nodes
-        .list(&Default::default())
+        .list(&ListParams::default())
         .await
         .map(|list| list.items.iter().filter(|node| is_ready(node)).count());
     if ready.as_ref().ok() != Some(&NODES.len()) {
