@@ -49,6 +49,9 @@ pub struct Context {
 
 impl std::fmt::Debug for Context {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Context").field("namespace", &self.namespace).finish_non_exhaustive()
+        formatter
+            .debug_struct("Context")
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
     }
 }

@@ -20,7 +20,10 @@ pub async fn gate_of(context: &Context, offer: &ProviderOffer) -> Gate {
             peers = state;
         }
     }
-    Gate { management: management(context.config.operator.read_only, offer), ..gate(offer, provider, peers) }
+    Gate {
+        management: management(context.config.operator.read_only, offer),
+        ..gate(offer, provider, peers)
+    }
 }
 
 /// The gate of one peer of an offer, whose owner on chain is this account.
@@ -29,19 +32,27 @@ pub async fn gate_of_peer(context: &Context, offer: &ProviderOffer, owner: Addre
         Some(signer) => state_of(context, offer, signer, KeyRole::Peer).await,
         None => Signer::WrongAddress,
     };
-    Gate { management: management(context.config.operator.read_only, offer), ..gate(offer, Signer::Unknown, peer) }
+    Gate {
+        management: management(context.config.operator.read_only, offer),
+        ..gate(offer, Signer::Unknown, peer)
+    }
 }
 
 /// Which of an offer's signers has this account.
 #[must_use]
-pub fn signer_of<'offer>(context: &Context, offer: &'offer ProviderOffer, owner: Address) -> Option<&'offer str> {
+pub fn signer_of<'offer>(
+    context: &Context,
+    offer: &'offer ProviderOffer,
+    owner: Address,
+) -> Option<&'offer str> {
     let signers = offer.spec.peers.signers.iter();
     signers.map(String::as_str).find(|signer| context.outbox.address(signer) == Some(owner))
 }
 
 fn gate(offer: &ProviderOffer, provider_signer: Signer, peer_signer: Signer) -> Gate {
     // The schema has checked the pattern; a number beyond all fees is no limit.
-    let max_fee = offer.spec.gas.max_fee_gwei.as_deref().and_then(|text| money::gwei_to_wei(text).ok());
+    let max_fee =
+        offer.spec.gas.max_fee_gwei.as_deref().and_then(|text| money::gwei_to_wei(text).ok());
     Gate {
         management: Management::Observe,
         provider_signer,

@@ -63,7 +63,11 @@ impl Hub {
                 if present.as_ref().is_some_and(|present| present.revision == revision) {
                     return false;
                 }
-                *present = Some(Arc::new(Assignment { revision, leader: self.inner.leader.clone(), duty }));
+                *present = Some(Arc::new(Assignment {
+                    revision,
+                    leader: self.inner.leader.clone(),
+                    duty,
+                }));
                 true
             });
         });
@@ -79,7 +83,13 @@ impl Hub {
     /// What the pod last said; `None` until it said something to this leader.
     #[must_use]
     pub fn report(&self, pod_uid: &str) -> Option<Received> {
-        self.inner.desks.lock().unwrap_or_else(PoisonError::into_inner).get(pod_uid)?.received.clone()
+        self.inner
+            .desks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(pod_uid)?
+            .received
+            .clone()
     }
 
     /// Forgets a pod that is gone.
@@ -89,7 +99,11 @@ impl Hub {
 
     /// Forgets every pod but these.
     pub fn keep(&self, pod_uids: &BTreeSet<String>) {
-        self.inner.desks.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| pod_uids.contains(uid));
+        self.inner
+            .desks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|uid, _| pod_uids.contains(uid));
     }
 
     /// UIDs of pods whose report changed in more than its rates. A listener that lags gets `Lagged` and looks at all pods.
@@ -101,7 +115,10 @@ impl Hub {
     /// Takes a report; the endpoint calls it for a pod that it knows.
     pub fn receive(&self, pod_uid: &str, report: Report, at: Instant) {
         let changed = self.with_desk(pod_uid, |desk| {
-            let changed = desk.received.as_ref().is_none_or(|before| standing(&before.report) != standing(&report));
+            let changed = desk
+                .received
+                .as_ref()
+                .is_none_or(|before| standing(&before.report) != standing(&report));
             desk.received = Some(Received { report, at });
             changed
         });

@@ -185,7 +185,11 @@ mod tests {
     }
 
     fn proof(nonce: u8) -> Proof {
-        Proof { unit: UNIT, local_nonce: B256::repeat_byte(nonce), result_hash: B256::repeat_byte(nonce) }
+        Proof {
+            unit: UNIT,
+            local_nonce: B256::repeat_byte(nonce),
+            result_hash: B256::repeat_byte(nonce),
+        }
     }
 
     fn fates(pool: &ProofPool) -> Vec<Fate> {
@@ -199,7 +203,11 @@ mod tests {
         assert_eq!(fates(&pool), vec![Fate::Open]);
         pool.mark(&[proof(1)], Epoch(7), Fate::Settled);
         assert_eq!(fates(&pool), vec![Fate::Settled]);
-        assert_eq!(pool.put(&posted(vec![found(7, 1)]), Some(7)), Vec::<B256>::new(), "not before the plan says so");
+        assert_eq!(
+            pool.put(&posted(vec![found(7, 1)]), Some(7)),
+            Vec::<B256>::new(),
+            "not before the plan says so"
+        );
         pool.acknowledge(UNIT, B256::repeat_byte(1));
         assert_eq!(fates(&pool), vec![]);
         assert_eq!(pool.acknowledged(UNIT, puzzle(7)), vec![B256::repeat_byte(1)]);
@@ -209,7 +217,10 @@ mod tests {
     #[test]
     fn an_epoch_that_is_over_is_acknowledged_at_once() {
         let pool = ProofPool::default();
-        assert_eq!(pool.put(&posted(vec![found(6, 1), found(7, 2)]), Some(7)), vec![B256::repeat_byte(1)]);
+        assert_eq!(
+            pool.put(&posted(vec![found(6, 1), found(7, 2)]), Some(7)),
+            vec![B256::repeat_byte(1)]
+        );
     }
 
     #[test]

@@ -45,7 +45,8 @@ where
 {
     fn new() -> (Self, Writer<K>) {
         let writer = Writer::<K>::default();
-        let mirror = Self { store: writer.as_reader(), changes: broadcast::Sender::new(CHANGES_KEPT) };
+        let mirror =
+            Self { store: writer.as_reader(), changes: broadcast::Sender::new(CHANGES_KEPT) };
         (mirror, writer)
     }
 
@@ -76,7 +77,9 @@ where
     /// Tells listeners. A list is told when it is complete, since only then the store has it.
     fn announce(&self, event: watcher::Event<K>) {
         let objects = match event {
-            watcher::Event::Apply(object) | watcher::Event::Delete(object) => vec![Arc::new(object)],
+            watcher::Event::Apply(object) | watcher::Event::Delete(object) => {
+                vec![Arc::new(object)]
+            }
             watcher::Event::Init | watcher::Event::InitApply(_) => Vec::new(),
             watcher::Event::InitDone => self.store.state(),
         };
@@ -90,15 +93,16 @@ where
     pub fn changes(&self) -> impl Stream<Item = Arc<K>> + Send + 'static {
         let store = self.store.clone();
         let first = stream::iter(store.state());
-        let later = stream::unfold((self.changes.subscribe(), store), |(mut changes, store)| async move {
-            let batch = match changes.recv().await {
-                Ok(object) => vec![object],
-                Err(broadcast::error::RecvError::Lagged(_)) => store.state(),
-                // The watch is over, and so is the process.
-                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
-            };
-            Some((stream::iter(batch), (changes, store)))
-        });
+        let later =
+            stream::unfold((self.changes.subscribe(), store), |(mut changes, store)| async move {
+                let batch = match changes.recv().await {
+                    Ok(object) => vec![object],
+                    Err(broadcast::error::RecvError::Lagged(_)) => store.state(),
+                    // The watch is over, and so is the process.
+                    Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+                };
+                Some((stream::iter(batch), (changes, store)))
+            });
         first.chain(later.flatten())
     }
 }
@@ -163,7 +167,17 @@ impl Stores {
         let (identities, identities_writer) = Mirror::new();
         let (namespaces, namespaces_writer) = Mirror::new();
         let is_filled = watch::Sender::new(false);
-        let stores = Self { offers, units, deals, transactions, pods, nodes, identities, namespaces, is_filled };
+        let stores = Self {
+            offers,
+            units,
+            deals,
+            transactions,
+            pods,
+            nodes,
+            identities,
+            namespaces,
+            is_filled,
+        };
         let writers = Writers {
             offers: offers_writer,
             units: units_writer,
@@ -212,11 +226,18 @@ impl Stores {
     }
 
     /// Watches until stopped. Outages are waited out; the stores keep what they last knew.
-    pub async fn watch(self, writers: Writers, client: Client, namespace: String, stop: CancellationToken) {
+    pub async fn watch(
+        self,
+        writers: Writers,
+        client: Client,
+        namespace: String,
+        stop: CancellationToken,
+    ) {
         let ours = watcher::Config::default().labels(&format!("{MANAGED_LABEL}={MANAGED_VALUE}"));
         // Node agents are made by the chart, whose objects are managed by another.
         let components = watcher::Config::default().labels(COMPONENT_LABEL);
-        let identities = watcher::Config::default().labels(&format!("{COMPONENT_LABEL}={IDENTITY_COMPONENT}"));
+        let identities =
+            watcher::Config::default().labels(&format!("{COMPONENT_LABEL}={IDENTITY_COMPONENT}"));
         let all = watcher::Config::default;
         let (this, told) = (self.clone(), stop.clone());
         tokio::join!(
@@ -243,8 +264,12 @@ impl Stores {
     }
 }
 
-async fn follow<K>(api: Api<K>, config: watcher::Config, mut writer: Writer<K>, to: (Mirror<K>, CancellationToken))
-where
+async fn follow<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    mut writer: Writer<K>,
+    to: (Mirror<K>, CancellationToken),
+) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let (mirror, stop) = to;

@@ -138,7 +138,11 @@ impl Follower {
         let reorg = last.is_some_and(|last| replaced(last, head));
         let new = last.is_none_or(|last| last.hash != head.hash);
         if reorg {
-            tracing::warn!(network.name = self.name(), chain.block = head.number, "a block was replaced");
+            tracing::warn!(
+                network.name = self.name(),
+                chain.block = head.number,
+                "a block was replaced"
+            );
         }
         self.publisher.note(|health| {
             health.answered_at = Some(now);
@@ -156,29 +160,43 @@ impl Follower {
         let chain = &self.metrics.chain;
         let labels = [self.name()];
         let remaining = snapshot.calendar.remaining(snapshot.head.timestamp);
-        chain.epoch.with_label_values(&labels).set(i64::try_from(snapshot.epoch.0).unwrap_or(i64::MAX));
-        chain.epoch_remaining.with_label_values(&labels).set(i64::try_from(remaining).unwrap_or(i64::MAX));
+        chain
+            .epoch
+            .with_label_values(&labels)
+            .set(i64::try_from(snapshot.epoch.0).unwrap_or(i64::MAX));
+        chain
+            .epoch_remaining
+            .with_label_values(&labels)
+            .set(i64::try_from(remaining).unwrap_or(i64::MAX));
         chain.snapshot_seconds.with_label_values(&labels).set(took.as_secs_f64());
         self.metrics.proofs.require(self.name(), snapshot.rules.min_proofs);
     }
 
     /// Follows the transactions of the network by each new snapshot, until stopped.
-    pub async fn follow_transactions(&self, outbox: &Outbox, stop: &CancellationToken, mut turned: impl FnMut()) {
+    pub async fn follow_transactions(
+        &self,
+        outbox: &Outbox,
+        stop: &CancellationToken,
+        mut turned: impl FnMut(),
+    ) {
         let mut snapshots = self.handle.snapshots();
         snapshots.mark_changed();
         let mut followed: Option<B256> = None;
         loop {
-            let tick = snapshots.borrow_and_update().as_ref().map(|snapshot| Tick {
-                head: snapshot.head,
-                epoch: snapshot.epoch,
-            });
+            let tick = snapshots
+                .borrow_and_update()
+                .as_ref()
+                .map(|snapshot| Tick { head: snapshot.head, epoch: snapshot.epoch });
             if let Some(tick) = tick.filter(|tick| followed != Some(tick.head.hash)) {
                 followed = Some(tick.head.hash);
                 let ticked = timeout(TICK_LIMIT, Box::pin(outbox.tick(self.name(), tick)));
                 match stop.run_until_cancelled(ticked).await {
                     None => return,
                     Some(Ok(())) => {}
-                    Some(Err(_)) => tracing::warn!(network.name = self.name(), "transactions took too long to follow"),
+                    Some(Err(_)) => tracing::warn!(
+                        network.name = self.name(),
+                        "transactions took too long to follow"
+                    ),
                 }
             }
             turned();
@@ -235,7 +253,11 @@ mod tests {
     #[case::the_same_block(head(7, 1), head(7, 1), false)]
     #[case::another_of_the_same_height(head(7, 1), head(7, 2), true)]
     #[case::a_lower_one(head(7, 1), head(6, 2), true)]
-    fn a_block_that_cannot_follow_is_a_reorg(#[case] last: Head, #[case] now: Head, #[case] reorg: bool) {
+    fn a_block_that_cannot_follow_is_a_reorg(
+        #[case] last: Head,
+        #[case] now: Head,
+        #[case] reorg: bool,
+    ) {
         assert_eq!(replaced(last, now), reorg);
     }
 

@@ -232,7 +232,10 @@ mod tests {
     }
 
     fn provider(byte: u8) -> Watchlist {
-        Watchlist { providers: BTreeSet::from([Address::repeat_byte(byte)]), ..Watchlist::default() }
+        Watchlist {
+            providers: BTreeSet::from([Address::repeat_byte(byte)]),
+            ..Watchlist::default()
+        }
     }
 
     #[rstest::rstest]
@@ -241,10 +244,16 @@ mod tests {
     #[case::a_quiet_chain(Some(1), Some(300), ChainHealth::HeadFresh)]
     #[case::a_stuck_node(Some(1), Some(601), ChainHealth::HeadStale)]
     #[case::a_silent_node(Some(31), Some(31), ChainHealth::HeadStale)]
-    fn health_has_a_word(#[case] answered: Option<u64>, #[case] head: Option<u64>, #[case] word: ChainHealth) {
+    fn health_has_a_word(
+        #[case] answered: Option<u64>,
+        #[case] head: Option<u64>,
+        #[case] word: ChainHealth,
+    ) {
         let begun = crate::clock::now();
         let now = begun + Duration::from_hours(1);
-        let ago = |seconds: Option<u64>| seconds.map(|seconds| now - Duration::from_secs(seconds));
+        let ago = |seconds: Option<u64>| {
+            seconds.and_then(|seconds| now.checked_sub(Duration::from_secs(seconds)))
+        };
         let health = Health { answered_at: ago(answered), head_at: ago(head), ..Health::default() };
         assert_eq!(health.word(now), word);
     }

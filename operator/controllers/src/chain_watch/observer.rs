@@ -79,8 +79,13 @@ mod tests {
     #[case::the_same_block(head(7, 1), head(7, 1), false)]
     #[case::one_is_behind(head(7, 1), head(6, 2), false)]
     #[case::two_blocks_of_one_height(head(7, 1), head(7, 2), true)]
-    fn endpoints_disagree_about_one_height_only(#[case] one: Head, #[case] other: Head, #[case] disagree: bool) {
-        let observer = EndpointObserver::new(Arc::new(Metrics::register(&Registry::new()).unwrap()));
+    fn endpoints_disagree_about_one_height_only(
+        #[case] one: Head,
+        #[case] other: Head,
+        #[case] disagree: bool,
+    ) {
+        let observer =
+            EndpointObserver::new(Arc::new(Metrics::register(&Registry::new()).unwrap()));
         observer.head("one", &one);
         observer.head("other", &other);
         assert_eq!(observer.disagree(), disagree);

@@ -8,9 +8,14 @@ use super::{Config, LeaseTimes, Network, Problem, Signer};
 
 pub(super) fn check(config: &Config) -> Result<(), Problem> {
     if !config.pods_endpoint.url.starts_with("https://") {
-        return Err(Problem::field("podsEndpoint.url", "must start with https://; pods send their tokens there"));
+        return Err(Problem::field(
+            "podsEndpoint.url",
+            "must start with https://; pods send their tokens there",
+        ));
     }
-    for (field, image) in [("images.prover", &config.images.prover), ("images.worker", &config.images.worker)] {
+    for (field, image) in
+        [("images.prover", &config.images.prover), ("images.worker", &config.images.worker)]
+    {
         if image.is_empty() {
             return Err(Problem::field(field, "is empty; name an image"));
         }
@@ -32,12 +37,22 @@ pub(super) fn check(config: &Config) -> Result<(), Problem> {
 fn check_network(path: &str, network: &Network) -> Result<(), Problem> {
     check_name(&format!("{path}.name"), &network.name)?;
     if network.chain_id == 0 {
-        return Err(Problem::field(format!("{path}.chainId"), "is 0; write the EIP-155 id of the chain"));
+        return Err(Problem::field(
+            format!("{path}.chainId"),
+            "is 0; write the EIP-155 id of the chain",
+        ));
     }
     if network.endpoints.is_empty() {
-        return Err(Problem::field(format!("{path}.endpoints"), "is empty; name at least one RPC endpoint"));
+        return Err(Problem::field(
+            format!("{path}.endpoints"),
+            "is empty; name at least one RPC endpoint",
+        ));
     }
-    unique(&format!("{path}.endpoints"), "name", network.endpoints.iter().map(|endpoint| endpoint.name.as_str()))?;
+    unique(
+        &format!("{path}.endpoints"),
+        "name",
+        network.endpoints.iter().map(|endpoint| endpoint.name.as_str()),
+    )?;
     for (index, endpoint) in network.endpoints.iter().enumerate() {
         check_name(&format!("{path}.endpoints[{index}].name"), &endpoint.name)?;
         check_http(&format!("{path}.endpoints[{index}].url"), &endpoint.url)?;
@@ -48,9 +63,16 @@ fn check_network(path: &str, network: &Network) -> Result<(), Problem> {
     if network.contracts.multicall3 == Address::ZERO {
         return Err(Problem::field(format!("{path}.contracts.multicall3"), "is the zero address"));
     }
-    unique(&format!("{path}.tokens"), "symbol", network.tokens.iter().map(|token| token.symbol.as_str()))?;
+    unique(
+        &format!("{path}.tokens"),
+        "symbol",
+        network.tokens.iter().map(|token| token.symbol.as_str()),
+    )?;
     if network.poll_milliseconds < 50 {
-        return Err(Problem::field(format!("{path}.pollMilliseconds"), "is below 50; the endpoint would refuse us"));
+        return Err(Problem::field(
+            format!("{path}.pollMilliseconds"),
+            "is below 50; the endpoint would refuse us",
+        ));
     }
     Ok(())
 }
@@ -64,13 +86,22 @@ fn check_signer(path: &str, signer: &Signer, config: &Config) -> Result<(), Prob
         ));
     }
     if signer.address == Address::ZERO {
-        return Err(Problem::field(format!("{path}.address"), "is the zero address; write the key's address"));
+        return Err(Problem::field(
+            format!("{path}.address"),
+            "is the zero address; write the key's address",
+        ));
     }
     if signer.secret_name.is_empty() {
-        return Err(Problem::field(format!("{path}.secretName"), "is empty; name a Secret with the key privateKey"));
+        return Err(Problem::field(
+            format!("{path}.secretName"),
+            "is empty; name a Secret with the key privateKey",
+        ));
     }
     if signer.roles.is_empty() {
-        return Err(Problem::field(format!("{path}.roles"), "is empty; write Provider, Peer or both"));
+        return Err(Problem::field(
+            format!("{path}.roles"),
+            "is empty; write Provider, Peer or both",
+        ));
     }
     Ok(())
 }
@@ -78,10 +109,16 @@ fn check_signer(path: &str, signer: &Signer, config: &Config) -> Result<(), Prob
 fn check_lease(times: LeaseTimes) -> Result<(), Problem> {
     let LeaseTimes { duration_milliseconds, renew_milliseconds, deadline_milliseconds } = times;
     if renew_milliseconds == 0 || renew_milliseconds >= deadline_milliseconds {
-        return Err(Problem::field("lease.renewMilliseconds", "must be above 0 and below lease.deadlineMilliseconds"));
+        return Err(Problem::field(
+            "lease.renewMilliseconds",
+            "must be above 0 and below lease.deadlineMilliseconds",
+        ));
     }
     if deadline_milliseconds >= duration_milliseconds {
-        return Err(Problem::field("lease.deadlineMilliseconds", "must be below lease.durationMilliseconds"));
+        return Err(Problem::field(
+            "lease.deadlineMilliseconds",
+            "must be below lease.durationMilliseconds",
+        ));
     }
     if duration_milliseconds < 1000 {
         return Err(Problem::field("lease.durationMilliseconds", "must be at least 1000"));
@@ -100,20 +137,28 @@ fn check_http(path: &str, url: &str) -> Result<(), Problem> {
 fn check_name(path: &str, name: &str) -> Result<(), Problem> {
     let fits = !name.is_empty()
         && name.len() <= 40
-        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
         && !name.starts_with('-')
         && !name.ends_with('-');
     if fits {
         return Ok(());
     }
-    Err(Problem::field(path, format!("`{name}` must be 1 to 40 of a-z, 0-9 and -, with no - at the ends")))
+    Err(Problem::field(
+        path,
+        format!("`{name}` must be 1 to 40 of a-z, 0-9 and -, with no - at the ends"),
+    ))
 }
 
 fn unique<'a>(list: &str, key: &str, names: impl Iterator<Item = &'a str>) -> Result<(), Problem> {
     let mut seen = BTreeSet::new();
     for (index, name) in names.enumerate() {
         if !seen.insert(name) {
-            return Err(Problem::field(format!("{list}[{index}].{key}"), format!("`{name}` stands there twice")));
+            return Err(Problem::field(
+                format!("{list}[{index}].{key}"),
+                format!("`{name}` stands there twice"),
+            ));
         }
     }
     Ok(())

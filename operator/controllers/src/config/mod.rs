@@ -282,7 +282,11 @@ pub struct LeaseTimes {
 
 impl Default for LeaseTimes {
     fn default() -> Self {
-        Self { duration_milliseconds: 15_000, renew_milliseconds: 2_000, deadline_milliseconds: 10_000 }
+        Self {
+            duration_milliseconds: 15_000,
+            renew_milliseconds: 2_000,
+            deadline_milliseconds: 10_000,
+        }
     }
 }
 
@@ -304,7 +308,8 @@ impl Config {
     ///
     /// [`Problem`] names the field.
     pub fn parse(text: &str) -> Result<Self, Problem> {
-        let config: Self = serde_yaml::from_str(text).map_err(|source| Problem::Shape { source: Box::new(source) })?;
+        let config: Self = serde_yaml::from_str(text)
+            .map_err(|source| Problem::Shape { source: Box::new(source) })?;
         check::check(&config)?;
         Ok(config)
     }
@@ -324,7 +329,10 @@ impl Config {
     /// The public name of a provider; `None` if the platform team gave it none.
     #[must_use]
     pub fn provider_name(&self, address: Address) -> Option<&str> {
-        self.providers.iter().find(|provider| provider.address == address).map(|provider| provider.name.as_str())
+        self.providers
+            .iter()
+            .find(|provider| provider.address == address)
+            .map(|provider| provider.name.as_str())
     }
 }
 

@@ -44,7 +44,11 @@ fn a_wrong_value_names_its_field(#[case] from: &str, #[case] to: &str, #[case] f
 #[rstest]
 #[case::an_unknown_field("clusterName: bed", "clustername: bed", "clustername")]
 #[case::a_missing_field("    finalityBlocks: 2\n", "", "finalityBlocks")]
-#[case::an_address_that_is_too_short("0x1111111111111111111111111111111111111111", "0x11", "diamond")]
+#[case::an_address_that_is_too_short(
+    "0x1111111111111111111111111111111111111111",
+    "0x11",
+    "diamond"
+)]
 fn a_wrong_shape_names_its_field(#[case] from: &str, #[case] to: &str, #[case] field: &str) {
     let error = Config::parse(&GOOD.replace(from, to)).unwrap_err();
     let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();

@@ -74,9 +74,13 @@ impl IntoResponse for Refusal {
             Self::Nonsense(why) => (StatusCode::BAD_REQUEST, why).into_response(),
             Self::Later(why) => {
                 let mut response = (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
-                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(LATER.as_secs()));
+                response
+                    .headers_mut()
+                    .insert(header::RETRY_AFTER, HeaderValue::from(LATER.as_secs()));
                 // A kept connection would come back to this replica, although another leads by now.
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                response
+                    .headers_mut()
+                    .insert(header::CONNECTION, HeaderValue::from_static("close"));
                 response
             }
         }
@@ -95,7 +99,12 @@ pub struct Doorkeeper {
 impl Doorkeeper {
     /// A doorkeeper who knows the pods of these stores.
     #[must_use]
-    pub const fn new(keys: ClusterKeys, reviewer: Reviewer, stores: Stores, namespace: String) -> Self {
+    pub const fn new(
+        keys: ClusterKeys,
+        reviewer: Reviewer,
+        stores: Stores,
+        namespace: String,
+    ) -> Self {
         Self { keys, reviewer, stores, namespace }
     }
 
@@ -106,15 +115,21 @@ impl Doorkeeper {
     /// [`Refusal`], as the answer to the call.
     pub async fn admit(&self, token: Option<&str>) -> Result<Caller, Refusal> {
         let token = token.ok_or_else(|| Refusal::Unauthenticated("no bearer token".to_owned()))?;
-        let bearer = self.keys.check(token, TOKEN_AUDIENCE).await.map_err(|rejection| match rejection {
-            Rejection::UnknownKey | Rejection::Invalid { .. } | Rejection::NotBound => {
-                Refusal::Unauthenticated(rejection.to_string())
-            }
-        })?;
+        let bearer =
+            self.keys.check(token, TOKEN_AUDIENCE).await.map_err(|rejection| match rejection {
+                Rejection::UnknownKey | Rejection::Invalid { .. } | Rejection::NotBound => {
+                    Refusal::Unauthenticated(rejection.to_string())
+                }
+            })?;
         if self.reviewer.opinion(token, TOKEN_AUDIENCE).await == Opinion::Bad {
-            return Err(Refusal::Unauthenticated("the API server does not know this token".to_owned()));
+            return Err(Refusal::Unauthenticated(
+                "the API server does not know this token".to_owned(),
+            ));
         }
-        let pod = self.stores.pod_of_uid(&bearer.uid).ok_or(Refusal::Later("this pod is not known yet"))?;
+        let pod = self
+            .stores
+            .pod_of_uid(&bearer.uid)
+            .ok_or(Refusal::Later("this pod is not known yet"))?;
         let ours = |namespace: &str| self.stores.namespaces.get_cluster(namespace).is_some();
         let component = judge(&pod, &bearer, &self.namespace, ours)?;
         Ok(Caller { uid: bearer.uid, component, pod })
@@ -176,14 +191,26 @@ mod tests {
     }
 
     #[rstest]
-    #[case::a_prover(pod("system", "prover", "Running"), bearer("system", "p"), Ok(Component::Prover))]
-    #[case::a_worker(pod("deal-1", "worker", "Running"), bearer("deal-1", "p"), Ok(Component::Worker))]
+    #[case::a_prover(
+        pod("system", "prover", "Running"),
+        bearer("system", "p"),
+        Ok(Component::Prover)
+    )]
+    #[case::a_worker(
+        pod("deal-1", "worker", "Running"),
+        bearer("deal-1", "p"),
+        Ok(Component::Worker)
+    )]
     #[case::a_prover_elsewhere(pod("deal-1", "prover", "Running"), bearer("deal-1", "p"), Err(()))]
     #[case::a_worker_of_a_strangers_namespace(pod("strange", "worker", "Running"), bearer("strange", "p"), Err(()))]
     #[case::a_successor_of_the_same_uid(pod("system", "prover", "Running"), bearer("system", "q"), Err(()))]
     #[case::an_unknown_component(pod("system", "operator", "Running"), bearer("system", "p"), Err(()))]
     #[case::one_that_is_over(pod("system", "prover", "Failed"), bearer("system", "p"), Err(()))]
-    fn a_caller_is_judged(#[case] pod: Pod, #[case] bearer: Bearer, #[case] expected: Result<Component, ()>) {
+    fn a_caller_is_judged(
+        #[case] pod: Pod,
+        #[case] bearer: Bearer,
+        #[case] expected: Result<Component, ()>,
+    ) {
         let judged = judge(&pod, &bearer, "system", |namespace| namespace.starts_with("deal-"));
         assert_eq!(judged.map_err(drop), expected);
     }

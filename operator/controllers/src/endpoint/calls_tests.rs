@@ -47,7 +47,8 @@ struct Bench {
 
 /// An API server that publishes keys and finds every token good.
 fn client(published: Value) -> kube::Client {
-    let (service, mut server) = mock::pair::<Request<kube::client::Body>, Response<kube::client::Body>>();
+    let (service, mut server) =
+        mock::pair::<Request<kube::client::Body>, Response<kube::client::Body>>();
     let serving = async move {
         while let Some((request, send)) = server.next_request().await {
             let answer = if request.uri().path() == "/openid/v1/jwks" {
@@ -116,7 +117,8 @@ impl Bench {
             anchor: watch::channel(None).1,
             serving: None,
         });
-        let desk = Desk { context: Arc::clone(&context), doorkeeper, stop: CancellationToken::new() };
+        let desk =
+            Desk { context: Arc::clone(&context), doorkeeper, stop: CancellationToken::new() };
         Self { context, cluster, router: router(desk), terms, _writers: writers }
     }
 
@@ -124,7 +126,13 @@ impl Bench {
         self.cluster.token_of("coreward-system", "prover-1", "u-1")
     }
 
-    async fn call(&self, method: &str, path: &str, token: Option<&str>, body: Option<Value>) -> (StatusCode, Value) {
+    async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
         let mut request = Request::builder().method(method).uri(path);
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
@@ -158,9 +166,13 @@ fn proof_of(unit: u8) -> Value {
 async fn a_pod_is_told_its_duty_and_then_what_is_new() {
     let bench = Bench::new();
     bench.context.hub.assign("u-1", Duty::Probe);
-    let (status, body) = bench.call("GET", "/v1/assignment?seen=", Some(&bench.token()), None).await;
+    let (status, body) =
+        bench.call("GET", "/v1/assignment?seen=", Some(&bench.token()), None).await;
     let first: Assignment = serde_json::from_value(body).unwrap();
-    assert_eq!((status, &first.duty, first.leader.as_str()), (StatusCode::OK, &Duty::Probe, "me_1"));
+    assert_eq!(
+        (status, &first.duty, first.leader.as_str()),
+        (StatusCode::OK, &Duty::Probe, "me_1")
+    );
 
     let (path, token) = (format!("/v1/assignment?seen={}", first.revision), bench.token());
     let (answer, ()) = tokio::join!(bench.call("GET", &path, Some(&token), None), async {
@@ -192,10 +204,11 @@ async fn a_replica_that_does_not_lead_sends_pods_away() {
 async fn a_poll_ends_with_the_term() {
     let bench = Bench::new();
     let token = bench.token();
-    let (answer, ()) = tokio::join!(bench.call("GET", "/v1/assignment", Some(&token), None), async {
-        tokio::task::yield_now().await;
-        bench.terms.send_replace(None);
-    });
+    let (answer, ()) =
+        tokio::join!(bench.call("GET", "/v1/assignment", Some(&token), None), async {
+            tokio::task::yield_now().await;
+            bench.terms.send_replace(None);
+        });
     assert_eq!(answer.0, StatusCode::SERVICE_UNAVAILABLE);
 }
 
@@ -219,7 +232,10 @@ async fn a_prover_posts_proofs_of_its_own_unit_only() {
     let token = bench.token();
     let (status, body) = bench.call("POST", "/v1/proofs", Some(&token), Some(proof_of(1))).await;
     assert_eq!((status, &body["acknowledged"]), (StatusCode::OK, &json!([])));
-    assert_eq!(bench.call("POST", "/v1/proofs", Some(&token), Some(proof_of(2))).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(
+        bench.call("POST", "/v1/proofs", Some(&token), Some(proof_of(2))).await.0,
+        StatusCode::FORBIDDEN
+    );
     let kept = bench.context.proofs.kept(coreward_domain::id::UnitId(B256::repeat_byte(1)));
     assert_eq!(kept.len(), 1);
 }
@@ -228,12 +244,20 @@ async fn a_prover_posts_proofs_of_its_own_unit_only() {
 async fn a_report_reaches_the_hub() {
     let bench = Bench::new();
     let token = bench.token();
-    assert_eq!(bench.call("POST", "/v1/report", Some(&token), Some(report())).await.0, StatusCode::NO_CONTENT);
-    assert!(matches!(bench.context.hub.report("u-1").unwrap().report, Report::Prover(report) if report.ready));
+    assert_eq!(
+        bench.call("POST", "/v1/report", Some(&token), Some(report())).await.0,
+        StatusCode::NO_CONTENT
+    );
+    assert!(
+        matches!(bench.context.hub.report("u-1").unwrap().report, Report::Prover(report) if report.ready)
+    );
     let of_a_node = json!({ "kind": "node", "artifactUrl": "", "facts": {
         "cores": 1, "threadsPerCore": 1, "memoryMib": 1, "cpuModel": "", "transparentHugePages": "", "numaNodes": 1,
     } });
-    assert_eq!(bench.call("POST", "/v1/report", Some(&token), Some(of_a_node)).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        bench.call("POST", "/v1/report", Some(&token), Some(of_a_node)).await.0,
+        StatusCode::BAD_REQUEST
+    );
 }
 
 #[tokio::test]

@@ -61,7 +61,10 @@ impl ClusterKeys {
     /// Reads the keys now; an outage leaves the known ones.
     pub async fn look(&self) {
         match timeout(LOOK_LIMIT, self.fetch()).await {
-            Ok(Ok(set)) => self.inner.lock().unwrap_or_else(PoisonError::into_inner).keys = Arc::new(Keyring::of(&set)),
+            Ok(Ok(set)) => {
+                self.inner.lock().unwrap_or_else(PoisonError::into_inner).keys =
+                    Arc::new(Keyring::of(&set));
+            }
             Ok(Err(error)) => {
                 let error = coreward_telemetry::causes(&error);
                 tracing::warn!(error = %error, "the cluster's keys could not be read");

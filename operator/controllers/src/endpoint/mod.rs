@@ -1,8 +1,8 @@
 //! The pods' endpoint: duties out, proofs and reports in, over TLS, for authenticated pods of ours.
 
+mod caller;
 #[cfg(test)]
 mod calls_tests;
-mod caller;
 mod keys;
 mod review;
 mod routes;

@@ -53,7 +53,11 @@ impl Reviewer {
     /// A reviewer that has asked nothing.
     #[must_use]
     pub fn new(client: kube::Client) -> Self {
-        Self { api: Api::all(client), permits: Arc::new(Semaphore::new(IN_FLIGHT)), opinions: Arc::default() }
+        Self {
+            api: Api::all(client),
+            permits: Arc::new(Semaphore::new(IN_FLIGHT)),
+            opinions: Arc::default(),
+        }
     }
 
     /// What the API server says of a token, now or within the last minute.
@@ -72,7 +76,10 @@ impl Reviewer {
 
     async fn ask(&self, token: &str, audience: &str) -> Opinion {
         let review = TokenReview {
-            spec: TokenReviewSpec { token: Some(token.to_owned()), audiences: Some(vec![audience.to_owned()]) },
+            spec: TokenReviewSpec {
+                token: Some(token.to_owned()),
+                audiences: Some(vec![audience.to_owned()]),
+            },
             ..TokenReview::default()
         };
         let answer = timeout(LIMIT, self.api.create(&PostParams::default(), &review)).await;
@@ -121,7 +128,11 @@ mod tests {
         };
         let (opinion, ()) = tokio::join!(reviewer.opinion("t", "a"), play);
         assert_eq!(opinion, Opinion::Bad);
-        assert_eq!(reviewer.opinion("t", "a").await, Opinion::Bad, "no second request is answered here");
+        assert_eq!(
+            reviewer.opinion("t", "a").await,
+            Opinion::Bad,
+            "no second request is answered here"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -56,8 +56,12 @@ impl Desk {
         if !(leadership.may_send() || leadership.is_blind()) {
             return Err(Refusal::Later("this replica does not lead"));
         }
-        let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let caller = self.doorkeeper.admit(authorization.and_then(|text| text.strip_prefix("Bearer "))).await?;
+        let authorization =
+            headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let caller = self
+            .doorkeeper
+            .admit(authorization.and_then(|text| text.strip_prefix("Bearer ")))
+            .await?;
         if !leadership.may_send() && caller.component != Component::Prover {
             return Err(Refusal::Later("this replica goes on for provers only"));
         }
@@ -73,7 +77,9 @@ async fn assignment(
     let caller = desk.admit(&headers).await?;
     let mut assignments = desk.context.hub.assignments(&caller.uid);
     let newer = async {
-        let news = |known: &Option<Arc<Assignment>>| known.as_ref().is_some_and(|known| known.revision != seen);
+        let news = |known: &Option<Arc<Assignment>>| {
+            known.as_ref().is_some_and(|known| known.revision != seen)
+        };
         // An error means that the hub forgot the pod.
         assignments.wait_for(news).await.ok().and_then(|known| known.clone())
     };
@@ -83,7 +89,10 @@ async fn assignment(
         () = desk.stop.cancelled() => return Err(Refusal::Later("this replica stops")),
         () = leadership.lost() => return Err(Refusal::Later("this replica no longer leads")),
     };
-    Ok(newer.map_or_else(|| StatusCode::NO_CONTENT.into_response(), |newer| Json(&*newer).into_response()))
+    Ok(newer.map_or_else(
+        || StatusCode::NO_CONTENT.into_response(),
+        |newer| Json(&*newer).into_response(),
+    ))
 }
 
 async fn proofs(

@@ -81,10 +81,17 @@ pub async fn serve(
     }
 }
 
-async fn converse(stream: TcpStream, config: Arc<ServerConfig>, router: Router, stop: CancellationToken) {
+async fn converse(
+    stream: TcpStream,
+    config: Arc<ServerConfig>,
+    router: Router,
+    stop: CancellationToken,
+) {
     // Small answers must not wait for each other.
     let _ = stream.set_nodelay(true);
-    let Ok(Ok(stream)) = timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await else { return };
+    let Ok(Ok(stream)) = timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await else {
+        return;
+    };
     let service = TowerToHyperService::new(router);
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(IDLE).max_buf_size(64 * 1024);

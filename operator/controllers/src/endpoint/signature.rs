@@ -10,8 +10,11 @@ use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, EncodingKey};
 use ring::signature as ring_signature;
 
 /// Installed once for the process.
-static PROVIDER: CryptoProvider =
-    CryptoProvider { signer_factory: no_signer, verifier_factory: verifier, key_utils: KeyUtils::new_unimplemented() };
+static PROVIDER: CryptoProvider = CryptoProvider {
+    signer_factory: no_signer,
+    verifier_factory: verifier,
+    key_utils: KeyUtils::new_unimplemented(),
+};
 
 /// Makes token checks work in this process; again is harmless.
 pub fn install() {
@@ -60,7 +63,9 @@ impl Verifier<Vec<u8>> for Check {
                 ring_signature::UnparsedPublicKey::new(*scheme, point).verify(message, signature)
             }
             (Scheme::Rsa(_), DecodingKeyKind::SecretOrDer(_))
-            | (Scheme::Ecdsa(_), DecodingKeyKind::RsaModulusExponent { .. }) => Err(ring::error::Unspecified),
+            | (Scheme::Ecdsa(_), DecodingKeyKind::RsaModulusExponent { .. }) => {
+                Err(ring::error::Unspecified)
+            }
         };
         verdict.map_err(|_| signature::Error::new())
     }
@@ -84,7 +89,9 @@ mod tests {
     fn an_rsa_signature_of_another_library_is_good() {
         install();
         let key = DecodingKey::from_rsa_components(MODULUS, "AQAB").unwrap();
-        let good = |message: &[u8]| jsonwebtoken::crypto::verify(SIGNATURE, message, &key, Algorithm::RS256).unwrap();
+        let good = |message: &[u8]| {
+            jsonwebtoken::crypto::verify(SIGNATURE, message, &key, Algorithm::RS256).unwrap()
+        };
         assert!(good(b"header.claims"));
         assert!(!good(b"header.claimz"));
     }
@@ -93,6 +100,9 @@ mod tests {
     fn a_shared_secret_is_no_key_of_a_cluster() {
         install();
         let key = DecodingKey::from_secret(b"secret");
-        assert!(jsonwebtoken::crypto::verify(SIGNATURE, b"header.claims", &key, Algorithm::HS256).is_err());
+        assert!(
+            jsonwebtoken::crypto::verify(SIGNATURE, b"header.claims", &key, Algorithm::HS256)
+                .is_err()
+        );
     }
 }

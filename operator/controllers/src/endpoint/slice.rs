@@ -26,22 +26,33 @@ pub struct Error {
 /// # Errors
 ///
 /// [`Error`]; look again.
-pub async fn claim(client: &kube::Client, namespace: &str, serving: SocketAddr) -> Result<(), Error> {
+pub async fn claim(
+    client: &kube::Client,
+    namespace: &str,
+    serving: SocketAddr,
+) -> Result<(), Error> {
     let failure = |operation| move |source| Error { operation, source: Box::new(source) };
     let api: Api<EndpointSlice> = Api::namespaced(client.clone(), namespace);
     let mut wanted = slice(namespace, serving);
     let present = api.get_opt(SERVICE).await.map_err(failure("read"))?;
     match step(present.as_ref(), &wanted) {
         Step::Nothing => Ok(()),
-        Step::Create => api.create(&PostParams::default(), &wanted).await.map(drop).map_err(failure("create")),
+        Step::Create => {
+            api.create(&PostParams::default(), &wanted).await.map(drop).map_err(failure("create"))
+        }
         Step::Replace => {
-            wanted.metadata.resource_version = present.and_then(|present| present.resource_version());
-            api.replace(SERVICE, &PostParams::default(), &wanted).await.map(drop).map_err(failure("replace"))
+            wanted.metadata.resource_version =
+                present.and_then(|present| present.resource_version());
+            api.replace(SERVICE, &PostParams::default(), &wanted)
+                .await
+                .map(drop)
+                .map_err(failure("replace"))
         }
         Step::Remake => {
             let version = present.and_then(|present| present.resource_version());
             let preconditions = Preconditions { resource_version: version, uid: None };
-            let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+            let parameters =
+                DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
             api.delete(SERVICE, &parameters).await.map_err(failure("delete"))?;
             api.create(&PostParams::default(), &wanted).await.map(drop).map_err(failure("create"))
         }
@@ -62,9 +73,12 @@ fn step(present: Option<&EndpointSlice>, wanted: &EndpointSlice) -> Step {
     if present.address_type != wanted.address_type {
         return Step::Remake;
     }
-    let labelled = wanted.labels().iter().all(|(key, value)| present.labels().get(key) == Some(value));
+    let labelled =
+        wanted.labels().iter().all(|(key, value)| present.labels().get(key) == Some(value));
     let addresses = |slice: &EndpointSlice| -> Vec<(Vec<String>, Option<bool>)> {
-        let ready = |endpoint: &Endpoint| endpoint.conditions.as_ref().and_then(|conditions| conditions.ready);
+        let ready = |endpoint: &Endpoint| {
+            endpoint.conditions.as_ref().and_then(|conditions| conditions.ready)
+        };
         let endpoints = slice.endpoints.iter();
         endpoints.map(|endpoint| (endpoint.addresses.clone(), ready(endpoint))).collect()
     };
@@ -89,7 +103,10 @@ fn slice(namespace: &str, serving: SocketAddr) -> EndpointSlice {
         address_type: if serving.is_ipv4() { "IPv4" } else { "IPv6" }.to_owned(),
         endpoints: vec![Endpoint {
             addresses: vec![serving.ip().to_string()],
-            conditions: Some(EndpointConditions { ready: Some(true), ..EndpointConditions::default() }),
+            conditions: Some(EndpointConditions {
+                ready: Some(true),
+                ..EndpointConditions::default()
+            }),
             ..Endpoint::default()
         }],
         ports: Some(vec![EndpointPort {
@@ -116,7 +133,10 @@ mod tests {
     #[case::it_is_ours(Some(of("10.0.0.1")), Step::Nothing)]
     #[case::it_is_the_old_leaders(Some(of("10.0.0.2")), Step::Replace)]
     #[case::it_is_of_another_family(Some(of("fd00::1")), Step::Remake)]
-    fn the_slice_follows_the_leader(#[case] present: Option<EndpointSlice>, #[case] expected: Step) {
+    fn the_slice_follows_the_leader(
+        #[case] present: Option<EndpointSlice>,
+        #[case] expected: Step,
+    ) {
         assert_eq!(step(present.as_ref(), &of("10.0.0.1")), expected);
     }
 }

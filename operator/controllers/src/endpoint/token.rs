@@ -65,7 +65,8 @@ impl Keyring {
     ///
     /// [`Rejection::UnknownKey`] may pass once the keys are read again; the others do not.
     pub fn check(&self, token: &str, audience: &str) -> Result<Bearer, Rejection> {
-        let invalid = |error: jsonwebtoken::errors::Error| Rejection::Invalid { why: error.to_string() };
+        let invalid =
+            |error: jsonwebtoken::errors::Error| Rejection::Invalid { why: error.to_string() };
         let header = decode_header(token).map_err(invalid)?;
         let (algorithm, key) =
             header.kid.and_then(|id| self.keys.get(&id)).ok_or(Rejection::UnknownKey)?;
@@ -100,8 +101,12 @@ fn algorithm(key: &Jwk) -> Option<Algorithm> {
     }
     match &key.algorithm {
         AlgorithmParameters::RSA(_) => Some(Algorithm::RS256),
-        AlgorithmParameters::EllipticCurve(curve) if curve.curve == EllipticCurve::P256 => Some(Algorithm::ES256),
-        AlgorithmParameters::EllipticCurve(curve) if curve.curve == EllipticCurve::P384 => Some(Algorithm::ES384),
+        AlgorithmParameters::EllipticCurve(curve) if curve.curve == EllipticCurve::P256 => {
+            Some(Algorithm::ES256)
+        }
+        AlgorithmParameters::EllipticCurve(curve) if curve.curve == EllipticCurve::P384 => {
+            Some(Algorithm::ES384)
+        }
         _ => None,
     }
 }

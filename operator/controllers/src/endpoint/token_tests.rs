@@ -21,8 +21,11 @@ impl Cluster {
     pub(in crate::endpoint) fn new() -> Self {
         super::super::signature::install();
         let random = SystemRandom::new();
-        let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
-        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random).unwrap();
+        let document =
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
+        let key =
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random)
+                .unwrap();
         Self { key, random }
     }
 
@@ -102,7 +105,10 @@ fn a_token_is_refused(#[case] claims: Value) {
 #[test]
 fn a_token_of_another_cluster_is_refused() {
     let token = Cluster::new().token(&header(), &claims());
-    assert!(matches!(Cluster::new().keyring().check(&token, AUDIENCE), Err(Rejection::Invalid { .. })));
+    assert!(matches!(
+        Cluster::new().keyring().check(&token, AUDIENCE),
+        Err(Rejection::Invalid { .. })
+    ));
 }
 
 #[test]
@@ -123,5 +129,8 @@ fn the_token_does_not_choose_how_it_is_checked(#[case] header: Value) {
 
 #[test]
 fn nonsense_is_refused() {
-    assert!(matches!(Cluster::new().keyring().check("nonsense", AUDIENCE), Err(Rejection::Invalid { .. })));
+    assert!(matches!(
+        Cluster::new().keyring().check("nonsense", AUDIENCE),
+        Err(Rejection::Invalid { .. })
+    ));
 }

@@ -101,7 +101,8 @@ impl Election {
         let begun = clock::now();
         let leading = *self.terms.borrow();
         let patience = self.times.renew * 2;
-        let limit = leading.map_or(patience, |term| patience.min(term.until.saturating_duration_since(begun)));
+        let limit = leading
+            .map_or(patience, |term| patience.min(term.until.saturating_duration_since(begun)));
         let ended = match timeout(limit, self.attempt(begun, leading.is_some())).await {
             Ok(ended) => ended,
             Err(_) => Err(Error::Silent { limit }),
@@ -117,7 +118,8 @@ impl Election {
     }
 
     async fn attempt(&mut self, begun: Instant, leading: bool) -> Result<(), Error> {
-        let known = self.seen.as_ref().is_some_and(|seen| seen.lease.metadata.resource_version.is_some());
+        let known =
+            self.seen.as_ref().is_some_and(|seen| seen.lease.metadata.resource_version.is_some());
         if !(leading && known) {
             self.look().await?;
         }
@@ -136,7 +138,11 @@ impl Election {
     }
 
     async fn look(&mut self) -> Result<(), Error> {
-        let read = self.api.get_opt(LEASE_NAME).await.map_err(|source| Error::Read { source: Box::new(source) })?;
+        let read = self
+            .api
+            .get_opt(LEASE_NAME)
+            .await
+            .map_err(|source| Error::Read { source: Box::new(source) })?;
         self.note(read);
         self.blind.send_replace(false);
         Ok(())
@@ -213,7 +219,8 @@ impl Election {
             spec.renew_time = Some(MicroTime(clock::wall()));
         }
         let parameters = PostParams::default();
-        let released = timeout(self.times.renew, self.api.replace(LEASE_NAME, &parameters, &lease)).await;
+        let released =
+            timeout(self.times.renew, self.api.replace(LEASE_NAME, &parameters, &lease)).await;
         match released {
             Ok(Ok(_)) => tracing::info!(lease.holder = %self.me, "the lease was given back"),
             Ok(Err(error)) => {
@@ -227,7 +234,8 @@ impl Election {
 /// A holder's promise shorter than ours is not believed: nobody is robbed by a garbled Lease.
 fn observe(seen: &Seen, least: Duration) -> Observation {
     let spec = seen.lease.spec.as_ref();
-    let holder = spec.and_then(|spec| spec.holder_identity.clone()).filter(|holder| !holder.is_empty());
+    let holder =
+        spec.and_then(|spec| spec.holder_identity.clone()).filter(|holder| !holder.is_empty());
     let seconds = spec.and_then(|spec| spec.lease_duration_seconds).unwrap_or_default();
     Observation {
         holder,

@@ -24,11 +24,17 @@ fn answer(status: u16, body: &serde_json::Value) -> Response<Body> {
 }
 
 fn missing() -> Response<Body> {
-    answer(404, &serde_json::json!({ "kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404 }))
+    answer(
+        404,
+        &serde_json::json!({ "kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404 }),
+    )
 }
 
 fn conflict() -> Response<Body> {
-    answer(409, &serde_json::json!({ "kind": "Status", "status": "Failure", "reason": "Conflict", "code": 409 }))
+    answer(
+        409,
+        &serde_json::json!({ "kind": "Status", "status": "Failure", "reason": "Conflict", "code": 409 }),
+    )
 }
 
 fn held(holder: Option<&str>, version: &str) -> serde_json::Value {
@@ -72,7 +78,11 @@ async fn leading_ends_at_the_deadline_although_nobody_says_so() {
     };
     let (turn, (_, body)) = tokio::join!(election.turn(), play);
     turn.unwrap();
-    assert_eq!(body["metadata"]["resourceVersion"].as_str(), Some("1"), "a write names the version that was read");
+    assert_eq!(
+        body["metadata"]["resourceVersion"].as_str(),
+        Some("1"),
+        "a write names the version that was read"
+    );
     tokio::time::advance(Duration::from_millis(9_999)).await;
     assert!(leadership.may_send());
     tokio::time::advance(Duration::from_millis(1)).await;
@@ -125,7 +135,10 @@ async fn another_holder_is_waited_for_as_long_as_it_promised() {
     let (api, mut server) = api();
     let (mut election, leadership) = Election::new(api, "me".into(), TIMES);
     for _ in 0..2 {
-        let (turn, _) = tokio::join!(election.turn(), serve(&mut server, answer(200, &held(Some("other"), "1"))));
+        let (turn, _) = tokio::join!(
+            election.turn(),
+            serve(&mut server, answer(200, &held(Some("other"), "1")))
+        );
         turn.unwrap();
         assert!(!leadership.may_send() && !leadership.is_blind());
         tokio::time::advance(Duration::from_secs(8)).await;

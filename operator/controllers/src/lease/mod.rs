@@ -106,7 +106,8 @@ impl Leadership {
 
     /// Waits until the term is another than this one, or none. Cancel safe.
     pub async fn turns(&mut self, from: Option<u64>) {
-        let turned = self.terms.wait_for(|term| term.map(|term| term.number) != from).await.is_err();
+        let turned =
+            self.terms.wait_for(|term| term.map(|term| term.number) != from).await.is_err();
         if turned {
             std::future::pending::<()>().await;
         }

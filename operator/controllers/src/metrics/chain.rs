@@ -24,11 +24,17 @@ impl ChainMetrics {
         Ok(Self {
             head_age: registered(
                 registry,
-                GaugeVec::new(opts("chain_head_age_seconds", "Time since a new head was seen"), &["endpoint"]),
+                GaugeVec::new(
+                    opts("chain_head_age_seconds", "Time since a new head was seen"),
+                    &["endpoint"],
+                ),
             )?,
             requests: registered(
                 registry,
-                IntCounterVec::new(opts("chain_requests_total", "Requests to RPC endpoints"), &["endpoint", "code"]),
+                IntCounterVec::new(
+                    opts("chain_requests_total", "Requests to RPC endpoints"),
+                    &["endpoint", "code"],
+                ),
             )?,
             epoch: registered(
                 registry,
@@ -36,11 +42,17 @@ impl ChainMetrics {
             )?,
             epoch_remaining: registered(
                 registry,
-                IntGaugeVec::new(opts("epoch_remaining_seconds", "Chain time left in the epoch"), &["network"]),
+                IntGaugeVec::new(
+                    opts("epoch_remaining_seconds", "Chain time left in the epoch"),
+                    &["network"],
+                ),
             )?,
             snapshot_seconds: registered(
                 registry,
-                GaugeVec::new(opts("chain_snapshot_seconds", "Time that the last snapshot took"), &["network"]),
+                GaugeVec::new(
+                    opts("chain_snapshot_seconds", "Time that the last snapshot took"),
+                    &["network"],
+                ),
             )?,
         })
     }
@@ -64,15 +76,24 @@ impl TransactionMetrics {
         Ok(Self {
             in_flight: registered(
                 registry,
-                IntGaugeVec::new(opts("transactions_in_flight", "Transactions that are not final"), &["signer"]),
+                IntGaugeVec::new(
+                    opts("transactions_in_flight", "Transactions that are not final"),
+                    &["signer"],
+                ),
             )?,
             total: registered(
                 registry,
-                IntCounterVec::new(opts("transactions_total", "Transactions that ended"), &["function", "result"]),
+                IntCounterVec::new(
+                    opts("transactions_total", "Transactions that ended"),
+                    &["function", "result"],
+                ),
             )?,
             gas_spent: registered(
                 registry,
-                prometheus::CounterVec::new(opts("gas_spent_total", "Native coins spent on gas"), &["signer"]),
+                prometheus::CounterVec::new(
+                    opts("gas_spent_total", "Native coins spent on gas"),
+                    &["signer"],
+                ),
             )?,
             signer_up: registered(
                 registry,

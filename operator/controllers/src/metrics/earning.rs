@@ -37,11 +37,17 @@ impl ProofMetrics {
         Ok(Self {
             total: registered(
                 registry,
-                IntCounterVec::new(opts("proofs_total", "Proofs, by what became of them"), &["offer", "result"]),
+                IntCounterVec::new(
+                    opts("proofs_total", "Proofs, by what became of them"),
+                    &["offer", "result"],
+                ),
             )?,
             required: registered(
                 registry,
-                IntGaugeVec::new(opts("proofs_required", "Proofs that a unit needs in an epoch"), &["network"]),
+                IntGaugeVec::new(
+                    opts("proofs_required", "Proofs that a unit needs in an epoch"),
+                    &["network"],
+                ),
             )?,
         })
     }
@@ -95,19 +101,31 @@ impl MoneyMetrics {
         Ok(Self {
             collateral_at_risk: registered(
                 registry,
-                GaugeVec::new(opts("collateral_at_risk", "Collateral of units that may fail"), &["offer", "token"]),
+                GaugeVec::new(
+                    opts("collateral_at_risk", "Collateral of units that may fail"),
+                    &["offer", "token"],
+                ),
             )?,
             earned: registered(
                 registry,
-                GaugeVec::new(opts("earned_total", "Tokens earned so far"), &["offer", "token", "source"]),
+                GaugeVec::new(
+                    opts("earned_total", "Tokens earned so far"),
+                    &["offer", "token", "source"],
+                ),
             )?,
             withdrawn: registered(
                 registry,
-                CounterVec::new(opts("withdrawn_total", "Tokens withdrawn so far"), &["offer", "token"]),
+                CounterVec::new(
+                    opts("withdrawn_total", "Tokens withdrawn so far"),
+                    &["offer", "token"],
+                ),
             )?,
             wallet_balance: registered(
                 registry,
-                GaugeVec::new(opts("wallet_balance", "Balance of an account"), &["signer", "token"]),
+                GaugeVec::new(
+                    opts("wallet_balance", "Balance of an account"),
+                    &["signer", "token"],
+                ),
             )?,
         })
     }

@@ -5,7 +5,8 @@ use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Registry}
 use super::{opts, registered};
 
 /// Seconds: from a swap on one machine to one that waits for an image.
-const SWAP_BUCKETS: &[f64] = &[0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0];
+const SWAP_BUCKETS: &[f64] =
+    &[0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0];
 
 /// Units and commitments.
 #[derive(Clone, Debug)]
@@ -27,14 +28,23 @@ pub struct UnitMetrics {
 impl UnitMetrics {
     pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
         Ok(Self {
-            units: registered(registry, IntGaugeVec::new(opts("units", "Compute units"), &["offer", "role"]))?,
+            units: registered(
+                registry,
+                IntGaugeVec::new(opts("units", "Compute units"), &["offer", "role"]),
+            )?,
             epochs_missed: registered(
                 registry,
-                IntCounterVec::new(opts("epochs_missed_total", "Epochs that a unit missed"), &["offer"]),
+                IntCounterVec::new(
+                    opts("epochs_missed_total", "Epochs that a unit missed"),
+                    &["offer"],
+                ),
             )?,
             commitment_end: registered(
                 registry,
-                IntGaugeVec::new(opts("commitment_end_epoch", "Next end of a commitment"), &["offer"]),
+                IntGaugeVec::new(
+                    opts("commitment_end_epoch", "Next end of a commitment"),
+                    &["offer"],
+                ),
             )?,
             role_change: registered(
                 registry,
@@ -49,7 +59,10 @@ impl UnitMetrics {
             )?,
             breaker_open: registered(
                 registry,
-                IntGaugeVec::new(opts("breaker_open", "Whether a mass change was stopped"), &["kind"]),
+                IntGaugeVec::new(
+                    opts("breaker_open", "Whether a mass change was stopped"),
+                    &["kind"],
+                ),
             )?,
         })
     }
@@ -71,16 +84,25 @@ pub struct DealMetrics {
 impl DealMetrics {
     pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
         Ok(Self {
-            deals: registered(registry, IntGaugeVec::new(opts("deals", "Deals"), &["offer", "state"]))?,
+            deals: registered(
+                registry,
+                IntGaugeVec::new(opts("deals", "Deals"), &["offer", "state"]),
+            )?,
             runway: registered(
                 registry,
-                IntGaugeVec::new(opts("deal_runway_epochs", "Epochs that a deal is funded for"), &["deal"]),
+                IntGaugeVec::new(
+                    opts("deal_runway_epochs", "Epochs that a deal is funded for"),
+                    &["deal"],
+                ),
             )?,
             match_to_ready: registered(
                 registry,
                 Histogram::with_opts(
-                    HistogramOpts::new("match_to_ready_seconds", "Time from a match to a worker that answers")
-                        .buckets(SWAP_BUCKETS.to_vec()),
+                    HistogramOpts::new(
+                        "match_to_ready_seconds",
+                        "Time from a match to a worker that answers",
+                    )
+                    .buckets(SWAP_BUCKETS.to_vec()),
                 ),
             )?,
             subnet_members: registered(

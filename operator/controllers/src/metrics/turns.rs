@@ -39,11 +39,17 @@ impl Turns {
         Ok(Self {
             total: registered(
                 registry,
-                IntCounterVec::new(opts("turns_total", "Turns of a control loop that ended"), &["controller", "ending"]),
+                IntCounterVec::new(
+                    opts("turns_total", "Turns of a control loop that ended"),
+                    &["controller", "ending"],
+                ),
             )?,
             seconds: registered(
                 registry,
-                HistogramVec::new(HistogramOpts::new("turn_seconds", "Time of one turn"), &["controller"]),
+                HistogramVec::new(
+                    HistogramOpts::new("turn_seconds", "Time of one turn"),
+                    &["controller"],
+                ),
             )?,
         })
     }

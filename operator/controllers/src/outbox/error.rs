@@ -83,7 +83,9 @@ impl Error {
     #[must_use]
     pub const fn retry(&self) -> Option<Duration> {
         match self {
-            Self::Refused { source: Refusal::Unreachable { .. }, .. } => Some(Duration::from_secs(10)),
+            Self::Refused { source: Refusal::Unreachable { .. }, .. } => {
+                Some(Duration::from_secs(10))
+            }
             Self::Refused { .. } => None,
             Self::Engine { source, .. } => source.retry(),
         }
@@ -103,7 +105,9 @@ impl Error {
     pub fn revert(&self) -> Option<&Revert> {
         match self {
             Self::Engine { source, .. } => match source.as_ref() {
-                engine::Error::WouldRevert { revert, .. } => Some(revert).filter(|revert| revert.is_fact()),
+                engine::Error::WouldRevert { revert, .. } => {
+                    Some(revert).filter(|revert| revert.is_fact())
+                }
                 engine::Error::MayNotSend { .. }
                 | engine::Error::FeeAboveCap { .. }
                 | engine::Error::TooLarge { .. }

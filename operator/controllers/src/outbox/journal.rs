@@ -50,14 +50,20 @@ impl TransactionJournal {
         }
     }
 
-    async fn write(&self, entry: &Entry, further: &[Attempt], state: &State) -> Result<String, JournalError> {
+    async fn write(
+        &self,
+        entry: &Entry,
+        further: &[Attempt],
+        state: &State,
+    ) -> Result<String, JournalError> {
         let name = entry.record.name();
         let body = json!({
             "metadata": { "resourceVersion": entry.version },
             "status": record::to_status(further, state),
         });
         let (parameters, patch) = (PatchParams::default(), Patch::Merge(body));
-        let object = self.answered(&name, self.api.patch_status(&name, &parameters, &patch)).await?;
+        let object =
+            self.answered(&name, self.api.patch_status(&name, &parameters, &patch)).await?;
         Ok(object.metadata.resource_version.unwrap_or_default())
     }
 }
@@ -68,8 +74,12 @@ impl Journal for TransactionJournal {
         let parameters = PostParams::default();
         let created = async {
             match self.api.create(&parameters, &object).await {
-                Ok(object) => Ok(Creation::Created(object.metadata.resource_version.unwrap_or_default())),
-                Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(Creation::AlreadyExists),
+                Ok(object) => {
+                    Ok(Creation::Created(object.metadata.resource_version.unwrap_or_default()))
+                }
+                Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
+                    Ok(Creation::AlreadyExists)
+                }
                 Err(error) => Err(error),
             }
         };

@@ -44,7 +44,10 @@ fn refusal(code: u16, reason: &str) -> Response<Body> {
 }
 
 /// Answers one request, and says what it was.
-async fn serve(server: &mut Server, response: Response<Body>) -> (Method, String, serde_json::Value) {
+async fn serve(
+    server: &mut Server,
+    response: Response<Body>,
+) -> (Method, String, serde_json::Value) {
     let (request, send) = server.next_request().await.unwrap();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let body = request.into_body().collect_bytes().await.unwrap();
@@ -67,8 +70,10 @@ async fn a_taken_nonce_is_told() {
 async fn a_write_names_the_version_that_was_read() {
     let (journal, mut server) = journal();
     let entry = entry();
-    let (written, (method, path, body)) =
-        tokio::join!(journal.set_state(&entry, &State::Sent), serve(&mut server, refusal(409, "Conflict")));
+    let (written, (method, path, body)) = tokio::join!(
+        journal.set_state(&entry, &State::Sent),
+        serve(&mut server, refusal(409, "Conflict"))
+    );
     assert!(matches!(written, Err(JournalError::Conflict { .. })));
     assert_eq!(method, Method::PATCH);
     assert!(path.ends_with("/status"), "{path}");
@@ -85,7 +90,8 @@ async fn a_write_names_the_version_that_was_read() {
 async fn no_answer_is_not_a_refusal(#[case] code: u16, #[case] unavailable: bool) {
     let (journal, mut server) = journal();
     let record = entry().record;
-    let (created, _) = tokio::join!(journal.create(&record), serve(&mut server, refusal(code, "Some")));
+    let (created, _) =
+        tokio::join!(journal.create(&record), serve(&mut server, refusal(code, "Some")));
     let is_unavailable = matches!(created, Err(JournalError::Unavailable(_)));
     assert_eq!(is_unavailable, unavailable);
 }

@@ -49,7 +49,10 @@ enum Slot {
 }
 
 /// The configured signer, if this use of it is allowed.
-pub(super) fn permitted<'a>(config: &'a Config, using: SignerUse<'_>) -> Result<&'a Signer, Refusal> {
+pub(super) fn permitted<'a>(
+    config: &'a Config,
+    using: SignerUse<'_>,
+) -> Result<&'a Signer, Refusal> {
     let found = config.signer(using.signer).filter(|signer| signer.network == using.network);
     let signer = found.ok_or_else(|| Refusal::Unknown {
         signer: using.signer.to_owned(),
@@ -57,7 +60,10 @@ pub(super) fn permitted<'a>(config: &'a Config, using: SignerUse<'_>) -> Result<
     })?;
     let refused = |why: String| Refusal::NotAllowed { signer: using.signer.to_owned(), why };
     if !signer.allows(using.namespace) {
-        return Err(refused(format!("namespace `{}` is not in its allowedNamespaces", using.namespace)));
+        return Err(refused(format!(
+            "namespace `{}` is not in its allowedNamespaces",
+            using.namespace
+        )));
     }
     if !signer.roles.iter().any(|role| key_role(*role) == using.role) {
         return Err(refused(format!("{:?} is not in its roles", using.role)));
@@ -85,12 +91,18 @@ impl Keys {
     }
 
     /// The one sender of an account; `None` if no signer of the configuration has it.
-    pub(super) async fn of_account(&self, network: &str, account: Address) -> Result<Option<Arc<Sender>>, Refusal> {
+    pub(super) async fn of_account(
+        &self,
+        network: &str,
+        account: Address,
+    ) -> Result<Option<Arc<Sender>>, Refusal> {
         let mut senders = self.senders.lock().await;
         let key = (network.to_owned(), account);
         match senders.get(&key) {
             Some(Slot::Ready(sender)) => return Ok(Some(Arc::clone(sender))),
-            Some(Slot::Failed(refusal, at)) if clock::now().saturating_duration_since(*at) < RETRY => {
+            Some(Slot::Failed(refusal, at))
+                if clock::now().saturating_duration_since(*at) < RETRY =>
+            {
                 return Err(refusal.clone());
             }
             Some(Slot::Failed(..)) | None => {}
@@ -101,8 +113,11 @@ impl Keys {
             .iter()
             .filter(|signer| signer.network == network && signer.address == account)
             .collect();
-        let (Some(signer), Some(link)) = (signers.first(), self.links.get(network)) else { return Ok(None) };
-        let roles = signers.iter().flat_map(|signer| &signer.roles).map(|role| key_role(*role)).collect();
+        let (Some(signer), Some(link)) = (signers.first(), self.links.get(network)) else {
+            return Ok(None);
+        };
+        let roles =
+            signers.iter().flat_map(|signer| &signer.roles).map(|role| key_role(*role)).collect();
         match self.load(signer, roles, link).await {
             Ok(sender) => {
                 let sender = Arc::new(sender);
@@ -116,9 +131,15 @@ impl Keys {
         }
     }
 
-    async fn load(&self, signer: &Signer, roles: Vec<KeyRole>, link: &Link) -> Result<Sender, Refusal> {
+    async fn load(
+        &self,
+        signer: &Signer,
+        roles: Vec<KeyRole>,
+        link: &Link,
+    ) -> Result<Sender, Refusal> {
         let secret = self.read(signer).await?;
-        let secret = signer::Secret::new(&secret, signer.address).map_err(|error| refused(signer, &error))?;
+        let secret = signer::Secret::new(&secret, signer.address)
+            .map_err(|error| refused(signer, &error))?;
         let permitted = Permitted::new(Box::new(secret), roles, link.contracts.diamond);
         let network = self.config.network(&signer.network).ok_or_else(|| Refusal::Unknown {
             signer: signer.name.clone(),
@@ -145,7 +166,10 @@ impl Keys {
         let unreachable = |why: String| Refusal::Unreachable { signer: signer.name.clone(), why };
         let read = self.secrets.get_opt(name).await;
         let read = read.map_err(|error| {
-            unreachable(format!("secret `{name}` cannot be read: {}", coreward_telemetry::causes(&error)))
+            unreachable(format!(
+                "secret `{name}` cannot be read: {}",
+                coreward_telemetry::causes(&error)
+            ))
         })?;
         let secret = read.ok_or_else(|| unreachable(format!("there is no secret `{name}`")))?;
         let data = secret.data.unwrap_or_default();
@@ -159,10 +183,14 @@ impl Keys {
 
 fn refused(signer: &Signer, error: &signer::Error) -> Refusal {
     match error {
-        signer::Error::WrongAddress { found, wanted } => {
-            Refusal::WrongAddress { signer: signer.name.clone(), configured: *wanted, found: *found }
-        }
-        signer::Error::Malformed | signer::Error::NotAllowed { .. } | signer::Error::Unavailable { .. } => {
+        signer::Error::WrongAddress { found, wanted } => Refusal::WrongAddress {
+            signer: signer.name.clone(),
+            configured: *wanted,
+            found: *found,
+        },
+        signer::Error::Malformed
+        | signer::Error::NotAllowed { .. }
+        | signer::Error::Unavailable { .. } => {
             Refusal::Unreachable { signer: signer.name.clone(), why: error.to_string() }
         }
     }

@@ -16,7 +16,12 @@ signers:
   - { name: hot, type: Secret, network: local, address: "0x5555555555555555555555555555555555555555", secretName: hot-key, roles: [Peer], allowedNamespaces: [provider] }
 "#;
 
-fn using<'a>(network: &'a str, signer: &'a str, namespace: &'a str, role: KeyRole) -> SignerUse<'a> {
+fn using<'a>(
+    network: &'a str,
+    signer: &'a str,
+    namespace: &'a str,
+    role: KeyRole,
+) -> SignerUse<'a> {
     SignerUse { network, signer, namespace, role }
 }
 

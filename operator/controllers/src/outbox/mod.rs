@@ -116,7 +116,8 @@ impl Outbox {
         (leadership, metrics): (Leadership, Arc<Metrics>),
     ) -> Self {
         let (client, namespace, config) = foundation;
-        let keys = Keys::new(client, namespace, Arc::clone(&config), links, stores.transactions.clone());
+        let keys =
+            Keys::new(client, namespace, Arc::clone(&config), links, stores.transactions.clone());
         let changes = broadcast::Sender::new(CHANGES_KEPT);
         Self { inner: Arc::new(Inner { config, leadership, metrics, keys, changes }) }
     }
@@ -135,9 +136,13 @@ impl Outbox {
             namespace: order.namespace,
             role: order.call.key_role(),
         };
-        let sender = self.sender(using).await.map_err(|source| Error::Refused { function, source })?;
-        let engine_order =
-            engine::Order { call: order.call, why: order.why.to_owned(), planned_at: order.planned_at };
+        let sender =
+            self.sender(using).await.map_err(|source| Error::Refused { function, source })?;
+        let engine_order = engine::Order {
+            call: order.call,
+            why: order.why.to_owned(),
+            planned_at: order.planned_at,
+        };
         let submitted = sender.submit(&engine_order, &|call| self.may_send(call)).await;
         match submitted.map_err(|source| Error::Engine { function, source: Box::new(source) })? {
             Submitted::Kept { name, hash, sent } => {
@@ -161,18 +166,30 @@ impl Outbox {
     /// # Errors
     ///
     /// [`Error`]: what is on its way is unknown, so nothing that could repeat it may be planned.
-    pub async fn in_flight(&self, network: &str, from: Address, at_block: u64) -> Result<Vec<Flight>, Error> {
-        let Some(sender) = self.inner.keys.of_account(network, from).await.map_err(|source| Error::Refused {
-            function: "transactions",
-            source,
-        })?
+    pub async fn in_flight(
+        &self,
+        network: &str,
+        from: Address,
+        at_block: u64,
+    ) -> Result<Vec<Flight>, Error> {
+        let Some(sender) = self
+            .inner
+            .keys
+            .of_account(network, from)
+            .await
+            .map_err(|source| Error::Refused { function: "transactions", source })?
         else {
             return Ok(Vec::new());
         };
         let flights = sender.in_flight(at_block).await;
-        let flights = flights
-            .map_err(|source| Error::Engine { function: "transactions", source: Box::new(source) })?;
-        Ok(flights.into_iter().map(|flight| Flight { call: flight.call, included: flight.mined }).collect())
+        let flights = flights.map_err(|source| Error::Engine {
+            function: "transactions",
+            source: Box::new(source),
+        })?;
+        Ok(flights
+            .into_iter()
+            .map(|flight| Flight { call: flight.call, included: flight.mined })
+            .collect())
     }
 
     /// Runs a call at the pending block without sending it; says the gas that it needs.
@@ -182,8 +199,12 @@ impl Outbox {
     /// As [`Outbox::submit`].
     pub async fn simulate(&self, using: SignerUse<'_>, call: &Call) -> Result<u64, Error> {
         let function = call.function();
-        let sender = self.sender(using).await.map_err(|source| Error::Refused { function, source })?;
-        sender.simulate(call).await.map_err(|source| Error::Engine { function, source: Box::new(source) })
+        let sender =
+            self.sender(using).await.map_err(|source| Error::Refused { function, source })?;
+        sender
+            .simulate(call)
+            .await
+            .map_err(|source| Error::Engine { function, source: Box::new(source) })
     }
 
     /// Whether a signer can be used for this role by offers of this namespace, and is there; says its account.
@@ -214,7 +235,12 @@ impl Outbox {
                 Ok(Some(sender)) => sender,
                 Ok(None) => continue,
                 Err(refusal) => {
-                    self.inner.metrics.transactions.signer_up.with_label_values(&[signer.as_str()]).set(0);
+                    self.inner
+                        .metrics
+                        .transactions
+                        .signer_up
+                        .with_label_values(&[signer.as_str()])
+                        .set(0);
                     tracing::debug!(signer.name = signer, error = %refusal, "a signer cannot be used");
                     continue;
                 }
@@ -244,8 +270,10 @@ impl Outbox {
         }
         for change in followed.changes {
             tracing::info!(
-                transaction.name = change.name, transaction.function = change.call.function(),
-                transaction.state = change.state.name(), "a transaction moved"
+                transaction.name = change.name,
+                transaction.function = change.call.function(),
+                transaction.state = change.state.name(),
+                "a transaction moved"
             );
             note_end(transactions, signer, &change);
             let moved = Moved { network: network.to_owned(), from: sender.address(), change };
@@ -257,7 +285,8 @@ impl Outbox {
     /// Asked right before each send. Proofs are idempotent: they may go on while it is unknown who leads.
     fn may_send(&self, call: &Call) -> bool {
         let leadership = &self.inner.leadership;
-        leadership.may_send() || (matches!(call, Call::SubmitProofs { .. }) && leadership.is_blind())
+        leadership.may_send()
+            || (matches!(call, Call::SubmitProofs { .. }) && leadership.is_blind())
     }
 
     /// One signer's name for each account of a network.
@@ -272,8 +301,10 @@ impl Outbox {
 
     async fn sender(&self, using: SignerUse<'_>) -> Result<Arc<Sender>, Refusal> {
         let signer = keys::permitted(&self.inner.config, using)?;
-        let unknown =
-            || Refusal::Unknown { signer: using.signer.to_owned(), network: using.network.to_owned() };
+        let unknown = || Refusal::Unknown {
+            signer: using.signer.to_owned(),
+            network: using.network.to_owned(),
+        };
         self.inner.keys.of_account(using.network, signer.address).await?.ok_or_else(unknown)
     }
 }

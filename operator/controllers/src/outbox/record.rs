@@ -3,8 +3,8 @@
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use coreward_chain::outbox::{Attempt, Entry, Purpose, Receipt, Record, State};
 use coreward_crds::{
-    AttemptPurpose, ChainTransaction, ChainTransactionSpec, ChainTransactionStatus, TransactionAttempt,
-    TransactionOutcome, TransactionReceipt, TransactionState,
+    AttemptPurpose, ChainTransaction, ChainTransactionSpec, ChainTransactionStatus,
+    TransactionAttempt, TransactionOutcome, TransactionReceipt, TransactionState,
 };
 
 /// What an object says that no record of ours can say.
@@ -21,9 +21,14 @@ pub struct Unreadable {
 const TEXT: usize = 1024;
 
 /// The object of a new record.
-pub(super) fn to_object(record: &Record, namespace: &str, contracts: coreward_chain::Contracts) -> ChainTransaction {
+pub(super) fn to_object(
+    record: &Record,
+    namespace: &str,
+    contracts: coreward_chain::Contracts,
+) -> ChainTransaction {
     let call = record.call(contracts.diamond).ok();
-    let contract = call.as_ref().and_then(coreward_domain::call::Call::deal).unwrap_or(contracts.diamond);
+    let contract =
+        call.as_ref().and_then(coreward_domain::call::Call::deal).unwrap_or(contracts.diamond);
     // What calldata does not say is plain data: the serializer has nothing to refuse.
     let arguments = serde_json::to_string(&record.unsaid).unwrap_or_default();
     let spec = ChainTransactionSpec {
@@ -42,8 +47,9 @@ pub(super) fn to_object(record: &Record, namespace: &str, contracts: coreward_ch
     };
     let mut object = ChainTransaction::new(&record.name(), spec);
     object.metadata.namespace = Some(namespace.to_owned());
-    object.metadata.labels =
-        Some([(crate::stores::MANAGED_LABEL.to_owned(), crate::stores::MANAGED_VALUE.to_owned())].into());
+    object.metadata.labels = Some(
+        [(crate::stores::MANAGED_LABEL.to_owned(), crate::stores::MANAGED_VALUE.to_owned())].into(),
+    );
     object
 }
 
@@ -61,7 +67,8 @@ pub(super) fn from_object(object: &ChainTransaction) -> Result<Entry, Unreadable
         purpose: Purpose::Intent,
         raw: bytes(&spec.raw_transaction).ok_or_else(|| unreadable("spec.rawTransaction"))?,
         hash: parsed(&spec.transaction_hash).ok_or_else(|| unreadable("spec.transactionHash"))?,
-        max_fee_per_gas: parsed(&spec.max_fee_per_gas).ok_or_else(|| unreadable("spec.maxFeePerGas"))?,
+        max_fee_per_gas: parsed(&spec.max_fee_per_gas)
+            .ok_or_else(|| unreadable("spec.maxFeePerGas"))?,
     };
     let record = Record {
         network: spec.network.clone(),
@@ -87,7 +94,9 @@ pub(super) fn from_object(object: &ChainTransaction) -> Result<Entry, Unreadable
 pub(super) fn to_status(further: &[Attempt], state: &State) -> ChainTransactionStatus {
     let receipt = match state {
         State::Signed | State::Sent | State::Displaced => None,
-        State::Mined(receipt) | State::Final(receipt) | State::Cancelled(receipt) => Some(to_receipt(receipt)),
+        State::Mined(receipt) | State::Final(receipt) | State::Cancelled(receipt) => {
+            Some(to_receipt(receipt))
+        }
     };
     ChainTransactionStatus {
         observed_generation: Some(1),
@@ -146,7 +155,11 @@ fn to_receipt(receipt: &Receipt) -> TransactionReceipt {
         transaction_hash: receipt.hash.to_string(),
         block: whole(receipt.block),
         block_hash: receipt.block_hash.to_string(),
-        outcome: if receipt.succeeded { TransactionOutcome::Succeeded } else { TransactionOutcome::Reverted },
+        outcome: if receipt.succeeded {
+            TransactionOutcome::Succeeded
+        } else {
+            TransactionOutcome::Reverted
+        },
         revert: receipt.revert.as_ref().map(|words| words.chars().take(TEXT).collect()),
         gas_used: whole(receipt.gas_used),
         effective_gas_price: U256::from(receipt.effective_gas_price).to_string(),

@@ -18,7 +18,12 @@ fn receipt() -> Receipt {
 }
 
 fn attempt(purpose: Purpose, byte: u8) -> Attempt {
-    Attempt { purpose, raw: vec![byte; 40].into(), hash: B256::repeat_byte(byte), max_fee_per_gas: 7 }
+    Attempt {
+        purpose,
+        raw: vec![byte; 40].into(),
+        hash: B256::repeat_byte(byte),
+        max_fee_per_gas: 7,
+    }
 }
 
 fn entry(state: State) -> Entry {

@@ -20,8 +20,12 @@ pub async fn sweep(context: &Context) {
         if !context.leadership.may_send() {
             return;
         }
-        let preconditions = Preconditions { resource_version: transaction.resource_version(), uid: transaction.uid() };
-        let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        let preconditions = Preconditions {
+            resource_version: transaction.resource_version(),
+            uid: transaction.uid(),
+        };
+        let parameters =
+            DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         if let Err(error) = api.delete(&transaction.name_any(), &parameters).await {
             let error = coreward_telemetry::causes(&error);
             tracing::debug!(transaction.name = transaction.name_any(), error = %error, "not swept");
@@ -32,13 +36,16 @@ pub async fn sweep(context: &Context) {
 fn superfluous(all: Vec<Arc<ChainTransaction>>) -> Vec<Arc<ChainTransaction>> {
     let mut accounts: BTreeMap<(String, String), Vec<Arc<ChainTransaction>>> = BTreeMap::new();
     for transaction in all {
-        let account = (transaction.spec.network.clone(), transaction.spec.from.to_ascii_lowercase());
+        let account =
+            (transaction.spec.network.clone(), transaction.spec.from.to_ascii_lowercase());
         accounts.entry(account).or_default().push(transaction);
     }
     let mut superfluous = Vec::new();
     for mut transactions in accounts.into_values() {
         transactions.sort_by_key(|transaction| std::cmp::Reverse(transaction.spec.nonce));
-        superfluous.extend(transactions.into_iter().skip(KEPT).filter(|transaction| has_ended(transaction)));
+        superfluous.extend(
+            transactions.into_iter().skip(KEPT).filter(|transaction| has_ended(transaction)),
+        );
     }
     superfluous
 }

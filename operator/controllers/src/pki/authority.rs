@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -25,7 +25,10 @@ pub struct Material {
 
 impl std::fmt::Debug for Material {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Material").field("certificate", &self.certificate).finish_non_exhaustive()
+        formatter
+            .debug_struct("Material")
+            .field("certificate", &self.certificate)
+            .finish_non_exhaustive()
     }
 }
 
@@ -118,13 +121,20 @@ mod tests {
     async fn shake_hands(authority: &Authority, asked: &'static str) -> std::io::Result<()> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(authority.material().certificate.as_bytes()).unwrap()).unwrap();
+        roots
+            .add(
+                CertificateDer::from_pem_slice(authority.material().certificate.as_bytes())
+                    .unwrap(),
+            )
+            .unwrap();
         let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         let (near, far) = tokio::io::duplex(16 * 1024);
         let acceptor = TlsAcceptor::from(authority.serving(&[NAME.to_owned()]).unwrap());
         let connector = TlsConnector::from(Arc::new(client));
-        let (served, connected) =
-            tokio::join!(acceptor.accept(far), connector.connect(ServerName::try_from(asked).unwrap(), near));
+        let (served, connected) = tokio::join!(
+            acceptor.accept(far),
+            connector.connect(ServerName::try_from(asked).unwrap(), near)
+        );
         connected?;
         served.map(drop)
     }

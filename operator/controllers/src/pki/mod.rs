@@ -80,7 +80,8 @@ pub enum Error {
 /// [`Error::Read`] passes; [`Error::Content`] needs a person.
 pub async fn read(client: &kube::Client, namespace: &str) -> Result<Option<Authority>, Error> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let secret = api.get_opt(CA_SECRET).await.map_err(|source| Error::Read { source: Box::new(source) })?;
+    let secret =
+        api.get_opt(CA_SECRET).await.map_err(|source| Error::Read { source: Box::new(source) })?;
     secret.map(|secret| authority_of(&secret)).transpose()
 }
 
@@ -109,8 +110,13 @@ pub async fn ensure(client: &kube::Client, namespace: &str) -> Result<Authority,
 /// # Errors
 ///
 /// [`Error::Anchor`]; passes.
-pub async fn keep_anchor(client: &kube::Client, namespace: &str, certificate: &str) -> Result<(), Error> {
-    let failure = |source| Error::Anchor { namespace: namespace.to_owned(), source: Box::new(source) };
+pub async fn keep_anchor(
+    client: &kube::Client,
+    namespace: &str,
+    certificate: &str,
+) -> Result<(), Error> {
+    let failure =
+        |source| Error::Anchor { namespace: namespace.to_owned(), source: Box::new(source) };
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let wanted = anchor(namespace, certificate);
     let present = api.get_opt(ANCHOR).await.map_err(failure)?;
@@ -154,7 +160,9 @@ fn secret_of(material: &Material, namespace: &str) -> Secret {
 fn authority_of(secret: &Secret) -> Result<Authority, Error> {
     let text = |key: &'static str| {
         let bytes = secret.data.as_ref().and_then(|data| data.get(key));
-        bytes.and_then(|bytes| String::from_utf8(bytes.0.clone()).ok()).ok_or(Error::Content { key })
+        bytes
+            .and_then(|bytes| String::from_utf8(bytes.0.clone()).ok())
+            .ok_or(Error::Content { key })
     };
     Authority::load(Material { certificate: text(CERTIFICATE)?, key: text(KEY)? })
 }

@@ -67,7 +67,11 @@ pub(super) async fn keep(
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-async fn look(context: &Context, known: &mut Option<Material>, to: &(Anchors, Certificates)) -> Result<(), Failure> {
+async fn look(
+    context: &Context,
+    known: &mut Option<Material>,
+    to: &(Anchors, Certificates),
+) -> Result<(), Failure> {
     let leads = context.leadership.may_send();
     let authority = if leads {
         Some(pki::ensure(&context.client, &context.namespace).await?)
@@ -80,7 +84,8 @@ async fn look(context: &Context, known: &mut Option<Material>, to: &(Anchors, Ce
         *known = Some(authority.material().clone());
     }
     if leads && context.leadership.may_send() {
-        pki::keep_anchor(&context.client, &context.namespace, &authority.material().certificate).await?;
+        pki::keep_anchor(&context.client, &context.namespace, &authority.material().certificate)
+            .await?;
         if let Some(serving) = context.serving {
             endpoint::claim(&context.client, &context.namespace, serving).await?;
         }
@@ -88,7 +93,11 @@ async fn look(context: &Context, known: &mut Option<Material>, to: &(Anchors, Ce
     Ok(())
 }
 
-fn present(context: &Context, authority: &Authority, (anchors, certificates): &(Anchors, Certificates)) -> Result<(), pki::Error> {
+fn present(
+    context: &Context,
+    authority: &Authority,
+    (anchors, certificates): &(Anchors, Certificates),
+) -> Result<(), pki::Error> {
     certificates.send_replace(Some(authority.serving(&endpoint::names(&context.namespace))?));
     anchors.send_replace(Some(pki::certificate_of(authority)));
     Ok(())

@@ -4,6 +4,7 @@ mod keeper;
 mod parts;
 mod term;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +14,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
+use crate::chain_watch::Follower;
 use crate::context::Context;
-use crate::endpoint::{ClusterKeys, Desk, Doorkeeper, Reviewer};
+use crate::endpoint::{ClusterKeys, Desk};
 use crate::lease::{Election, LEASE_NAME, Times};
 use crate::{endpoint, metrics};
 
@@ -31,52 +33,66 @@ const DRAIN: Duration = Duration::from_secs(8);
 ///
 /// [`Error`] if it cannot start: a person must look at the named flag, file or address.
 pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), Error> {
-    let telemetry = coreward_telemetry::Metrics::new("operator", env!("CARGO_PKG_VERSION")).map_err(Error::metrics)?;
-    let metrics = Arc::new(metrics::Metrics::register(telemetry.registry()).map_err(Error::metrics)?);
+    let telemetry = coreward_telemetry::Metrics::new("operator", env!("CARGO_PKG_VERSION"))
+        .map_err(Error::metrics)?;
+    let metrics =
+        Arc::new(metrics::Metrics::register(telemetry.registry()).map_err(Error::metrics)?);
     let health = Health::new();
     let client = parts::client().await?;
     let identity = parts::unique(&args.identity);
     let leases = kube::Api::namespaced(client.clone(), &args.namespace);
-    let (election, leadership) = Election::new(leases, identity.clone(), Times::from(args.config.lease));
+    let (election, leadership) =
+        Election::new(leases, identity.clone(), Times::from(args.config.lease));
     let (anchors, anchor) = watch::channel(None);
     let (certificates, tls) = watch::channel(None);
 
-    let foundation = parts::Foundation { client, args: args.clone(), identity, leadership, metrics, anchor };
+    let foundation =
+        parts::Foundation { client, args: args.clone(), identity, leadership, metrics, anchor };
     let (context, followers, writers) = parts::assemble(foundation)?;
-    let listener = endpoint::listen(args.pods_listen).await.map_err(|source| Error::Listen { source })?;
+    let listener =
+        endpoint::listen(args.pods_listen).await.map_err(|source| Error::Listen { source })?;
 
-    let page = coreward_telemetry::router(telemetry, health.clone());
-    let (stop, listen) = (shutdown.token(), args.listen);
-    shutdown.spawn_vital("page", async move {
-        if let Err(error) = coreward_telemetry::serve(listen, page, stop).await {
-            tracing::error!(error = %coreward_telemetry::causes(&error), "health and metrics are not served");
-        }
-    });
+    serve_page(args.listen, coreward_telemetry::router(telemetry, health.clone()), &shutdown);
     let keys = ClusterKeys::new(context.client.clone());
-    let reviewer = Reviewer::new(context.client.clone());
-    let doorkeeper = Doorkeeper::new(keys.clone(), reviewer, context.stores.clone(), context.namespace.clone());
+    let doorkeeper = parts::doorkeeper(&context, keys.clone());
     let desk = Desk { context: Arc::clone(&context), doorkeeper, stop: shutdown.token() };
-    shutdown.spawn_vital("endpoint", endpoint::serve(listener, endpoint::router(desk), tls, shutdown.token()));
-    shutdown.spawn_vital("keeper", keeper::keep(Arc::clone(&context), keys, (anchors, certificates), shutdown.token()));
-    let watching =
-        context.stores.clone().watch(writers, context.client.clone(), context.namespace.clone(), shutdown.token());
-    shutdown.spawn_vital("watches", watching);
+    let serving = endpoint::serve(listener, endpoint::router(desk), tls, shutdown.token());
+    shutdown.spawn_vital("endpoint", serving);
+    let keeping =
+        keeper::keep(Arc::clone(&context), keys, (anchors, certificates), shutdown.token());
+    shutdown.spawn_vital("keeper", keeping);
+    let (stores, client, namespace) =
+        (context.stores.clone(), context.client.clone(), context.namespace.clone());
+    shutdown.spawn_vital("watches", stores.watch(writers, client, namespace, shutdown.token()));
+    be_ready_when_filled(&context, &health, &shutdown);
+    elect(election, context, followers, (shutdown, health)).await;
+    Ok(())
+}
 
+/// Takes part in the election and leads whenever elected; ends when the process is told to stop, with the lease given back.
+async fn elect(
+    election: Election,
+    context: Arc<Context>,
+    followers: Vec<Follower>,
+    (shutdown, health): (Shutdown, Health),
+) {
     let election_stop = CancellationToken::new();
     let alive = health.liveness("lease", ELECTION_LIMIT);
     tracing::info!(lease.name = LEASE_NAME, lease.candidate = %context.identity, "this replica takes part in the election");
-    be_ready_when_filled(&context, &health, &shutdown);
     let electing = {
         let (context, election_stop) = (Arc::clone(&context), election_stop.clone());
         async move {
             // Leading on empty caches would be leading blind; an API server that is away is no reason to die.
-            while timeout(ELECTION_LIMIT / 4, context.stores.filled()).await.is_err() && !election_stop.is_cancelled() {
+            while timeout(ELECTION_LIMIT / 4, context.stores.filled()).await.is_err()
+                && !election_stop.is_cancelled()
+            {
                 alive.tick();
             }
             election.run(election_stop, || alive.tick()).await;
         }
     };
-    let leading = term::lead_when_elected(context, followers, (shutdown.clone(), health), election_stop);
+    let leading =
+        term::lead_when_elected(context, followers, (shutdown.clone(), health), election_stop);
     let mut electing = std::pin::pin!(electing);
     tokio::select! {
         () = &mut electing => {}
@@ -87,7 +103,16 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), Error> {
     }
     shutdown.stop();
     shutdown.finished(DRAIN).await;
-    Ok(())
+}
+
+fn serve_page(listen: SocketAddr, page: axum::Router, shutdown: &Shutdown) {
+    let stop = shutdown.token();
+    shutdown.spawn_vital("page", async move {
+        if let Err(error) = coreward_telemetry::serve(listen, page, stop).await {
+            let error = coreward_telemetry::causes(&error);
+            tracing::error!(error = %error, "health and metrics are not served");
+        }
+    });
 }
 
 /// A replica is ready once it knows the cluster, whether or not it leads.

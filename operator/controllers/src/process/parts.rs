@@ -14,6 +14,7 @@ use crate::args::Args;
 use crate::chain_watch::{EndpointObserver, Follower, NetworkHandle};
 use crate::config;
 use crate::context::Context;
+use crate::endpoint::{ClusterKeys, Doorkeeper, Reviewer};
 use crate::hub::Hub;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
@@ -76,7 +77,9 @@ pub(super) struct Foundation {
 
 /// A client for the cluster that we run in, or that a kubeconfig names.
 pub(super) async fn client() -> Result<kube::Client, Error> {
-    let config = kube::Config::infer().await.map_err(|source| Error::Cluster { source: Box::new(source) })?;
+    let config = kube::Config::infer()
+        .await
+        .map_err(|source| Error::Cluster { source: Box::new(source) })?;
     kube::Client::try_from(config).map_err(|source| Error::Client { source: Box::new(source) })
 }
 
@@ -87,7 +90,9 @@ pub(super) fn unique(identity: &str) -> String {
 }
 
 /// The context of all loops, a follower for each network, and what fills the stores.
-pub(super) fn assemble(foundation: Foundation) -> Result<(Arc<Context>, Vec<Follower>, Writers), Error> {
+pub(super) fn assemble(
+    foundation: Foundation,
+) -> Result<(Arc<Context>, Vec<Follower>, Writers), Error> {
     let Foundation { client, args, identity, leadership, metrics, anchor } = foundation;
     let config = Arc::new(args.config);
     let (stores, writers) = Stores::new();
@@ -97,13 +102,20 @@ pub(super) fn assemble(foundation: Foundation) -> Result<(Arc<Context>, Vec<Foll
     for network in &config.networks {
         let observer = Arc::new(EndpointObserver::new(Arc::clone(&metrics)));
         let pool = pool(network, Arc::clone(&observer))?;
-        let contracts =
-            Contracts { diamond: network.contracts.diamond, multicall3: network.contracts.multicall3 };
+        let contracts = Contracts {
+            diamond: network.contracts.diamond,
+            multicall3: network.contracts.multicall3,
+        };
         let reader = Reader::new(pool.clone(), contracts, network.finality_blocks);
         let (handle, publisher) = NetworkHandle::new(network.clone());
         networks.insert(network.name.clone(), handle.clone());
         links.insert(network.name.clone(), Link { pool: pool.clone(), contracts });
-        followers.push(Follower::new((handle, publisher), (pool, reader), observer, Arc::clone(&metrics)));
+        followers.push(Follower::new(
+            (handle, publisher),
+            (pool, reader),
+            observer,
+            Arc::clone(&metrics),
+        ));
     }
     let outbox = Outbox::new(
         (client.clone(), args.namespace.clone(), Arc::clone(&config)),
@@ -130,8 +142,16 @@ pub(super) fn assemble(foundation: Foundation) -> Result<(Arc<Context>, Vec<Foll
 }
 
 fn pool(network: &config::Network, observer: Arc<EndpointObserver>) -> Result<Pool, Error> {
-    let failure = |source| Error::Network { network: network.name.clone(), source: Box::new(source) };
-    let endpoints = network.endpoints.iter().map(|endpoint| Endpoint::http(&endpoint.name, &endpoint.url));
+    let failure =
+        |source| Error::Network { network: network.name.clone(), source: Box::new(source) };
+    let endpoints =
+        network.endpoints.iter().map(|endpoint| Endpoint::http(&endpoint.name, &endpoint.url));
     let endpoints = endpoints.collect::<Result<Vec<_>, _>>().map_err(failure)?;
     Pool::new(endpoints, Timeouts::default(), observer).map_err(failure)
+}
+
+/// Who lets pods in.
+pub(super) fn doorkeeper(context: &Context, keys: ClusterKeys) -> Doorkeeper {
+    let reviewer = Reviewer::new(context.client.clone());
+    Doorkeeper::new(keys, reviewer, context.stores.clone(), context.namespace.clone())
 }

@@ -50,7 +50,10 @@ pub(super) async fn lead_when_elected(
         acting.end().await;
         context.metrics.leader.set(0);
         if leadership.is_blind() {
-            tracing::warn!(lease.term = term, "the API server is silent; proofs go on, nothing else");
+            tracing::warn!(
+                lease.term = term,
+                "the API server is silent; proofs go on, nothing else"
+            );
         }
         let well = well
             && tokio::select! {
@@ -100,7 +103,8 @@ fn prove(tasks: &mut Tasks, context: &Arc<Context>, followers: &[Arc<Follower>],
     for follower in followers {
         let alive = health.liveness("heads", FOLLOW_LIMIT);
         let (follower, stop) = (Arc::clone(follower), tasks.stop.clone());
-        let (sender, outbox, sender_stop) = (Arc::clone(&follower), context.outbox.clone(), tasks.stop.clone());
+        let (sender, outbox, sender_stop) =
+            (Arc::clone(&follower), context.outbox.clone(), tasks.stop.clone());
         tasks.spawn(async move { follower.follow(&stop, || alive.tick()).await });
         let alive = health.liveness("transactions", FOLLOW_LIMIT);
         tasks.spawn(async move {

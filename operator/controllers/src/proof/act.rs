@@ -17,7 +17,12 @@ use crate::proof_pool::PuzzleKey;
 const BISECTIONS: usize = 48;
 
 /// Does what the plan says; stops sending at the first failure.
-pub(super) async fn act(context: &Context, peer: &ProvingPeer, seen: &Seen, steps: &[Step]) -> Ending {
+pub(super) async fn act(
+    context: &Context,
+    peer: &ProvingPeer,
+    seen: &Seen,
+    steps: &[Step],
+) -> Ending {
     let mut ending = Ending::Settled;
     for step in steps {
         match step {
@@ -147,7 +152,11 @@ pub(super) fn assign(context: &Context, peer: &ProvingPeer, seen: &Seen) {
             remaining_seconds: puzzle.remaining_seconds,
         });
         for pod in pods {
-            let duty = ProverDuty { unit_id: unit.0, puzzle: puzzle.clone(), acknowledged: acknowledged.clone() };
+            let duty = ProverDuty {
+                unit_id: unit.0,
+                puzzle: puzzle.clone(),
+                acknowledged: acknowledged.clone(),
+            };
             context.hub.assign(pod, Duty::Prover(duty));
         }
     }

@@ -45,9 +45,14 @@ const NAME: &str = "proof";
 pub fn run(context: Arc<Context>, stop: CancellationToken) -> BoxFuture<'static, ()> {
     async move {
         let mut wakes = wakes(&context);
+        let mut moves = context.outbox.changes();
         loop {
             let begun = clock::now();
-            let Some(turned) = stop.run_until_cancelled(timeout(LIMIT, turn(&context))).await else { return };
+            settled::count(&context, &mut moves);
+            let Some(turned) = stop.run_until_cancelled(timeout(LIMIT, turn(&context))).await
+            else {
+                return;
+            };
             let took = clock::now().saturating_duration_since(begun);
             let ending = turned.unwrap_or(Ending::Failed);
             context.metrics.turns.ended(NAME, ending, took);

@@ -43,7 +43,8 @@ impl ProvingPeer {
 
 /// All peers with prover pods, from the pods themselves.
 pub(super) fn peers(context: &Context) -> Vec<ProvingPeer> {
-    let mut peers: BTreeMap<(PeerId, String, String), BTreeMap<UnitId, Vec<String>>> = BTreeMap::new();
+    let mut peers: BTreeMap<(PeerId, String, String), BTreeMap<UnitId, Vec<String>>> =
+        BTreeMap::new();
     for pod in context.stores.pods.all() {
         if pod.namespace().as_deref() != Some(context.namespace.as_str()) {
             continue;
@@ -83,10 +84,13 @@ pub(super) async fn observe(context: &Context, peer: &ProvingPeer) -> Result<See
     let network = context.networks.get(&spec.network);
     let snapshot = network.and_then(|network| network.fresh_snapshot(now));
     let head_age = network.and_then(|network| network.health().head_age(now));
-    let owner = snapshot.as_ref().and_then(|snapshot| snapshot.peers.get(&peer.id)?.as_ref().map(|peer| peer.owner));
+    let owner = snapshot
+        .as_ref()
+        .and_then(|snapshot| snapshot.peers.get(&peer.id)?.as_ref().map(|peer| peer.owner));
     let (flights, gate) = match (&snapshot, owner) {
         (Some(snapshot), Some(owner)) => {
-            let flights = context.outbox.in_flight(&spec.network, owner, snapshot.head.number).await?;
+            let flights =
+                context.outbox.in_flight(&spec.network, owner, snapshot.head.number).await?;
             (flights, gate::gate_of_peer(context, &peer.offer, owner).await)
         }
         (None, _) | (_, None) => (Vec::new(), Gate::default()),
