@@ -1,4 +1,9 @@
 //! What the bed promises to every other story, and that it leaves nothing behind.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what a visit cannot do ends the test there"
+)]
 
 use std::{path::Path, process::Command};
 

@@ -16,7 +16,7 @@ use super::{
 
 /// The namespace of the operator.
 pub const NAMESPACE: &str = "coreward-system";
-const READY_LIMIT: Duration = Duration::from_secs(120);
+const READY_LIMIT: Duration = Duration::from_mins(2);
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// Brings the product's images onto the nodes, installs or upgrades both charts, and waits until the operator is ready.

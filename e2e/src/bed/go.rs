@@ -16,7 +16,7 @@ use super::{
 };
 
 /// A registry that says nothing for this long does not answer.
-const DOWNLOAD_LIMIT: Duration = Duration::from_secs(600);
+const DOWNLOAD_LIMIT: Duration = Duration::from_mins(10);
 /// Kubernetes calls itself v0.0.0-master without these, and Helm's checks of versions go wrong.
 const KUBERNETES_VERSION: &str = "-s -w \
     -X k8s.io/component-base/version.gitVersion=v1.35.4 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=35 \

@@ -24,6 +24,8 @@ use super::{
 pub(super) const PREFIX: &str = "coreward.local/";
 /// A change in how images are made must make new ones.
 const LAYOUT: &str = "1";
+/// Archives of an image that are kept, each with a file that names it: another checkout may be at another version.
+const KEPT: usize = 3;
 const PAUSE: &str = include_str!("pause.c");
 
 /// An image of the bed: one program.
@@ -187,14 +189,34 @@ async fn build_one(paths: &Paths, spec: ImageSpec, program: &Path) -> Result<Bui
     let stripped = strip(&folder, spec.name, program).await?;
     let libraries = oci::libraries(program).await?;
     let name = program.file_name().and_then(|name| name.to_str()).unwrap_or(spec.name);
-    let image = oci::Image::of_program(name, &stripped, &libraries).await?;
+    let image = oci::Image::of_program(name, &stripped, &libraries)?;
     let reference = format!("{PREFIX}{}:{}", spec.name, image.version());
     paths::write(
         &archive,
         image.archive(&[reference.clone(), format!("{PREFIX}{}:dev", spec.name)]),
     )?;
     paths::write(&record, &reference)?;
+    forget_old(&folder, spec.name);
     Ok(Built { spec, reference, archive })
+}
+
+/// Removes all but the newest few archives of an image: every build of a program leaves one.
+fn forget_old(folder: &Path, name: &str) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let mut archives: Vec<_> = entries
+        .flatten()
+        .filter(|entry| {
+            let file = entry.file_name();
+            let stem = Path::new(&file).file_stem().and_then(|stem| stem.to_str());
+            stem.and_then(|stem| stem.rsplit_once('-')).is_some_and(|(image, _)| image == name)
+        })
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .collect();
+    archives.sort();
+    for (_, path) in archives.iter().rev().skip(2 * KEPT) {
+        // One that cannot be removed only takes room.
+        let _ = fs::remove_file(path);
+    }
 }
 
 /// A program's bytes without its symbols: a debug build is mostly those.

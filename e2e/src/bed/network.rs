@@ -27,13 +27,11 @@ pub(super) async fn make(paths: &Paths, addresses: Addresses) -> Result<()> {
 
 /// Deletes them; what is not there is no error.
 pub(super) async fn remove(paths: &Paths) {
-    let names = namespaces(paths);
-    let mut script = format!("ip link del {} 2>/dev/null || true\n", paths.link());
-    for name in names {
-        script += &format!("ip netns del {name} 2>/dev/null || true\n");
-    }
+    let mut lines = vec![format!("ip link del {} 2>/dev/null || true", paths.link())];
+    let namespaces = namespaces(paths).into_iter();
+    lines.extend(namespaces.map(|name| format!("ip netns del {name} 2>/dev/null || true")));
     // What could not be deleted shows at the next start; there is nothing else to do about it here.
-    let _ = shell(None, "delete the bed's namespaces", &script).await;
+    let _ = shell(None, "delete the bed's namespaces", &lines.join("\n")).await;
 }
 
 /// All network namespaces of a bed.
@@ -63,71 +61,59 @@ pub(super) fn taken(addresses: Addresses) -> bool {
 
 fn machine_script(paths: &Paths, addresses: Addresses) -> String {
     let (control, link) = (paths.control_namespace(), paths.link());
-    let mut script = format!(
-        "ip netns add {control}\n\
-         ip link add {link} type veth peer name machine netns {control}\n\
-         ip addr add {}/24 dev {link}\n\
-         ip link set {link} up\n",
-        addresses.machine()
-    );
+    let mut lines = vec![
+        format!("ip netns add {control}"),
+        format!("ip link add {link} type veth peer name machine netns {control}"),
+        format!("ip addr add {}/24 dev {link}", addresses.machine()),
+        format!("ip link set {link} up"),
+    ];
     for node in NODES {
-        let namespace = paths.node_namespace(node.name);
-        script += &format!(
-            "ip netns add {namespace}\n\
-             ip -n {control} link add {name} type veth peer name e0 netns {namespace}\n\
-             ip route add {pods} via {address}\n",
-            name = node.name,
-            pods = addresses.pods_of(node.number),
-            address = addresses.node(node.number),
-        );
+        let (name, namespace) = (node.name, paths.node_namespace(node.name));
+        lines.push(format!("ip netns add {namespace}"));
+        lines.push(format!(
+            "ip -n {control} link add {name} type veth peer name e0 netns {namespace}"
+        ));
+        lines.push(route_to_pods(addresses, node));
     }
     // Any node would do: its proxy masquerades what comes from outside the pods' range.
-    script +=
-        &format!("ip route add {} via {}\n", addresses.services(), addresses.node(NODES[2].number));
-    script
+    let door = addresses.node(NODES[2].number);
+    lines.push(format!("ip route add {} via {door}", addresses.services()));
+    lines.join("\n")
 }
 
 fn control_script(addresses: Addresses) -> String {
-    let mut script = format!(
-        "ip link set lo up\n\
-         ip link add bed type bridge\n\
-         ip addr add {}/24 dev bed\n\
-         ip link set bed up\n\
-         ip link set machine master bed up\n\
-         echo 1 > /proc/sys/net/ipv4/ip_forward\n",
-        addresses.control()
-    );
+    let mut lines = vec![
+        "ip link set lo up".to_owned(),
+        "ip link add bed type bridge".to_owned(),
+        format!("ip addr add {}/24 dev bed", addresses.control()),
+        "ip link set bed up".to_owned(),
+        "ip link set machine master bed up".to_owned(),
+        "echo 1 > /proc/sys/net/ipv4/ip_forward".to_owned(),
+    ];
     for node in NODES {
-        script += &format!(
-            "ip link set {} master bed up\nip route add {} via {}\n",
-            node.name,
-            addresses.pods_of(node.number),
-            addresses.node(node.number)
-        );
+        lines.push(format!("ip link set {} master bed up", node.name));
+        lines.push(route_to_pods(addresses, node));
     }
-    script
+    lines.join("\n")
 }
 
 fn node_script(addresses: Addresses, node: Node) -> String {
-    let mut script = format!(
-        "ip link set lo up\n\
-         ip addr add {}/24 dev e0\n\
-         ip link set e0 up\n\
-         ip route add default via {}\n\
-         echo 1 > /proc/sys/net/ipv4/ip_forward\n\
-         echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter\n\
-         echo 0 > /proc/sys/net/ipv4/conf/default/rp_filter\n",
-        addresses.node(node.number),
-        addresses.control()
-    );
-    for other in NODES.iter().filter(|other| other.number != node.number) {
-        script += &format!(
-            "ip route add {} via {}\n",
-            addresses.pods_of(other.number),
-            addresses.node(other.number)
-        );
-    }
-    script
+    let mut lines = vec![
+        "ip link set lo up".to_owned(),
+        format!("ip addr add {}/24 dev e0", addresses.node(node.number)),
+        "ip link set e0 up".to_owned(),
+        format!("ip route add default via {}", addresses.control()),
+        "echo 1 > /proc/sys/net/ipv4/ip_forward".to_owned(),
+        "echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter".to_owned(),
+        "echo 0 > /proc/sys/net/ipv4/conf/default/rp_filter".to_owned(),
+    ];
+    let others = NODES.into_iter().filter(|other| other.number != node.number);
+    lines.extend(others.map(|other| route_to_pods(addresses, other)));
+    lines.join("\n")
+}
+
+fn route_to_pods(addresses: Addresses, node: Node) -> String {
+    format!("ip route add {} via {}", addresses.pods_of(node.number), addresses.node(node.number))
 }
 
 async fn shell(namespace: Option<&str>, operation: &str, script: &str) -> Result<()> {

@@ -19,7 +19,7 @@ use super::{
 
 /// containerd's socket, inside a node's mounts.
 const SOCKET: &str = "/run/containerd/containerd.sock";
-const CONTAINERD_LIMIT: Duration = Duration::from_secs(60);
+const CONTAINERD_LIMIT: Duration = Duration::from_mins(1);
 const INTERVAL: Duration = Duration::from_millis(30);
 /// Left by an orderly end: containerd's folder then holds images and no container.
 const CLEAN: &str = "clean";

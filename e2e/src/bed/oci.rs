@@ -32,11 +32,7 @@ impl Image {
     ///
     /// # Errors
     /// [`Error::Failed`] where `ldd` refuses the file, [`Error::File`] where a library cannot be read.
-    pub(super) async fn of_program(
-        name: &str,
-        program: &[u8],
-        libraries: &[String],
-    ) -> Result<Self> {
+    pub(super) fn of_program(name: &str, program: &[u8], libraries: &[String]) -> Result<Self> {
         let mut archive = Archive::default();
         archive.folder("tmp", 0o1777);
         archive.file("etc/passwd", 0o644, PASSWD.as_bytes());

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use k8s_openapi::api::core::v1::Node as ClusterNode;
-use kube::Api;
+use kube::{Api, api::ListParams};
 
 use super::{Bed, error::Result, life, network, paths::Paths, process};
 
@@ -38,7 +38,7 @@ pub async fn status() -> Result<Status> {
 
 async fn nodes(bed: &Bed) -> Vec<(String, bool)> {
     let api: Api<ClusterNode> = Api::all(bed.client().clone());
-    let list = api.list(&Default::default()).await.map(|list| list.items).unwrap_or_default();
+    let list = api.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
     list.iter()
         .map(|node| (node.metadata.name.clone().unwrap_or_default(), life::is_ready(node)))
         .collect()
