@@ -11,7 +11,7 @@ use coreward_domain::id::{CommitmentId, OnchainWorkerId, UnitId};
 use coreward_domain::payout::Source;
 use coreward_crds::UnitRole;
 
-/// A change of a unit's role that is under way, or was just finished.
+/// A change of a unit's role that is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
     /// What ran before.
@@ -108,7 +108,7 @@ impl Memory {
         self.with(|inner| inner.withdrawals.iter().map(|(source, at)| (*source, *at)).collect())
     }
 
-    /// Follows a unit's wanted role; says the change that is under way or was the last one.
+    /// Follows a unit's wanted role; says the change that is under way.
     pub fn role(&self, unit: UnitId, wanted: UnitRole, at: (Instant, u64)) -> Option<Change> {
         self.with(|inner| {
             let entry = inner.roles.entry(unit).or_insert((wanted, None));
@@ -117,6 +117,15 @@ impl Memory {
             }
             entry.1
         })
+    }
+
+    /// The change of a unit's role is over and told.
+    pub fn role_settled(&self, unit: UnitId) {
+        self.with(|inner| {
+            if let Some(entry) = inner.roles.get_mut(&unit) {
+                entry.1 = None;
+            }
+        });
     }
 
     /// Whether what stands around a deal's workers must be looked at again: its description changed, or that was long ago.
@@ -216,6 +225,8 @@ mod tests {
         let change = memory.role(unit, UnitRole::Worker, (now, 2)).unwrap();
         assert_eq!((change.from, change.to, change.block), (UnitRole::Prover, UnitRole::Worker, 2));
         assert_eq!(memory.role(unit, UnitRole::Worker, (now, 3)), Some(change));
+        memory.role_settled(unit);
+        assert_eq!(memory.role(unit, UnitRole::Worker, (now, 4)), None);
     }
 
     #[test]

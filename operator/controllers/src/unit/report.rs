@@ -183,12 +183,12 @@ fn role_change(told: Told<'_>, unit: UnitId, old: &CapacityUnitStatus) -> (Optio
     let now = clock::now();
     let Some(change) = told.shared.memory.role(unit, wanted, (now, snapshot.head.number)) else { return kept() };
     let block = i64::try_from(change.block).unwrap_or(i64::MAX);
-    let is_told = old.last_role_change.as_ref().is_some_and(|last| last.block == block && last.to == change.to);
     let is_there = running(told.plan, unit).is_some_and(|running| running.ready)
         && running_role(told.plan, unit) == change.to;
-    if is_told || !is_there {
+    if !is_there {
         return kept();
     }
+    told.shared.memory.role_settled(unit);
     let took = now.saturating_duration_since(change.since);
     told.shared.context.metrics.units.role_change.observe(took.as_secs_f64());
     let milliseconds = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
