@@ -55,8 +55,8 @@ mod tests {
     #[case::none_exists(None, Decision::Create)]
     #[case::ours(Some(seen(Some("me"), 0)), Decision::Renew)]
     #[case::ours_but_old(Some(seen(Some("me"), 60)), Decision::Renew)]
-    #[case::anothers(Some(seen(Some("other"), 14)), Decision::Wait)]
-    #[case::anothers_and_silent(Some(seen(Some("other"), 15)), Decision::Take)]
+    #[case::of_another(Some(seen(Some("other"), 14)), Decision::Wait)]
+    #[case::of_another_and_silent(Some(seen(Some("other"), 15)), Decision::Take)]
     #[case::given_back(Some(seen(None, 0)), Decision::Take)]
     fn it(#[case] seen: Option<Observation>, #[case] decision: Decision) {
         assert_eq!(decide("me", seen.as_ref()), decision);
