@@ -9,7 +9,7 @@ pub mod resolve;
 
 use std::sync::Arc;
 
-use coreward_crds::{ProviderOffer, ProviderOfferStatus};
+use coreward_crds::{ProviderOffer, ProviderOfferStatus, TransactionState};
 use coreward_domain::chain::Snapshot;
 use coreward_domain::id::PeerId;
 use coreward_domain::condition::{ChainHealth, ConditionType, Verdict};
@@ -19,6 +19,7 @@ use kube::runtime::controller::Action;
 
 use crate::apply::{self, Manager};
 use crate::event::Happening;
+use crate::identity::PeerIdentity;
 use crate::labels::{OFFER_FINALIZER, OfferKey};
 use crate::metrics::Ending;
 use crate::turn::{self, Error, Shared};
@@ -63,11 +64,22 @@ async fn one(offer: &ProviderOffer, shared: &Shared) -> Result<Ending, Error> {
     }
 }
 
-/// Whether an offer that cannot be read may go: it has no identity, or the chain says of each that it is not registered.
+/// Whether a deleted offer may go even if its spec cannot be followed: it has no identity; or the chain says of each that it
+/// is not registered, and nothing of this provider is on its way.
 fn nothing_registered(offer: &ProviderOffer, shared: &Shared, snapshot: Option<&Snapshot>) -> bool {
     let identities = view::identities(shared, &OfferKey::of(offer));
-    identities.iter().all(|identity| {
+    let is_unregistered = |identity: &PeerIdentity| {
         snapshot.is_some_and(|snapshot| snapshot.peers.get(&identity.identity.peer) == Some(&None))
+    };
+    identities.is_empty() || (identities.iter().all(is_unregistered) && !is_sending(offer, shared))
+}
+
+/// Whether a transaction of the offer's provider may still come onto the chain.
+fn is_sending(offer: &ProviderOffer, shared: &Shared) -> bool {
+    shared.context.stores.transactions.all().iter().any(|transaction| {
+        let state = transaction.status.as_ref().and_then(|status| status.state).unwrap_or_default();
+        transaction.spec.from.eq_ignore_ascii_case(&offer.spec.provider.address)
+            && matches!(state, TransactionState::Signed | TransactionState::Sent | TransactionState::Mined)
     })
 }
 
@@ -80,7 +92,9 @@ async fn follow(offer: &ProviderOffer, resolved: &Resolved, shared: &Shared) -> 
     watch_chain(offer, &sight, shared);
     let plans = plan(offer, &sight, resolved, shared).await?;
     let done = act::act(shared, offer, &sight, &plans).await?;
-    if done.released {
+    let may_go = offer.metadata.deletion_timestamp.is_some()
+        && nothing_registered(offer, shared, sight.seen.snapshot.as_deref());
+    if done.released || may_go {
         mirror::release(shared, offer).await?;
         return Ok(Ending::Acted);
     }

@@ -37,8 +37,8 @@ pub fn of_mistake(offer: &ProviderOffer, mistake: &Mistake, chain: Verdict) -> P
         Verdict::new(ConditionType::Reconciling, false, "Settled", ""),
         Verdict::new(ConditionType::Ready, false, "Degraded", text.clone()),
     ];
-    if mistake.field.contains("signer") {
-        verdicts.push(Verdict::new(ConditionType::SignersAvailable, false, "NotAllowed", text.clone()));
+    if let Some(reason) = mistake.signers {
+        verdicts.push(Verdict::new(ConditionType::SignersAvailable, false, reason, text.clone()));
     }
     let old = offer.status.clone().unwrap_or_default();
     let summary = OfferSummary { text: shortened(&text), ..old.summary.clone().unwrap_or_default() };

@@ -11,7 +11,7 @@ use coreward_domain::offer::{DatacenterChoice, Deletion, Intake, Wanted, WantedR
 use coreward_domain::payout;
 use kube::ResourceExt;
 
-use crate::config::{Config, Network, Token};
+use crate::config::{Config, Network, SignerRole, Token};
 use crate::labels::{ACCEPT_UNKNOWN_UNITS, ORPHAN_CONFIRM};
 
 /// Seconds of an hour.
@@ -38,11 +38,17 @@ pub struct Mistake {
     pub field: String,
     /// What is wrong with it.
     pub message: String,
+    /// Reason of the condition `SignersAvailable`, if it is about a signer.
+    pub signers: Option<&'static str>,
 }
 
 impl Mistake {
     fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), message: message.into() }
+        Self { field: field.into(), message: message.into(), signers: None }
+    }
+
+    fn of_signer(field: impl Into<String>, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into(), signers: Some(reason) }
     }
 }
 
@@ -58,7 +64,13 @@ pub fn resolve(offer: &ProviderOffer, config: &Config) -> Result<Resolved, Mista
     let provider_name = config.provider_name(provider).ok_or_else(|| {
         Mistake::new("spec.provider.address", format!("the operator's configuration has no name for provider {provider}"))
     })?;
-    signer(config, network, "spec.provider.signer", &spec.provider.signer)?;
+    let namespace = offer.namespace().unwrap_or_default();
+    let desk = Desk { config, network, namespace: &namespace };
+    let owner = desk.signer("spec.provider.signer", &spec.provider.signer, SignerRole::Provider)?;
+    if owner != provider {
+        let message = format!("signer `{}` has the address {owner}, not {provider}", spec.provider.signer);
+        return Err(Mistake::of_signer("spec.provider.signer", "WrongAddress", message));
+    }
     let token = network.token(&spec.payment_token).ok_or_else(|| {
         let message = format!("network `{}` has no token `{}`", network.name, spec.payment_token);
         Mistake::new("spec.paymentToken", message)
@@ -68,7 +80,7 @@ pub fn resolve(offer: &ProviderOffer, config: &Config) -> Result<Resolved, Mista
         provider_name: provider_name.to_owned(),
         adopt: adopt(spec)?,
         accept_unknown_units: offer.annotations().contains_key(ACCEPT_UNKNOWN_UNITS),
-        peer_owners: peer_owners(spec, config, network)?,
+        peer_owners: peer_owners(spec, desk)?,
         payment_token: token.address,
         datacenter: datacenter(&spec.datacenter)?,
         prices: prices(spec, token)?,
@@ -102,18 +114,36 @@ pub fn network<'a>(offer: &ProviderOffer, config: &'a Config) -> Result<&'a Netw
     }
 }
 
-fn signer(config: &Config, network: &Network, field: &str, name: &str) -> Result<Address, Mistake> {
-    let known = config.signer(name).filter(|signer| signer.network == network.name);
-    known.map(|signer| signer.address).ok_or_else(|| {
-        let message = format!("the operator's configuration has no signer `{name}` for network `{}`", network.name);
-        Mistake::new(field, message)
-    })
+/// Where signers are looked up, and for whom.
+#[derive(Clone, Copy, Debug)]
+struct Desk<'a> {
+    config: &'a Config,
+    network: &'a Network,
+    namespace: &'a str,
 }
 
-fn peer_owners(spec: &crds::ProviderOfferSpec, config: &Config, network: &Network) -> Result<Vec<Address>, Mistake> {
+impl Desk<'_> {
+    /// The account of a signer that this offer may use for this.
+    fn signer(self, field: &str, name: &str, role: SignerRole) -> Result<Address, Mistake> {
+        let refused = |message| Err(Mistake::of_signer(field, "NotAllowed", message));
+        let network = &self.network.name;
+        let Some(signer) = self.config.signer(name).filter(|signer| signer.network == *network) else {
+            return refused(format!("the operator's configuration has no signer `{name}` for network `{network}`"));
+        };
+        if !signer.allows(self.namespace) {
+            return refused(format!("signer `{name}` may not be used from namespace `{}`", self.namespace));
+        }
+        if !signer.roles.contains(&role) {
+            return refused(format!("signer `{name}` does not have the role {role:?}"));
+        }
+        Ok(signer.address)
+    }
+}
+
+fn peer_owners(spec: &crds::ProviderOfferSpec, desk: Desk<'_>) -> Result<Vec<Address>, Mistake> {
     let signers = spec.peers.signers.iter().enumerate();
     let owners: Vec<_> = signers
-        .map(|(index, name)| signer(config, network, &format!("spec.peers.signers[{index}]"), name))
+        .map(|(index, name)| desk.signer(&format!("spec.peers.signers[{index}]"), name, SignerRole::Peer))
         .collect::<Result<_, _>>()?;
     if owners.is_empty() {
         return Err(Mistake::new("spec.peers.signers", "at least one is needed"));
@@ -228,6 +258,7 @@ mod tests {
     use super::*;
 
     const ADDRESS: &str = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
+    const HOT: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
 
     fn config() -> Config {
         Config::parse(&format!(
@@ -241,9 +272,12 @@ mod tests {
                 "    finalityBlocks: 2\n    pollMilliseconds: 300\n",
                 "providers: [ {{ address: '{0}', name: Example }} ]\n",
                 "signers:\n",
-                "  - {{ name: treasury, type: Secret, network: local, address: '{0}', secretName: t, roles: [Provider, Peer] }}\n",
+                "  - {{ name: treasury, type: Secret, network: local, address: '{0}', secretName: t, roles: [Provider] }}\n",
+                "  - {{ name: hot, type: Secret, network: local, address: '{1}', secretName: h, roles: [Peer] }}\n",
+                "  - {{ name: another, type: Secret, network: local, address: '{1}', secretName: a, roles: [Provider] }}\n",
+                "  - {{ name: foreign, type: Secret, network: local, address: '{0}', secretName: f, roles: [Provider], allowedNamespaces: [x] }}\n",
             ),
-            ADDRESS
+            ADDRESS, HOT
         ))
         .unwrap()
     }
@@ -252,7 +286,7 @@ mod tests {
         json!({
             "network": "local",
             "provider": { "address": ADDRESS, "signer": "treasury" },
-            "peers": { "signers": ["treasury"] },
+            "peers": { "signers": ["hot"] },
             "datacenter": { "countryCode": "DE", "cityCode": "BER", "index": 1 },
             "paymentToken": "USDC",
             "prices": [{ "resource": "1", "price": "0.010" }, { "resource": "3", "price": "0.000002" }],
@@ -273,7 +307,7 @@ mod tests {
     fn names_become_what_the_configuration_says() {
         let resolved = resolve(&offer(|_| ()), &config()).unwrap();
         assert_eq!(resolved.wanted.provider_name, "Example");
-        assert_eq!(resolved.wanted.peer_owners, vec![ADDRESS.parse::<Address>().unwrap()]);
+        assert_eq!(resolved.wanted.peer_owners, vec![HOT.parse::<Address>().unwrap()]);
         assert_eq!(resolved.wanted.prices[&ResourceId(B256::with_last_byte(1))], U256::from(10_000));
         assert_eq!(resolved.wanted.resources[0].details, r#"{"model":"EPYC"}"#);
         assert_eq!(resolved.wanted.resources[1].details, "{}");
@@ -283,6 +317,9 @@ mod tests {
     #[case::network("spec.network", |spec: &mut Value| spec["network"] = json!("other"))]
     #[case::provider("spec.provider.address", |spec: &mut Value| spec["provider"]["address"] = json!("0x0000000000000000000000000000000000000001"))]
     #[case::signer("spec.provider.signer", |spec: &mut Value| spec["provider"]["signer"] = json!("nobody"))]
+    #[case::another_address("spec.provider.signer", |spec: &mut Value| spec["provider"]["signer"] = json!("another"))]
+    #[case::another_namespace("spec.provider.signer", |spec: &mut Value| spec["provider"]["signer"] = json!("foreign"))]
+    #[case::another_role("spec.peers.signers[0]", |spec: &mut Value| spec["peers"]["signers"] = json!(["treasury"]))]
     #[case::peer_signer("spec.peers.signers[0]", |spec: &mut Value| spec["peers"]["signers"] = json!(["nobody"]))]
     #[case::token("spec.paymentToken", |spec: &mut Value| spec["paymentToken"] = json!("DAI"))]
     #[case::too_fine("spec.prices[resource=1].price", |spec: &mut Value| spec["prices"][0]["price"] = json!("0.0000001"))]
