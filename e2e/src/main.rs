@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use coreward_e2e::{
-    bed::{self, Bed},
+    bed::{self, up_unless_interrupted as up},
     bench, demo,
 };
 
@@ -71,18 +71,6 @@ async fn main() -> ExitCode {
         Err(error) => {
             bed::say(format_args!("{error:#}"));
             ExitCode::FAILURE
-        }
-    }
-}
-
-/// Starts the bed; an interrupt leaves nothing half-installed running.
-async fn up() -> anyhow::Result<Bed> {
-    tokio::select! {
-        bed = bed::up() => Ok(bed?),
-        _ = tokio::signal::ctrl_c() => {
-            bed::say("interrupted; taking down what was started");
-            bed::down().await?;
-            anyhow::bail!("the start of the bed was interrupted")
         }
     }
 }

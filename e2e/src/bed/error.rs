@@ -85,6 +85,9 @@ pub enum Error {
         /// The driver's answer.
         source: Box<crate::chain::Error>,
     },
+    /// Someone ended the start.
+    #[error("the start of the bed was interrupted, and what had started was taken down")]
+    Interrupted,
     /// The bed was asked for and is not up.
     #[error("no bed is up under the name {0}; start it with `bed up`")]
     Down(String),

@@ -13,6 +13,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde::{Deserialize, Serialize};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     Bed,
@@ -47,6 +48,7 @@ struct Record {
 /// # Errors
 /// The first thing that went wrong; nothing is left running then, and the logs stay.
 pub async fn up() -> Result<Bed> {
+    super::preflight::machine()?;
     let paths = Paths::read()?;
     let _lock = lock(&paths).await?;
     let parts = setup::parts(&paths).await?;
@@ -83,14 +85,34 @@ pub async fn up() -> Result<Bed> {
     }
 }
 
+/// As [`up`], for a program with a terminal: an interrupt or a request to end leaves nothing half-started running.
+///
+/// # Errors
+/// [`Error::Interrupted`], and those of [`up`].
+pub async fn up_unless_interrupted() -> Result<Bed> {
+    let mut ended = signal(SignalKind::terminate()).map_err(|source| Error::Start {
+        program: "the bed".into(),
+        operation: "hear signals".into(),
+        source,
+    })?;
+    tokio::select! {
+        bed = Box::pin(up()) => return bed,
+        _ = tokio::signal::ctrl_c() => {}
+        _ = ended.recv() => {}
+    }
+    say("interrupted; taking down what was started");
+    Box::pin(down()).await?;
+    Err(Error::Interrupted)
+}
+
 /// Ends the bed and removes every trace but the cache.
 ///
 /// # Errors
 /// [`Error::File`] where something cannot be removed.
 pub async fn down() -> Result<()> {
+    super::preflight::machine()?;
     let paths = Paths::read()?;
     let _lock = lock(&paths).await?;
-    super::preflight::machine()?;
     step("ending the bed", remove(&paths)).await?;
     say(format_args!("the bed {} is down", paths.name));
     Ok(())

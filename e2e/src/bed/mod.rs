@@ -45,7 +45,7 @@ pub use addresses::Addresses;
 pub use deploy::{NAMESPACE, deploy, undeploy};
 pub use error::{Error, Result};
 pub use image::{ALL, ImageSpec, PRODUCT, Source, ensure};
-pub use life::{down, up};
+pub use life::{down, up, up_unless_interrupted};
 pub use node::{NODES, Node, Pool};
 pub use paths::{NAME_VARIABLE, Paths};
 pub use process::Room;
