@@ -6,7 +6,7 @@ use coreward_crds::{
     CapacityUnit, CapacityUnitStatus, NameRef, RoleChange, UnitCommitment, UnitEpoch, UnitPlacement, UnitRole,
 };
 use coreward_domain::chain::Snapshot;
-use coreward_domain::id::UnitId;
+use coreward_domain::id::{CommitmentId, PeerId, UnitId};
 use coreward_domain::unit::{Plan, PodRole, Role, Running, Seen, UnitReport, account, conditions};
 use coreward_wire::{CpuEvidence, Report};
 use kube::ResourceExt;
@@ -134,15 +134,28 @@ fn commitment(seen: &Seen) -> Option<UnitCommitment> {
 }
 
 /// The account of the epoch that this snapshot is the last of.
+///
+/// Proofs of the epoch's last blocks may have come after it was taken. The contract's count of fails is the fact: where it
+/// did not grow, no unit of the peer missed the epoch, whatever was last seen of its proofs.
 fn finished_epoch(told: Told<'_>, unit: UnitId, snapshot: Arc<Snapshot>) -> Option<UnitEpoch> {
+    let peer = told.sight.seen.peer;
+    let fails_then = fails(&snapshot, peer)?;
+    let fails_now = fails(told.sight.seen.snapshot.as_deref()?, peer).filter(|(id, _)| *id == fails_then.0)?;
     let seen = Seen { snapshot: Some(snapshot), pods: None, ..told.sight.seen.clone() };
     let account = account(&seen, unit)?;
+    let proofs = if fails_now == fails_then { account.proofs.max(account.required) } else { account.proofs };
     Some(UnitEpoch {
         number: i64::try_from(account.epoch.0).unwrap_or(i64::MAX),
-        proofs: i64::from(account.proofs),
+        proofs: i64::from(proofs),
         required: i64::from(account.required),
         counts_for_proof: account.required > 0,
     })
+}
+
+/// The peer's present commitment and how many fails the contract counts on it; `None` while either is unknown.
+fn fails(snapshot: &Snapshot, peer: PeerId) -> Option<(CommitmentId, u64)> {
+    let id = snapshot.peers.get(&peer)?.as_ref()?.commitment?;
+    Some((id, snapshot.commitments.get(&id)?.as_ref()?.fail_count))
 }
 
 /// What the pods of the unit say: the one that runs, or the one that does not come up.
