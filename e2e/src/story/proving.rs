@@ -39,7 +39,8 @@ pub fn short(unit: B256) -> String {
     format!("{unit:x}").chars().take(10).collect()
 }
 
-/// Waits until `units` have the minimum of the present epoch on chain.
+/// Waits until `units` have the minimum of the present epoch on chain, and two blocks longer, as an epoch that ends in the
+/// block of its last proof would be a rare one.
 ///
 /// # Errors
 /// [`crate::world::Error::Late`], [`crate::world::Error::Finding`] where the epoch ended meanwhile.
@@ -56,6 +57,11 @@ pub async fn minimum(world: &World, offered: &Offered, units: &[B256]) -> Result
             ensure(count >= epoch.min_proofs, || format!("unit {} has {count}", short(*unit)))?;
         }
         Ok(Some(()))
+    })
+    .await?;
+    let reached = world.oracle().block_number().await?;
+    until("two more blocks are mined", STEP, async || {
+        Ok((world.oracle().block_number().await? >= reached + 2).then_some(()))
     })
     .await?;
     let after = world.oracle().epoch().await?.number;
