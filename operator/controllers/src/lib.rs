@@ -12,6 +12,7 @@ pub mod deal;
 pub mod endpoint;
 pub mod event;
 pub mod gate;
+pub mod gauges;
 pub mod hub;
 pub mod identity;
 pub mod labels;

@@ -13,7 +13,7 @@ use crate::event::Events;
 use crate::memory::Memory;
 use crate::node::duty;
 use crate::turn::{self, DEBOUNCE, Error, Shared};
-use crate::{deal, offer, unit};
+use crate::{deal, gauges, offer, unit};
 
 /// Turns taken at once by one loop.
 const CONCURRENCY: u16 = 16;
@@ -78,7 +78,7 @@ async fn deals(shared: Arc<Shared>, stop: CancellationToken) {
         .await;
 }
 
-/// Keeps what belongs to no single object: the epochs' accounts, and the duties of the node agents.
+/// Keeps what belongs to no single object: the epochs' accounts, the duties of the node agents, the gauges.
 async fn look_on(shared: Arc<Shared>, stop: CancellationToken) {
     let mut wakes = turn::wakes(&shared);
     loop {
@@ -88,6 +88,7 @@ async fn look_on(shared: Arc<Shared>, stop: CancellationToken) {
             }
         }
         duty::assign_all(&shared.context);
+        gauges::set(&shared);
         match stop.run_until_cancelled(wakes.next()).await {
             Some(Some(())) => {}
             Some(None) | None => return,

@@ -184,10 +184,6 @@ fn units(shared: &Shared, key: &OfferKey) -> OfferUnits {
             UnitRole::Spare | UnitRole::None => counts.spare += 1,
         }
     }
-    let metrics = &shared.context.metrics.units.units;
-    for (role, number) in [("prover", counts.proving), ("worker", counts.serving), ("spare", counts.spare), ("blocked", counts.blocked)] {
-        metrics.with_label_values(&[key.path().as_str(), role]).set(number);
-    }
     counts
 }
 
