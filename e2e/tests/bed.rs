@@ -155,10 +155,12 @@ async fn pods_reach_each_other_services_the_chain_and_the_gateway() {
 
 #[test]
 fn a_second_bed_comes_and_goes_and_leaves_nothing() {
-    const NAME: &str = "second";
+    let paths = bed::Paths::read().unwrap();
+    let name = format!("{}-2", paths.name);
+    let trace = paths.node_namespace("2");
     let run = |word: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_coreward-e2e"));
-        command.args(["bed", word]).env(bed::NAME_VARIABLE, NAME).output().unwrap()
+        command.args(["bed", word]).env(bed::NAME_VARIABLE, &name).output().unwrap()
     };
     let up = run("up");
     let down = run("down");
@@ -166,19 +168,19 @@ fn a_second_bed_comes_and_goes_and_leaves_nothing() {
     assert!(down.status.success(), "{}", String::from_utf8_lossy(&down.stderr));
     let namespaces = std::fs::read_dir("/run/netns").into_iter().flatten().flatten();
     let left: Vec<_> = namespaces
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("coreward-second"))
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(&trace))
         .collect();
     assert!(left.is_empty(), "network namespaces are left: {left:?}");
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
-    assert!(!mounts.contains("coreward-second"), "mounts are left");
+    assert!(!mounts.contains(&trace), "mounts are left");
     let words = |id: &std::ffi::OsStr| {
         std::fs::read(Path::new("/proc").join(id).join("cmdline")).unwrap_or_default()
     };
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let left: Vec<_> = processes
         .map(|entry| String::from_utf8_lossy(&words(&entry.file_name())).replace('\0', " "))
-        .filter(|line| line.contains("coreward/second/") || line.contains("coreward-second"))
+        .filter(|line| line.contains(&format!("coreward/{name}/")) || line.contains(&trace))
         .collect();
     assert!(left.is_empty(), "processes are left: {left:?}");
-    assert!(!Path::new("/sys/fs/cgroup/cpuset/coreward-second-n1").exists());
+    assert!(!Path::new("/sys/fs/cgroup/cpuset").join(format!("{trace}-n1")).exists());
 }
