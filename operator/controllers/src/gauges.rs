@@ -15,6 +15,17 @@ pub fn set(shared: &Shared) {
     deals(shared);
     offers(shared);
     wallets(shared);
+    orphans(shared);
+}
+
+/// Pods whose offer is not there: they are shown and kept, since what they work for may still be staked.
+fn orphans(shared: &Shared) {
+    let stores = &shared.context.stores;
+    let is_orphan = |pod: &std::sync::Arc<k8s_openapi::api::core::v1::Pod>| {
+        OfferKey::of_labels(pod.as_ref()).is_some_and(|key| stores.offers.get(&key.namespace, &key.name).is_none())
+    };
+    let count = stores.pods.all().iter().filter(|pod| is_orphan(pod)).count();
+    shared.context.metrics.units.orphans.with_label_values(&["pod"]).set(i64::try_from(count).unwrap_or(i64::MAX));
 }
 
 fn deals(shared: &Shared) {

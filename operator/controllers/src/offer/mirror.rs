@@ -10,6 +10,7 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use crate::apply::{self, Manager};
+use crate::deal::stand;
 use crate::event::Happening;
 use crate::identity::{self, PeerIdentity};
 use crate::labels::{DEAL_FINALIZER, OFFER_FINALIZER, OfferKey, UNIT_FINALIZER};
@@ -128,7 +129,7 @@ fn deal_body(key: &OfferKey, network: &str, deal: Address) -> Value {
     })
 }
 
-/// Lets everything of an offer go: its pods, its mirrors, its own finalizer. Sends nothing; identities stay.
+/// Lets everything of an offer go: its pods, its mirrors, its deals' namespaces, its own finalizer. Sends nothing; identities stay.
 ///
 /// # Errors
 ///
@@ -160,6 +161,11 @@ pub async fn release(shared: &Shared, offer: &ProviderOffer) -> Result<(), Error
         if OfferKey::of_labels(object.as_ref()).as_ref() == Some(&key) {
             apply::finalizer(&context.client, object.as_ref(), DEAL_FINALIZER, false).await?;
             apply::delete(&context.client, object.as_ref()).await?;
+        }
+    }
+    for namespace in context.stores.namespaces.all() {
+        if OfferKey::of_labels(namespace.as_ref()).as_ref() == Some(&key) {
+            stand::delete(shared, &namespace.name_any()).await?;
         }
     }
     for handle in context.networks.values() {

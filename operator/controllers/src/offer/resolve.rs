@@ -203,7 +203,8 @@ fn resources(spec: &crds::ProviderOfferSpec) -> Result<Vec<WantedResource>, Mist
 }
 
 /// What deletion means; with `Orphan` only once a human has confirmed it by the offer's own id.
-fn deletion(offer: &ProviderOffer) -> Option<Deletion> {
+#[must_use]
+pub fn deletion(offer: &ProviderOffer) -> Option<Deletion> {
     offer.metadata.deletion_timestamp.as_ref()?;
     let id = offer.status.as_ref().and_then(|status| status.offer_id.as_deref()).unwrap_or_default();
     let confirmed = offer.annotations().get(ORPHAN_CONFIRM).is_some_and(|said| said.eq_ignore_ascii_case(id));

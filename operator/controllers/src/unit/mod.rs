@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use coreward_crds::ProviderOffer;
 use coreward_domain::id::UnitId;
+use coreward_domain::offer::Deletion;
 use coreward_domain::unit::{Plan, plan};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
@@ -23,6 +24,7 @@ use crate::event::Happening;
 use crate::identity::PeerIdentity;
 use crate::metrics::Ending;
 use crate::offer::demand;
+use crate::offer::resolve::deletion;
 use crate::turn::{self, Error, Shared};
 use act::Scene;
 use observe::Sight;
@@ -45,12 +47,20 @@ async fn one(secret: &Secret, shared: &Shared) -> Result<Ending, Error> {
     // Without its offer nothing is known of what is wanted, and nothing follows.
     let offer = shared.context.stores.offers.get(&identity.offer.namespace, &identity.offer.name);
     let Some(offer) = offer.filter(|_| shared.context.leadership.may_send()) else { return Ok(Ending::Settled) };
+    if is_let_go(&offer) {
+        return Ok(Ending::Settled);
+    }
     let sight = observe::observe(&offer, &identity, shared).await?;
     let plan = plan(&sight.seen);
     let scene = Scene { shared, identity: &identity, network: &offer.spec.network, sight: &sight };
     let taken = act::act(scene, &plan, &frozen(scene, &plan)).await;
     let written = tell(&offer, (&identity, &sight, &plan), shared).await?;
     Ok(if taken? + written > 0 { Ending::Acted } else { Ending::Settled })
+}
+
+/// Whether the offer is being let go as it is: its pods are being removed, and none is to be made.
+fn is_let_go(offer: &ProviderOffer) -> bool {
+    deletion(offer) == Some(Deletion::Orphan)
 }
 
 /// Units whose objects say `suspend`.
