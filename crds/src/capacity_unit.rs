@@ -27,9 +27,18 @@ use crate::Condition;
     printcolumn(name = "Proofs", type_ = "integer", json_path = ".status.epoch.proofs"),
     printcolumn(name = "Need", type_ = "integer", json_path = ".status.epoch.required"),
     printcolumn(name = "Commit-End", type_ = "integer", json_path = ".status.commitment.endEpoch"),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Cpus", type_ = "string", json_path = ".status.placement.cpus", priority = 1),
+    printcolumn(
+        name = "Cpus",
+        type_ = "string",
+        json_path = ".status.placement.cpus",
+        priority = 1
+    ),
     printcolumn(name = "Offer", type_ = "string", json_path = ".spec.offerRef.name", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]

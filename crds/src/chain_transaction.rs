@@ -28,7 +28,12 @@ use crate::Condition;
     printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
     printcolumn(name = "Block", type_ = "integer", json_path = ".status.receipt.block"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Hash", type_ = "string", json_path = ".spec.transactionHash", priority = 1),
+    printcolumn(
+        name = "Hash",
+        type_ = "string",
+        json_path = ".spec.transactionHash",
+        priority = 1
+    ),
     printcolumn(name = "Why", type_ = "string", json_path = ".spec.why", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
@@ -73,7 +78,20 @@ pub struct ChainTransactionSpec {
 }
 
 /// Where a transaction stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Deserialize,
+    Serialize,
+    JsonSchema,
+)]
 pub enum TransactionState {
     /// Signed and kept, perhaps sent.
     #[default]

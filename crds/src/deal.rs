@@ -23,12 +23,25 @@ use crate::{Condition, Egress};
     printcolumn(name = "State", type_ = "string", json_path = ".status.chain.state"),
     printcolumn(name = "Ours", type_ = "integer", json_path = ".status.chain.workers.ours"),
     printcolumn(name = "Want", type_ = "integer", json_path = ".status.chain.workers.target"),
-    printcolumn(name = "Paid-Until", type_ = "integer", json_path = ".status.chain.fundedUntilEpoch"),
+    printcolumn(
+        name = "Paid-Until",
+        type_ = "integer",
+        json_path = ".status.chain.fundedUntilEpoch"
+    ),
     printcolumn(name = "Subnet", type_ = "string", json_path = ".status.subnet.summary"),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
     printcolumn(name = "Owner", type_ = "string", json_path = ".status.chain.owner", priority = 1),
     printcolumn(name = "App", type_ = "string", json_path = ".status.chain.appCID", priority = 1),
-    printcolumn(name = "Revenue", type_ = "string", json_path = ".status.revenue.summary", priority = 1),
+    printcolumn(
+        name = "Revenue",
+        type_ = "string",
+        json_path = ".status.revenue.summary",
+        priority = 1
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

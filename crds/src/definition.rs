@@ -1,6 +1,8 @@
 //! The definitions as the API server takes them.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON,
+};
 use kube::CustomResourceExt;
 use serde_json::json;
 
@@ -9,7 +11,9 @@ use crate::{CapacityUnit, ChainTransaction, Deal, ProviderOffer};
 /// The definitions of the four kinds, in alphabetical order.
 #[must_use]
 pub fn definitions() -> Vec<CustomResourceDefinition> {
-    [CapacityUnit::crd(), ChainTransaction::crd(), Deal::crd(), ProviderOffer::crd()].map(with_fresh_status).to_vec()
+    [CapacityUnit::crd(), ChainTransaction::crd(), Deal::crd(), ProviderOffer::crd()]
+        .map(with_fresh_status)
+        .to_vec()
 }
 
 /// The definition as a YAML document.
@@ -24,7 +28,9 @@ pub fn to_yaml(definition: &CustomResourceDefinition) -> serde_yaml::Result<Stri
 /// Lets `status` start as `{observedGeneration: -1}`, so that no tool takes an object that nobody looked at for settled.
 fn with_fresh_status(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
     let schemas = definition.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut());
-    for properties in schemas.filter_map(|schema| schema.open_api_v3_schema.as_mut()?.properties.as_mut()) {
+    for properties in
+        schemas.filter_map(|schema| schema.open_api_v3_schema.as_mut()?.properties.as_mut())
+    {
         if let Some(status) = properties.get_mut("status") {
             status.default = Some(JSON(json!({ "observedGeneration": -1 })));
             status.nullable = None;

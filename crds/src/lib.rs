@@ -4,7 +4,10 @@
 //! makes its own transactions visible as [`ChainTransaction`]s. [`definitions`] gives the four definitions as the API
 //! server takes them; the files `*.coreward.dev.yaml` beside this crate are the same, written out.
 
-#![expect(unreachable_pub, reason = "the derive writes its items as `pub` in private modules; all of ours are re-exported here")]
+#![expect(
+    unreachable_pub,
+    reason = "the derive writes its items as `pub` in private modules; all of ours are re-exported here"
+)]
 
 mod capacity_unit;
 mod chain_transaction;
@@ -17,27 +20,28 @@ mod schema;
 mod units_per_node;
 
 pub use capacity_unit::{
-    CapacityUnit, CapacityUnitSpec, CapacityUnitStatus, NameRef, RoleChange, UnitCommitment, UnitEpoch, UnitPlacement,
-    UnitRole,
+    CapacityUnit, CapacityUnitSpec, CapacityUnitStatus, NameRef, RoleChange, UnitCommitment,
+    UnitEpoch, UnitPlacement, UnitRole,
 };
 pub use chain_transaction::{
-    AttemptPurpose, ChainTransaction, ChainTransactionSpec, ChainTransactionStatus, TransactionAttempt,
-    TransactionOutcome, TransactionReceipt, TransactionState,
+    AttemptPurpose, ChainTransaction, ChainTransactionSpec, ChainTransactionStatus,
+    TransactionAttempt, TransactionOutcome, TransactionReceipt, TransactionState,
 };
 pub use condition::{Condition, ConditionStatus};
 pub use deal::{
-    AppliedPolicy, Deal, DealChain, DealPolicy, DealRevenue, DealSpec, DealStatus, DealSubnet, DealTimeline,
-    DealWorker, DesiredState, WorkerCounts,
+    AppliedPolicy, Deal, DealChain, DealPolicy, DealRevenue, DealSpec, DealStatus, DealSubnet,
+    DealTimeline, DealWorker, DesiredState, WorkerCounts,
 };
 pub use definition::{definitions, to_yaml};
 pub use provider_offer::{
-    Capacity, Collateral, Commitment, CommitmentMode, CoreIsolation, Datacenter, DeletionPolicy, Egress, EgressMode,
-    Gas, Intake, ManagementPolicy, NodeSelector, OfferedResource, Payouts, Peers, ProofTarget, Proofs, ProviderAccount,
-    ProviderOffer, ProviderOfferSpec, Renewal, ResourcePrice, Worker, WorkerLimits,
+    Capacity, Collateral, Commitment, CommitmentMode, CoreIsolation, Datacenter, DeletionPolicy,
+    Egress, EgressMode, Gas, Intake, ManagementPolicy, NodeSelector, OfferedResource, Payouts,
+    Peers, ProofTarget, Proofs, ProviderAccount, ProviderOffer, ProviderOfferSpec, Renewal,
+    ResourcePrice, Worker, WorkerLimits,
 };
 pub use provider_offer_status::{
-    CommitmentCounts, Earned, Economics, OfferSummary, OfferUnits, PastCommitment, PeerStatus, PendingChange,
-    PlannedStep, ProviderOfferStatus,
+    CommitmentCounts, Earned, Economics, OfferSummary, OfferUnits, PastCommitment, PeerStatus,
+    PendingChange, PlannedStep, ProviderOfferStatus,
 };
 pub use units_per_node::UnitsPerNode;
 

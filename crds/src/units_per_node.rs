@@ -36,7 +36,9 @@ impl<'de> Deserialize<'de> for UnitsPerNode {
             Raw::Number(0) => Err(de::Error::custom("0 units; a node gives at least one")),
             Raw::Number(units) => Ok(Self::Exactly(units)),
             Raw::Text(text) if text == "Auto" => Ok(Self::Auto),
-            Raw::Text(text) => Err(de::Error::custom(format!("`{text}` is neither Auto nor a number"))),
+            Raw::Text(text) => {
+                Err(de::Error::custom(format!("`{text}` is neither Auto nor a number")))
+            }
         }
     }
 }

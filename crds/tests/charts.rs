@@ -14,7 +14,10 @@ fn the_chart_carries_the_written_definitions_and_keeps_them() {
         let written = to_yaml(&crd).unwrap();
         let kept = format!("  annotations:\n    helm.sh/resource-policy: keep\n  name: {name}\n");
         let template = written.replacen(&format!("  name: {name}\n"), &kept, 1);
-        assert!(template.contains(&kept), "the definition of {name} begins in another way than expected");
+        assert!(
+            template.contains(&kept),
+            "the definition of {name} begins in another way than expected"
+        );
         assert!(!template.contains("{{"), "{name} holds what Helm would take for a template");
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../charts/coreward-crds/templates")

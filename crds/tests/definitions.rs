@@ -45,7 +45,8 @@ fn offenders(is_bad: &dyn Fn(&str, &serde_json::Map<String, Value>) -> bool) -> 
     let mut found = Vec::new();
     for (kind, schema) in schemas() {
         walk(&kind, &schema, &mut |path, object| {
-            if !path.ends_with("/properties") && !path.contains("/default") && is_bad(path, object) {
+            if !path.ends_with("/properties") && !path.contains("/default") && is_bad(path, object)
+            {
                 found.push(path.to_owned());
             }
         });
@@ -63,7 +64,9 @@ fn fields() -> Vec<(String, Value)> {
     for (kind, schema) in schemas() {
         walk(&kind, &schema, &mut |path, object| {
             if path.ends_with("/properties") {
-                fields.extend(object.iter().map(|(name, schema)| (format!("{path}/{name}"), schema.clone())));
+                fields.extend(
+                    object.iter().map(|(name, schema)| (format!("{path}/{name}"), schema.clone())),
+                );
             }
         });
     }
@@ -79,7 +82,11 @@ fn the_written_definitions_are_those_of_the_types() {
             fs::write(&path, &yaml).unwrap();
         }
         let written = fs::read_to_string(&path).unwrap_or_default();
-        assert!(written == yaml, "{} is not current; BLESS=1 cargo test -p coreward-crds writes it", path.display());
+        assert!(
+            written == yaml,
+            "{} is not current; BLESS=1 cargo test -p coreward-crds writes it",
+            path.display()
+        );
     }
 }
 
@@ -101,8 +108,10 @@ fn c02_short_names_and_a_category() {
 #[test]
 fn c03_at_least_five_columns() {
     for (kind, crd) in all() {
-        let columns = crd["spec"]["versions"][0]["additionalPrinterColumns"].as_array().unwrap().clone();
-        let shown = columns.iter().filter(|column| column["priority"].as_i64().unwrap_or(0) == 0).count();
+        let columns =
+            crd["spec"]["versions"][0]["additionalPrinterColumns"].as_array().unwrap().clone();
+        let shown =
+            columns.iter().filter(|column| column["priority"].as_i64().unwrap_or(0) == 0).count();
         assert!(shown >= 5, "{kind} shows {shown}");
     }
 }
@@ -113,7 +122,8 @@ fn c04_every_field_is_documented() {
         .into_iter()
         .filter(|(path, schema)| {
             let top = path.matches("/properties/").count() == 1;
-            let kubernetes = ["/apiVersion", "/kind", "/metadata"].iter().any(|end| top && path.ends_with(end));
+            let kubernetes =
+                ["/apiVersion", "/kind", "/metadata"].iter().any(|end| top && path.ends_with(end));
             !kubernetes && schema["description"].as_str().unwrap_or_default().is_empty()
         })
         .map(|(path, _)| path)
@@ -123,10 +133,14 @@ fn c04_every_field_is_documented() {
 
 #[test]
 fn c05_rules_are_in_the_schema() {
-    for (kind, least) in [("ProviderOffer", 8), ("CapacityUnit", 3), ("Deal", 2), ("ChainTransaction", 1)] {
+    for (kind, least) in
+        [("ProviderOffer", 8), ("CapacityUnit", 3), ("Deal", 2), ("ChainTransaction", 1)]
+    {
         let schema = schemas().into_iter().find(|(name, _)| name == kind).unwrap().1;
         let mut rules = 0;
-        walk(kind, &schema, &mut |_, object| rules += usize::from(object.contains_key("x-kubernetes-validations")));
+        walk(kind, &schema, &mut |_, object| {
+            rules += usize::from(object.contains_key("x-kubernetes-validations"))
+        });
         assert!(rules >= least, "{kind} has {rules}");
     }
 }
@@ -143,10 +157,12 @@ fn c08_conditions_are_a_map_by_type() {
 fn c09_no_floats_and_no_unsigned_formats() {
     let bad = offenders(&|_, object| {
         let format = object.get("format").and_then(Value::as_str).unwrap_or_default();
-        has_type(object, "number") || ["uint", "double", "float"].iter().any(|word| format.contains(word))
+        has_type(object, "number")
+            || ["uint", "double", "float"].iter().any(|word| format.contains(word))
     });
     assert_eq!(bad, Vec::<String>::new());
-    let unbounded = offenders(&|_, object| has_type(object, "integer") && !object.contains_key("minimum"));
+    let unbounded =
+        offenders(&|_, object| has_type(object, "integer") && !object.contains_key("minimum"));
     assert_eq!(unbounded, Vec::<String>::new());
 }
 
@@ -154,7 +170,9 @@ fn c09_no_floats_and_no_unsigned_formats() {
 fn c10_amounts_are_texts_with_a_pattern() {
     let money = |path: &str| {
         let name = path.rsplit('/').next().unwrap_or_default().to_lowercase();
-        ["amount", "price", "collateral", "total", "fee", "unclaimed", "claimable"].iter().any(|word| name.contains(word))
+        ["amount", "price", "collateral", "total", "fee", "unclaimed", "claimable"]
+            .iter()
+            .any(|word| name.contains(word))
             && name != "prices"
     };
     let bad: Vec<_> = fields()
@@ -172,8 +190,11 @@ fn c10_amounts_are_texts_with_a_pattern() {
 fn c11_every_list_map_and_text_is_bounded() {
     let bad = offenders(&|path, object| {
         let list = has_type(object, "array") && !object.contains_key("maxItems");
-        let map = object.contains_key("additionalProperties") && !object.contains_key("maxProperties");
-        let text = has_type(object, "string") && !object.contains_key("maxLength") && !object.contains_key("enum");
+        let map =
+            object.contains_key("additionalProperties") && !object.contains_key("maxProperties");
+        let text = has_type(object, "string")
+            && !object.contains_key("maxLength")
+            && !object.contains_key("enum");
         list || map || (text && path.contains('/'))
     });
     assert_eq!(bad, Vec::<String>::new());
@@ -184,14 +205,21 @@ fn c12_no_phase_and_enums_in_camel_case() {
     assert!(!fields().iter().any(|(path, _)| path.ends_with("/phase")));
     for (path, schema) in fields() {
         for word in schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            assert!(word.starts_with(char::is_uppercase) && !word.contains(['_', '-']), "{path}: {word}");
+            assert!(
+                word.starts_with(char::is_uppercase) && !word.contains(['_', '-']),
+                "{path}: {word}"
+            );
         }
     }
 }
 
 #[test]
 fn c13_booleans_are_those_of_the_list() {
-    let found: BTreeSet<_> = fields().into_iter().filter(|(_, schema)| schema["type"] == "boolean").map(|f| f.0).collect();
+    let found: BTreeSet<_> = fields()
+        .into_iter()
+        .filter(|(_, schema)| schema["type"] == "boolean")
+        .map(|f| f.0)
+        .collect();
     let list = fs::read_to_string(here().join("tests/booleans.txt")).unwrap();
     assert_eq!(found, list.lines().map(str::to_owned).collect());
 }
@@ -201,7 +229,8 @@ fn c14_no_secret_has_a_field() {
     for (path, _) in fields() {
         let name = path.rsplit('/').next().unwrap_or_default().to_lowercase();
         let symbol = name == "paymenttoken" || name == "token";
-        let secret = ["password", "key", "token", "mnemonic", "seed"].iter().any(|word| name.contains(word));
+        let secret =
+            ["password", "key", "token", "mnemonic", "seed"].iter().any(|word| name.contains(word));
         assert!(symbol || !secret, "{path}");
     }
 }

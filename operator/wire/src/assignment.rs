@@ -1,6 +1,5 @@
 //! What the operator tells a pod to do.
 
-
 use alloy_primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
 

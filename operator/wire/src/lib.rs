@@ -16,13 +16,13 @@ mod assignment;
 mod report;
 
 pub use assignment::{
-    SecretSeed,
-    ArtifactOrder, Assignment, Duty, Egress, Member, NodeDuty, ProofTarget, ProverDuty, Puzzle, WorkerDuty,
-    WorkerLimits,
+    ArtifactOrder, Assignment, Duty, Egress, Member, NodeDuty, ProofTarget, ProverDuty, Puzzle,
+    SecretSeed, WorkerDuty, WorkerLimits,
 };
 pub use report::{
-    ArtifactFailure, ArtifactFault, CpuEvidence, FoundProof, FoundProofs, HashMode, NodeFacts, NodeReport,
-    ProbeReport, ProofReceipt, ProverReport, Report, SubnetReport, WorkerReport, WorkerStage,
+    ArtifactFailure, ArtifactFault, CpuEvidence, FoundProof, FoundProofs, HashMode, NodeFacts,
+    NodeReport, ProbeReport, ProofReceipt, ProverReport, Report, SubnetReport, WorkerReport,
+    WorkerStage,
 };
 
 /// The audience that every projected token of our pods is made for.
