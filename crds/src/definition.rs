@@ -16,13 +16,23 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
         .to_vec()
 }
 
-/// The definition as a YAML document.
+/// The definition as a YAML document, the same to readers of YAML 1.1 and 1.2.
 ///
 /// # Errors
 ///
 /// None in practice: every part of a definition can be written as YAML.
 pub fn to_yaml(definition: &CustomResourceDefinition) -> serde_yaml::Result<String> {
-    serde_yaml::to_string(definition)
+    let text = serde_yaml::to_string(definition)?;
+    Ok(text.lines().map(|line| quoted(line) + "\n").collect())
+}
+
+/// Quotes a list's item that YAML 1.1, which Helm reads, takes for a boolean: `Off` would become `false`.
+fn quoted(line: &str) -> String {
+    const BOOLEANS: [&str; 6] = ["y", "n", "yes", "no", "on", "off"];
+    match line.split_once("- ") {
+        Some((indent, word)) if BOOLEANS.contains(&word.to_lowercase().as_str()) => format!("{indent}- '{word}'"),
+        Some(_) | None => line.to_owned(),
+    }
 }
 
 /// Lets `status` start as `{observedGeneration: -1}`, so that no tool takes an object that nobody looked at for settled.
