@@ -10,24 +10,25 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{STEP, pods, text};
+use super::{STEP, ensure, pods, text};
 use crate::{
     bed::{Bed, say},
-    world::{Error, Result, World, cluster, until},
+    world::{Result, World, cluster, until},
 };
 
 /// What the product may take to let go.
 const RELEASE: Duration = Duration::from_secs(30);
+/// Says on a pod which namespace its offer is in.
+const OFFER_NAMESPACE: &str = "coreward.dev/offer-namespace";
 /// Our kinds with a finalizer, those that hang on others last.
 const KINDS: [&str; 3] = ["Deal", "CapacityUnit", "ProviderOffer"];
 
 /// Lets all offers of a world go with no transaction, and waits until none of their pods is left.
 ///
 /// # Errors
-/// [`Error::Late`] where the product does not let go.
+/// [`crate::world::Error::Late`] where the product does not let go.
 pub async fn release(world: &World) -> Result<()> {
     let offers = world.list("ProviderOffer").await?;
-    let names: BTreeSet<String> = offers.iter().map(ResourceExt::name_any).collect();
     for offer in &offers {
         orphan(&world.client(), offer).await?;
     }
@@ -37,19 +38,9 @@ pub async fn release(world: &World) -> Result<()> {
     })
     .await?;
     until("no pod of them is left", STEP, async || {
-        let mut left = Vec::new();
-        for component in ["prover", "worker"] {
-            left.extend(pods::of_component(&world.client(), component).await?);
-        }
-        left.retain(|pod| {
-            let label = |key: &str| pod.labels().get(key).map(String::as_str).unwrap_or_default();
-            label("coreward.dev/offer-namespace") == world.namespace()
-                && names.contains(label("coreward.dev/offer"))
-        });
-        match left.first() {
-            None => Ok(Some(())),
-            Some(pod) => Err(Error::Finding(format!("{} is there", pod.name_any()))),
-        }
+        let left = pods_of(&world.client(), world.namespace()).await?;
+        ensure(left.is_empty(), || format!("{} is there", left[0].name_any()))?;
+        Ok(Some(()))
     })
     .await
 }
@@ -90,41 +81,76 @@ async fn all(client: &kube::Client, kind: &str) -> Vec<DynamicObject> {
     list.map(|list| list.items).unwrap_or_default()
 }
 
-/// Clears the bed of what an earlier run left: asks the product first, and does it by hand where it is not there.
+/// Clears the bed of what earlier runs left: asks the product first, and does it by hand where it is not there.
 ///
 /// # Errors
-/// [`Error::Late`] where something cannot be removed even by hand.
+/// [`crate::world::Error::Late`] where something cannot be removed even by hand.
 pub async fn clear(bed: &Bed) -> Result<()> {
+    let mut stories = BTreeSet::new();
+    for kind in KINDS {
+        let objects = all(bed.client(), kind).await;
+        stories.extend(objects.iter().filter_map(ResourceExt::namespace));
+    }
+    for component in ["prover", "worker"] {
+        let pods = pods::of_component(bed.client(), component).await?;
+        stories.extend(pods.iter().filter_map(|pod| pod.labels().get(OFFER_NAMESPACE).cloned()));
+    }
+    for namespace in stories {
+        clear_story(bed, &namespace).await?;
+    }
+    remove_namespaces(bed.client()).await
+}
+
+/// Clears what one story left in its namespace, and its pods wherever they are.
+///
+/// # Errors
+/// [`crate::world::Error::Late`] where something cannot be removed even by hand.
+pub async fn clear_story(bed: &Bed, namespace: &str) -> Result<()> {
     let client = bed.client();
-    for offer in all(client, "ProviderOffer").await {
+    for offer in in_namespace(client, "ProviderOffer", namespace).await {
         orphan(client, &offer).await?;
     }
-    let asked = until("the product lets its offers go", RELEASE, async || {
-        Ok(all(client, "ProviderOffer").await.is_empty().then_some(()))
+    let asked = until("the product lets the offers go", RELEASE, async || {
+        Ok(in_namespace(client, "ProviderOffer", namespace).await.is_empty().then_some(()))
     });
     if asked.await.is_err() {
-        say("offers of an earlier run are removed by hand: the product did not let go of them");
+        say(format_args!("{namespace} is cleared by hand: the product did not let its offers go"));
     }
-    for kind in KINDS {
-        for object in all(client, kind).await {
-            remove_by_hand(client, kind, &object).await;
-        }
-    }
-    remove_leftovers(client).await?;
-    until("nothing of an earlier run is left", STEP, async || {
+    until("nothing of the story is left", STEP, async || {
+        let mut left = Vec::new();
         for kind in KINDS {
-            if let Some(left) = all(client, kind).await.first() {
-                return Err(Error::Finding(format!("{kind} {} is there", left.name_any())));
+            for object in in_namespace(client, kind, namespace).await {
+                remove_by_hand(client, kind, &object).await;
+                left.push(object.name_any());
             }
         }
-        for component in ["prover", "worker"] {
-            if let Some(left) = pods::of_component(client, component).await?.first() {
-                return Err(Error::Finding(format!("pod {} is there", left.name_any())));
-            }
+        for pod in pods_of(client, namespace).await? {
+            let place = pod.namespace().unwrap_or_default();
+            let api: Api<Pod> = Api::namespaced(client.clone(), &place);
+            let _ = api.delete(&pod.name_any(), &DeleteParams::default().grace_period(1)).await;
+            left.push(pod.name_any());
         }
+        ensure(left.is_empty(), || format!("{left:?} are there"))?;
         Ok(Some(()))
     })
     .await
+}
+
+/// Objects of a kind in one namespace.
+async fn in_namespace(client: &kube::Client, kind: &str, namespace: &str) -> Vec<DynamicObject> {
+    let mut objects = all(client, kind).await;
+    objects.retain(|object| object.namespace().as_deref() == Some(namespace));
+    objects
+}
+
+/// Provers and workers of the offers in one namespace, wherever they run.
+async fn pods_of(client: &kube::Client, namespace: &str) -> Result<Vec<Pod>> {
+    let mut found = Vec::new();
+    for component in ["prover", "worker"] {
+        found.extend(pods::of_component(client, component).await?);
+    }
+    found.retain(|pod| pod.labels().get(OFFER_NAMESPACE).is_some_and(|of| of == namespace));
+    Ok(found)
 }
 
 /// Takes an object's finalizers away and deletes it; what is gone meanwhile is no error.
@@ -136,15 +162,8 @@ async fn remove_by_hand(client: &kube::Client, kind: &str, object: &DynamicObjec
     let _ = api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await;
 }
 
-/// Deletes pods and namespaces that no object stands for any more.
-async fn remove_leftovers(client: &kube::Client) -> Result<()> {
-    for component in ["prover", "worker"] {
-        for pod in pods::of_component(client, component).await? {
-            let api: Api<Pod> =
-                Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
-            let _ = api.delete(&pod.name_any(), &DeleteParams::default().grace_period(1)).await;
-        }
-    }
+/// Deletes the namespaces of stories and of their deals.
+async fn remove_namespaces(client: &kube::Client) -> Result<()> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let list = namespaces.list(&ListParams::default()).await.map_err(cluster("list namespaces"))?;
     for namespace in list.items.iter().map(ResourceExt::name_any) {

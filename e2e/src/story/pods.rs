@@ -218,6 +218,8 @@ pub async fn leader(client: &kube::Client) -> Result<Pod> {
     let lease = leases.get("coreward-operator").await.map_err(cluster("read the Lease"))?;
     let holder = lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default();
     let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
-    let found = pods.get_opt(&holder).await.map_err(cluster("read the leader's pod"))?;
+    // The pod's name, and a mark of the process: no pod's name has an underscore.
+    let pod = holder.split('_').next().unwrap_or_default();
+    let found = pods.get_opt(pod).await.map_err(cluster("read the leader's pod"))?;
     found.ok_or_else(|| Error::Finding(format!("the Lease names {holder:?}, which is no pod")))
 }

@@ -13,9 +13,9 @@ async fn killed_once() -> Told {
     let _cores = cores().await;
     let _noise = SILENCE.read().await;
     let told = tell_and_release(&stage, ("killed once", people::KILLED_ONCE), async |world| {
-        tell(world, &teller, &stage.apps.hello).await
+        Box::pin(tell(world, &teller, &stage.apps.hello)).await
     });
-    finish(&stage, Box::pin(told).await).await
+    finish(told.await)
 }
 
 async fn tell(world: &World, teller: &Teller, app: &str) -> Result<()> {

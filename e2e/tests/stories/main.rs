@@ -57,31 +57,33 @@ async fn cores() -> MutexGuard<'static, ()> {
     CORES.lock().await
 }
 
-/// Lets a world's offers go when its story is over, so that the next one finds free cores.
+/// Tells a story in a world of its own, and lets its offers go in the end, so that the next one finds free cores; a story
+/// that fails leaves its evidence in the output first.
 async fn tell_and_release(
     stage: &Stage,
     (story, person): (&str, usize),
     tell: impl AsyncFnOnce(&World) -> Result<()>,
 ) -> Result<()> {
-    World::tell(&stage.bed, story, &stage.parties[person], async |world| {
-        let told = tell(world).await;
-        if told.is_ok() {
-            return end::release(world).await;
-        }
-        told
-    })
-    .await
+    let mut namespace = String::new();
+    let told = World::tell(&stage.bed, story, &stage.parties[person], async |world| {
+        world.namespace().clone_into(&mut namespace);
+        tell(world).await?;
+        end::release(world).await
+    });
+    let told = Box::pin(told).await;
+    if told.is_err()
+        && let Err(error) = end::clear_story(&stage.bed, &namespace).await
+    {
+        bed::say(format_args!("{namespace} cannot be cleared: {}", chain_of(&error)));
+    }
+    told
 }
 
 /// What a test tells of its story: nothing, or why it did not go as told.
 type Told = std::result::Result<(), String>;
 
-/// Clears the bed for the next story if this one failed; a failed story leaves its evidence in the output.
-async fn finish(stage: &Stage, told: Result<()>) -> Told {
-    let Err(error) = told else { return Ok(()) };
-    let cleared = end::clear(&stage.bed).await.err();
-    let then = cleared.map(|error| format!("; and then: {}", chain_of(&error))).unwrap_or_default();
-    Err(format!("{}{then}", chain_of(&error)))
+fn finish(told: Result<()>) -> Told {
+    told.map_err(|error| chain_of(&error))
 }
 
 /// An error with its causes.

@@ -78,7 +78,7 @@ async fn plain_mistakes() -> Told {
             }
             good_app(world, &teller, &offered, &apps.hello).await
         });
-    finish(&stage, Box::pin(told).await).await
+    finish(told.await)
 }
 
 /// An offer of the node without exclusive cores, for deals that name their provider: it needs no commitment.

@@ -41,7 +41,7 @@ async fn quiet() -> Told {
         })
         .await
     });
-    finish(&stage, Box::pin(told).await).await
+    finish(told.await)
 }
 
 async fn tell(world: &World, late: &World, teller: &Teller) -> Result<()> {

@@ -11,5 +11,5 @@ async fn the_loop() -> Told {
     let told = tell_and_release(&stage, ("the loop", people::THE_LOOP), async |world| {
         the_loop::tell(world, &teller, &stage.apps.hello).await
     });
-    finish(&stage, Box::pin(told).await).await
+    finish(told.await)
 }

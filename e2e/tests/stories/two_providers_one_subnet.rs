@@ -31,7 +31,7 @@ async fn two_providers_one_subnet() -> Told {
         }))
         .await
     });
-    finish(&stage, Box::pin(told).await).await
+    finish(told.await)
 }
 
 async fn tell((first, second): (&World, &World), teller: &Teller, app: &str) -> Result<()> {
