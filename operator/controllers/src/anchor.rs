@@ -20,7 +20,8 @@ pub async fn uid(shared: &Shared, namespace: &str) -> Result<String, Error> {
         return Ok(uid);
     }
     let api: Api<ConfigMap> = Api::namespaced(shared.context.client.clone(), namespace);
-    let present = api.get_opt(ANCHOR).await.map_err(|source| Error::read("anchor", namespace, source))?;
+    let present =
+        api.get_opt(ANCHOR).await.map_err(|source| Error::read("anchor", namespace, source))?;
     let uid = present.and_then(|anchor| anchor.metadata.uid).ok_or(Error::NoAnchor)?;
     shared.memory.set_anchor(namespace, uid.clone());
     Ok(uid)

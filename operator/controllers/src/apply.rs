@@ -38,7 +38,13 @@ impl Manager {
 }
 
 /// One of our own kinds.
-pub trait Ours: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug {}
+pub trait Ours:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + DeserializeOwned
+    + std::fmt::Debug
+{
+}
 impl Ours for ProviderOffer {}
 impl Ours for CapacityUnit {}
 impl Ours for Deal {}
@@ -52,7 +58,12 @@ fn api<K: Ours>(client: &Client, namespace: &str) -> Api<K> {
 /// # Errors
 ///
 /// [`Error::Write`], naming the object.
-pub async fn status<K: Ours>(client: &Client, object: &K, status: &impl Serialize, manager: Manager) -> Result<(), Error> {
+pub async fn status<K: Ours>(
+    client: &Client,
+    object: &K,
+    status: &impl Serialize,
+    manager: Manager,
+) -> Result<(), Error> {
     let name = object.name_any();
     let body = json!({
         "apiVersion": K::api_version(&()), "kind": K::kind(&()),
@@ -66,7 +77,7 @@ pub async fn status<K: Ours>(client: &Client, object: &K, status: &impl Serializ
         .map_err(|source| Error::write("status", &name, source))
 }
 
-/// Applies a body that names its kind, name and namespace.
+/// Applies a body that names its kind, name and namespace. In a namespace that goes away nothing is made, and nothing said.
 ///
 /// # Errors
 ///
@@ -78,7 +89,15 @@ pub async fn ours<K: Ours>(client: &Client, body: &Value, manager: Manager) -> R
         .patch(name, &manager.apply(), &Patch::Apply(body))
         .await
         .map(drop)
+        .or_else(|error| if is_of_ending_namespace(&error) { Ok(()) } else { Err(error) })
         .map_err(|source| Error::write("object", name, source))
+}
+
+/// Whether the API server takes nothing new since the namespace is being deleted.
+fn is_of_ending_namespace(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    status.code == 403 && causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 /// Sets the finalizers of an object of ours to those that it has, with or without `finalizer`; nothing if that is so.
@@ -86,12 +105,18 @@ pub async fn ours<K: Ours>(client: &Client, body: &Value, manager: Manager) -> R
 /// # Errors
 ///
 /// [`Error::Write`]; a conflict means that somebody else wrote in between: the next turn looks again.
-pub async fn finalizer<K: Ours>(client: &Client, object: &K, finalizer: &str, wanted: bool) -> Result<(), Error> {
+pub async fn finalizer<K: Ours>(
+    client: &Client,
+    object: &K,
+    finalizer: &str,
+    wanted: bool,
+) -> Result<(), Error> {
     let present = object.finalizers();
     if present.iter().any(|name| name == finalizer) == wanted {
         return Ok(());
     }
-    let mut finalizers: Vec<_> = present.iter().filter(|name| *name != finalizer).cloned().collect();
+    let mut finalizers: Vec<_> =
+        present.iter().filter(|name| *name != finalizer).cloned().collect();
     if wanted {
         finalizers.push(finalizer.to_owned());
     }

@@ -55,7 +55,12 @@ pub struct Moment {
 /// The conditions to write: one of each type, in the order of `types`; a later verdict on the same type replaces an
 /// earlier one, a type without verdict keeps what it was, or is `Unknown`.
 #[must_use]
-pub fn merge(old: &[Condition], types: &[ConditionType], verdicts: &[Verdict], moment: Moment) -> Vec<Condition> {
+pub fn merge(
+    old: &[Condition],
+    types: &[ConditionType],
+    verdicts: &[Verdict],
+    moment: Moment,
+) -> Vec<Condition> {
     types
         .iter()
         .map(|kind| {
@@ -66,17 +71,28 @@ pub fn merge(old: &[Condition], types: &[ConditionType], verdicts: &[Verdict], m
         .collect()
 }
 
-fn one(kind: ConditionType, before: Option<&Condition>, verdict: Option<&Verdict>, moment: Moment) -> Condition {
+fn one(
+    kind: ConditionType,
+    before: Option<&Condition>,
+    verdict: Option<&Verdict>,
+    moment: Moment,
+) -> Condition {
     let kept = before.filter(|before| before.status != ConditionStatus::Unknown);
     let condition = match (verdict, before) {
         (None, Some(before)) => before.clone(),
         (None, None) => fresh(kind, Truth::Unknown, "Unknown", "", moment),
-        (Some(verdict), _) if verdict.keep_last && verdict.status == Truth::Unknown && kept.is_some() => {
-            kept.cloned().unwrap_or_else(|| fresh(kind, verdict.status, verdict.reason, &verdict.message, moment))
+        (Some(verdict), _)
+            if verdict.keep_last && verdict.status == Truth::Unknown && kept.is_some() =>
+        {
+            kept.cloned().unwrap_or_else(|| {
+                fresh(kind, verdict.status, verdict.reason, &verdict.message, moment)
+            })
         }
         (Some(verdict), _) => fresh(kind, verdict.status, verdict.reason, &verdict.message, moment),
     };
-    let since = before.filter(|before| before.status == condition.status).map(|before| &before.last_transition_time);
+    let since = before
+        .filter(|before| before.status == condition.status)
+        .map(|before| &before.last_transition_time);
     Condition {
         observed_generation: moment.generation,
         last_transition_time: since.cloned().unwrap_or_else(|| time(moment.now)),
@@ -84,7 +100,13 @@ fn one(kind: ConditionType, before: Option<&Condition>, verdict: Option<&Verdict
     }
 }
 
-fn fresh(kind: ConditionType, truth: Truth, reason: &str, message: &str, moment: Moment) -> Condition {
+fn fresh(
+    kind: ConditionType,
+    truth: Truth,
+    reason: &str,
+    message: &str,
+    moment: Moment,
+) -> Condition {
     let status = match truth {
         Truth::True => ConditionStatus::True,
         Truth::False => ConditionStatus::False,
@@ -144,12 +166,20 @@ mod tests {
         assert_eq!(second[0].last_transition_time, first[0].last_transition_time);
         assert_eq!(second[0].reason, "Serving");
         let not = vec![Verdict::new(ConditionType::Ready, false, "Degraded", "")];
-        assert_ne!(merge(&second, &[ConditionType::Ready], &not, moment(9))[0].last_transition_time, second[0].last_transition_time);
+        assert_ne!(
+            merge(&second, &[ConditionType::Ready], &not, moment(9))[0].last_transition_time,
+            second[0].last_transition_time
+        );
     }
 
     #[test]
     fn ready_outlives_an_outage() {
-        let known = merge(&[], &[ConditionType::Ready], &[Verdict::new(ConditionType::Ready, true, "Serving", "")], moment(1));
+        let known = merge(
+            &[],
+            &[ConditionType::Ready],
+            &[Verdict::new(ConditionType::Ready, true, "Serving", "")],
+            moment(1),
+        );
         let unknown = vec![Verdict::unknown(ConditionType::Ready, "ChainUnknown", "")];
         assert_eq!(merge(&known, &[ConditionType::Ready], &unknown, moment(9)), known);
     }
@@ -160,7 +190,10 @@ mod tests {
             Verdict::new(ConditionType::Stalled, false, "NotStalled", ""),
             Verdict::new(ConditionType::Stalled, true, "InvalidSpec", "spec.network: unknown"),
         ];
-        assert_eq!(merge(&[], &[ConditionType::Stalled], &verdicts, moment(1))[0].reason, "InvalidSpec");
+        assert_eq!(
+            merge(&[], &[ConditionType::Stalled], &verdicts, moment(1))[0].reason,
+            "InvalidSpec"
+        );
     }
 
     #[test]

@@ -137,12 +137,20 @@ impl Events {
     /// A recorder that speaks for this replica.
     #[must_use]
     pub fn new(client: Client, identity: &str) -> Self {
-        let reporter = Reporter { controller: "coreward-operator".to_owned(), instance: Some(identity.to_owned()) };
+        let reporter = Reporter {
+            controller: "coreward-operator".to_owned(),
+            instance: Some(identity.to_owned()),
+        };
         Self(Recorder::new(client, reporter))
     }
 
     /// Tells the owner of an object. An event that cannot be written is only logged: nothing depends on it.
-    pub async fn tell<K: Resource<DynamicType = ()>>(&self, object: &K, what: Happening, note: &str) {
+    pub async fn tell<K: Resource<DynamicType = ()>>(
+        &self,
+        object: &K,
+        what: Happening,
+        note: &str,
+    ) {
         let mut end = note.len().min(NOTE_LIMIT);
         while !note.is_char_boundary(end) {
             end -= 1;

@@ -22,10 +22,17 @@ pub fn set(shared: &Shared) {
 fn orphans(shared: &Shared) {
     let stores = &shared.context.stores;
     let is_orphan = |pod: &std::sync::Arc<k8s_openapi::api::core::v1::Pod>| {
-        OfferKey::of_labels(pod.as_ref()).is_some_and(|key| stores.offers.get(&key.namespace, &key.name).is_none())
+        OfferKey::of_labels(pod.as_ref())
+            .is_some_and(|key| stores.offers.get(&key.namespace, &key.name).is_none())
     };
     let count = stores.pods.all().iter().filter(|pod| is_orphan(pod)).count();
-    shared.context.metrics.units.orphans.with_label_values(&["pod"]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    shared
+        .context
+        .metrics
+        .units
+        .orphans
+        .with_label_values(&["pod"])
+        .set(i64::try_from(count).unwrap_or(i64::MAX));
 }
 
 fn deals(shared: &Shared) {
@@ -41,7 +48,10 @@ fn deals(shared: &Shared) {
         *counts.entry((offer.path(), chain.state)).or_default() += 1;
         let address = deal.spec.deal_address.as_str();
         if let Some(epoch) = epoch_of(shared, &deal).filter(|_| chain.funded_until_epoch > 0) {
-            series.runway.with_label_values(&[address]).set(chain.funded_until_epoch.saturating_sub(epoch));
+            series
+                .runway
+                .with_label_values(&[address])
+                .set(chain.funded_until_epoch.saturating_sub(epoch));
         }
         if let Some(subnet) = status.subnet {
             series.subnet_members.with_label_values(&[address, "expected"]).set(subnet.expected);
@@ -67,7 +77,12 @@ fn offers(shared: &Shared) {
         let path = OfferKey::of(&offer).path();
         let status = offer.status.clone().unwrap_or_default();
         if let Some(counts) = status.units {
-            let roles = [("prover", counts.proving), ("worker", counts.serving), ("spare", counts.spare), ("blocked", counts.blocked)];
+            let roles = [
+                ("prover", counts.proving),
+                ("worker", counts.serving),
+                ("spare", counts.spare),
+                ("blocked", counts.blocked),
+            ];
             for (role, count) in roles {
                 units.units.with_label_values(&[path.as_str(), role]).set(count);
             }
@@ -76,10 +91,14 @@ fn offers(shared: &Shared) {
             units.commitment_end.with_label_values(&[path.as_str()]).set(end);
         }
         for earned in status.economics.into_iter().flat_map(|economics| economics.earned) {
-            let source = if earned.token == "FLT" { RewardSource::Commitment } else { RewardSource::Deal };
+            let source =
+                if earned.token == "FLT" { RewardSource::Commitment } else { RewardSource::Deal };
             // A gauge takes no more than a floating number; the exact amount is in status.
             let total = earned.total.parse().unwrap_or(0.0);
-            money.earned.with_label_values(&[path.as_str(), earned.token.as_str(), source.name()]).set(total);
+            money
+                .earned
+                .with_label_values(&[path.as_str(), earned.token.as_str(), source.name()])
+                .set(total);
         }
     }
 }

@@ -51,7 +51,11 @@ pub struct PeerIdentity {
 
 impl std::fmt::Debug for PeerIdentity {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("PeerIdentity").field("offer", &self.offer).field("identity", &self.identity).finish_non_exhaustive()
+        formatter
+            .debug_struct("PeerIdentity")
+            .field("offer", &self.offer)
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
     }
 }
 
@@ -96,7 +100,10 @@ impl PeerIdentity {
                 ordinal: annotations.get(ORDINAL)?.parse().ok()?,
             },
             retired: annotations.contains_key(RETIRED),
-            commitments: commitments.split(',').filter_map(|id| id.parse().ok().map(CommitmentId)).collect(),
+            commitments: commitments
+                .split(',')
+                .filter_map(|id| id.parse().ok().map(CommitmentId))
+                .collect(),
             was_committed: annotations.contains_key(WAS_COMMITTED),
             seed,
         })
@@ -119,7 +126,10 @@ impl PeerIdentity {
             .expand(&info, &mut seed)
             .expect("32 bytes are within what HKDF-SHA256 gives");
         let public = SigningKey::from_bytes(&seed).verifying_key().to_bytes();
-        WorkerKey { seed: SecretSeed(B256::from(seed)), public: OffchainWorkerId(B256::from(public)) }
+        WorkerKey {
+            seed: SecretSeed(B256::from(seed)),
+            public: OffchainWorkerId(B256::from(public)),
+        }
     }
 }
 
@@ -178,14 +188,19 @@ mod tests {
 
     #[test]
     fn a_peer_is_written_as_the_market_writes_it() {
-        let peer = PeerId("0x246cd65bc58db104674f76c9b1340eb16881d9ef90e33d4b1086ebd334f4002d".parse().unwrap());
+        let peer = PeerId(
+            "0x246cd65bc58db104674f76c9b1340eb16881d9ef90e33d4b1086ebd334f4002d".parse().unwrap(),
+        );
         assert_eq!(text(peer), "12D3KooWCGZ6t8by5ag5YMQW4k3HoPLaKdN5rB9DhAmDUeG8dj1N");
     }
 
     #[test]
     fn an_identity_is_read_back() {
         let read = PeerIdentity::read(&secret(&offer(), "n1", 2, [7; 32])).unwrap();
-        assert_eq!((read.offer, read.identity.node.as_str(), read.identity.ordinal), (offer(), "n1", 2));
+        assert_eq!(
+            (read.offer, read.identity.node.as_str(), read.identity.ordinal),
+            (offer(), "n1", 2)
+        );
         assert_eq!(read.identity.peer, peer_of(&[7; 32]));
     }
 
@@ -199,14 +214,20 @@ mod tests {
     #[test]
     fn each_seat_and_generation_has_a_key_of_its_own() {
         let identity = PeerIdentity::read(&secret(&offer(), "n1", 0, [7; 32])).unwrap();
-        let seat = KeyUse { chain_id: 1, deal: Address::repeat_byte(1), worker: OnchainWorkerId(B256::repeat_byte(1)), generation: 0 };
+        let seat = KeyUse {
+            chain_id: 1,
+            deal: Address::repeat_byte(1),
+            worker: OnchainWorkerId(B256::repeat_byte(1)),
+            generation: 0,
+        };
         let others = [
             KeyUse { chain_id: 2, ..seat },
             KeyUse { deal: Address::repeat_byte(2), ..seat },
             KeyUse { worker: OnchainWorkerId(B256::repeat_byte(2)), ..seat },
             KeyUse { generation: 1, ..seat },
         ];
-        let keys: BTreeSet<_> = others.iter().chain([&seat]).map(|at| identity.worker_key(*at).public).collect();
+        let keys: BTreeSet<_> =
+            others.iter().chain([&seat]).map(|at| identity.worker_key(*at).public).collect();
         assert_eq!(keys.len(), 5);
         assert_eq!(identity.worker_key(seat).public, identity.worker_key(seat).public);
     }

@@ -69,7 +69,10 @@ impl OfferKey {
     #[must_use]
     pub fn of_labels(object: &impl ResourceExt) -> Option<Self> {
         let labels = object.labels();
-        Some(Self { namespace: labels.get(OFFER_NAMESPACE)?.clone(), name: labels.get(OFFER)?.clone() })
+        Some(Self {
+            namespace: labels.get(OFFER_NAMESPACE)?.clone(),
+            name: labels.get(OFFER)?.clone(),
+        })
     }
 
     /// The key of an offer itself.

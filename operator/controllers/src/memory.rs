@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use alloy_primitives::Address;
+use coreward_crds::UnitRole;
 use coreward_domain::chain::Snapshot;
 use coreward_domain::deal::Member;
 use coreward_domain::id::{CommitmentId, OnchainWorkerId, UnitId};
 use coreward_domain::payout::Source;
-use coreward_crds::UnitRole;
 
 /// A change of a unit's role that is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,9 +62,18 @@ impl Memory {
     }
 
     /// The block since which a deal has had exactly these members, as far as we saw.
-    pub fn members_since(&self, network: &str, deal: Address, members: &BTreeSet<Member>, head: u64) -> u64 {
+    pub fn members_since(
+        &self,
+        network: &str,
+        deal: Address,
+        members: &BTreeSet<Member>,
+        head: u64,
+    ) -> u64 {
         self.with(|inner| {
-            let entry = inner.members.entry((network.to_owned(), deal)).or_insert_with(|| (members.clone(), head));
+            let entry = inner
+                .members
+                .entry((network.to_owned(), deal))
+                .or_insert_with(|| (members.clone(), head));
             if entry.0 != *members {
                 *entry = (members.clone(), head);
             }
@@ -73,7 +82,12 @@ impl Memory {
     }
 
     /// When and in which block a seat was first seen.
-    pub fn matched(&self, network: &str, worker: OnchainWorkerId, now: (Instant, u64)) -> (Instant, u64) {
+    pub fn matched(
+        &self,
+        network: &str,
+        worker: OnchainWorkerId,
+        now: (Instant, u64),
+    ) -> (Instant, u64) {
         self.with(|inner| *inner.matches.entry((network.to_owned(), worker)).or_insert(now))
     }
 
@@ -113,7 +127,8 @@ impl Memory {
         self.with(|inner| {
             let entry = inner.roles.entry(unit).or_insert((wanted, None));
             if entry.0 != wanted {
-                *entry = (wanted, Some(Change { from: entry.0, to: wanted, since: at.0, block: at.1 }));
+                *entry =
+                    (wanted, Some(Change { from: entry.0, to: wanted, since: at.0, block: at.1 }));
             }
             entry.1
         })
@@ -131,7 +146,9 @@ impl Memory {
     /// Whether what stands around a deal's workers must be looked at again: its description changed, or that was long ago.
     pub fn is_due(&self, what: &str, hash: &str, now: Instant, every: Duration) -> bool {
         self.with(|inner| {
-            inner.children.get(what).is_none_or(|(before, at)| before != hash || now.saturating_duration_since(*at) >= every)
+            inner.children.get(what).is_none_or(|(before, at)| {
+                before != hash || now.saturating_duration_since(*at) >= every
+            })
         })
     }
 
@@ -165,7 +182,9 @@ impl Memory {
 
     /// How long a thing has been waited for.
     pub fn waited(&self, what: &str, now: Instant) -> Duration {
-        self.with(|inner| now.saturating_duration_since(*inner.waiting.entry(what.to_owned()).or_insert(now)))
+        self.with(|inner| {
+            now.saturating_duration_since(*inner.waiting.entry(what.to_owned()).or_insert(now))
+        })
     }
 
     /// Since which block the chain has listed nothing of ours in a deal; `None` while it lists something.
@@ -213,7 +232,8 @@ mod tests {
         let none = BTreeSet::new();
         assert_eq!(memory.members_since("local", Address::ZERO, &none, 5), 5);
         assert_eq!(memory.members_since("local", Address::ZERO, &none, 6), 5);
-        let member = Member { worker: OnchainWorkerId(B256::ZERO), offchain: B256::repeat_byte(1).into() };
+        let member =
+            Member { worker: OnchainWorkerId(B256::ZERO), offchain: B256::repeat_byte(1).into() };
         assert_eq!(memory.members_since("local", Address::ZERO, &BTreeSet::from([member]), 7), 7);
     }
 

@@ -21,14 +21,20 @@ pub struct Sent {
 }
 
 /// Hands in calls one after another and stops at the first that is refused: later ones may rest on it.
-pub async fn all(shared: &Shared, offer: &ProviderOffer, snapshot: &Snapshot, calls: Vec<(Call, &str)>) -> Sent {
+pub async fn all(
+    shared: &Shared,
+    offer: &ProviderOffer,
+    snapshot: &Snapshot,
+    calls: Vec<(Call, &str)>,
+) -> Sent {
     let mut sent = Sent::default();
     for (call, why) in calls {
         if !shared.context.leadership.may_send() {
             return sent;
         }
         let Some(signer) = signer_of(shared, offer, snapshot, &call) else {
-            sent.refused = Some(format!("{}: no signer of this offer owns the peer", call.function()));
+            sent.refused =
+                Some(format!("{}: no signer of this offer owns the peer", call.function()));
             return sent;
         };
         let order = Order {
@@ -43,7 +49,12 @@ pub async fn all(shared: &Shared, offer: &ProviderOffer, snapshot: &Snapshot, ca
             Ok(_) => sent.calls.push(call),
             Err(error) => {
                 let cause = coreward_telemetry::causes(&error).to_string();
-                tracing::warn!(offer.name = offer.name_any(), call.function = call.function(), error = cause, "a transaction was not handed in");
+                tracing::warn!(
+                    offer.name = offer.name_any(),
+                    call.function = call.function(),
+                    error = cause,
+                    "a transaction was not handed in"
+                );
                 sent.refused = Some(cause);
                 return sent;
             }
@@ -53,7 +64,12 @@ pub async fn all(shared: &Shared, offer: &ProviderOffer, snapshot: &Snapshot, ca
 }
 
 /// The name of the signer for a call: the provider's, or the one that owns the call's peer.
-fn signer_of(shared: &Shared, offer: &ProviderOffer, snapshot: &Snapshot, call: &Call) -> Option<String> {
+fn signer_of(
+    shared: &Shared,
+    offer: &ProviderOffer,
+    snapshot: &Snapshot,
+    call: &Call,
+) -> Option<String> {
     match call.key_role() {
         KeyRole::Provider => Some(offer.spec.provider.signer.clone()),
         KeyRole::Peer => {
@@ -68,7 +84,9 @@ fn owner_of(snapshot: &Snapshot, call: &Call) -> Option<alloy_primitives::Addres
         Call::SubmitProofs { peer, .. } => *peer,
         Call::ActivateWorker { deal, worker, .. }
         | Call::RemoveWorker { deal, worker }
-        | Call::WithdrawDealRewards { deal, worker, .. } => snapshot.deals.get(deal)?.workers.get(worker)?.peer,
+        | Call::WithdrawDealRewards { deal, worker, .. } => {
+            snapshot.deals.get(deal)?.workers.get(worker)?.peer
+        }
         Call::SetProviderInfo { .. }
         | Call::RegisterOffer { .. }
         | Call::AddPeers { .. }
@@ -115,7 +133,9 @@ pub const fn happening(call: &Call) -> Option<Happening> {
         Call::FinishCommitment { .. } => Some(Happening::CommitmentFinished),
         Call::ActivateWorker { .. } => Some(Happening::WorkerActivated),
         Call::RemoveWorker { .. } => Some(Happening::DealExited),
-        Call::WithdrawDealRewards { .. } | Call::WithdrawCommitmentRewards { .. } => Some(Happening::RewardsWithdrawn),
+        Call::WithdrawDealRewards { .. } | Call::WithdrawCommitmentRewards { .. } => {
+            Some(Happening::RewardsWithdrawn)
+        }
         Call::SubmitProofs { .. }
         | Call::RemoveCommitment { .. }
         | Call::WithdrawCollateral { .. }

@@ -179,7 +179,9 @@ pub fn object_wakes(context: &Context) -> BoxStream<'static, ()> {
     stream::select_all(streams).boxed()
 }
 
-fn snapshots<T: Clone + Send + Sync + 'static>(receiver: watch::Receiver<T>) -> impl Stream<Item = ()> + Send {
+fn snapshots<T: Clone + Send + Sync + 'static>(
+    receiver: watch::Receiver<T>,
+) -> impl Stream<Item = ()> + Send {
     stream::unfold(receiver, |mut receiver| async move {
         match receiver.changed().await {
             Ok(()) => Some(((), receiver)),

@@ -36,7 +36,9 @@ pub fn of(handle: &NetworkHandle, now: Instant) -> View {
         (Some(snapshot), false) if health.disagree => {
             View { snapshot: Some(snapshot), health: ChainHealth::EndpointsDisagree }
         }
-        (Some(snapshot), false) => View { snapshot: Some(snapshot), health: ChainHealth::HeadFresh },
+        (Some(snapshot), false) => {
+            View { snapshot: Some(snapshot), health: ChainHealth::HeadFresh }
+        }
     }
 }
 
@@ -50,7 +52,10 @@ pub fn identities(shared: &Shared, offer: &OfferKey) -> Vec<PeerIdentity> {
 
 /// Of those, the ones that the chain lists.
 #[must_use]
-pub fn registered<'a>(snapshot: &'a Snapshot, identities: &'a [PeerIdentity]) -> BTreeMap<PeerId, (&'a PeerIdentity, &'a Peer)> {
+pub fn registered<'a>(
+    snapshot: &'a Snapshot,
+    identities: &'a [PeerIdentity],
+) -> BTreeMap<PeerId, (&'a PeerIdentity, &'a Peer)> {
     let listed = identities.iter().filter_map(|identity| {
         let peer = snapshot.peers.get(&identity.identity.peer)?.as_ref()?;
         Some((identity.identity.peer, (identity, peer)))

@@ -34,7 +34,9 @@ mod tests {
     #[test]
     fn a_raw_sha256_cid_is_written_as_gateways_take_it() {
         // Raw codec, sha2-256 of the empty string.
-        let digest = hex::decode("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855").unwrap();
+        let digest =
+            hex::decode("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+                .unwrap();
         let binary = [vec![0x01, 0x55, 0x12, 0x20], digest].concat();
         assert_eq!(text(&binary), "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku");
     }

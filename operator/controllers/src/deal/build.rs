@@ -175,12 +175,21 @@ mod tests {
 
     fn order(place: &Place, egress: EgressMode) -> Order<'_> {
         let seat = Seat { deal: place.deal, worker: B256::with_last_byte(3).into() };
-        Order { place, operator_namespace: "coreward-system", seats: vec![seat], service_type: ServiceType::ClusterIp, egress }
+        Order {
+            place,
+            operator_namespace: "coreward-system",
+            seats: vec![seat],
+            service_type: ServiceType::ClusterIp,
+            egress,
+        }
     }
 
     fn child(egress: EgressMode, name: &str) -> Value {
         let place = place();
-        children(&order(&place, egress)).into_iter().find(|child| child["metadata"]["name"] == name).unwrap()
+        children(&order(&place, egress))
+            .into_iter()
+            .find(|child| child["metadata"]["name"] == name)
+            .unwrap()
     }
 
     #[test]
@@ -213,7 +222,11 @@ mod tests {
     fn every_child_carries_the_hash_of_what_it_was_made_from() {
         let place = place();
         for child in children(&order(&place, EgressMode::None)) {
-            assert_eq!(child["metadata"]["labels"][TEMPLATE].as_str().unwrap().len(), 12, "{child}");
+            assert_eq!(
+                child["metadata"]["labels"][TEMPLATE].as_str().unwrap().len(),
+                12,
+                "{child}"
+            );
         }
     }
 }

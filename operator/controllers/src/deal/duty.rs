@@ -20,13 +20,20 @@ use crate::turn::Shared;
 const OVERLAY_PORT: u16 = 4001;
 
 /// Tells every pod of ours that serves a seat; the same again tells it nothing.
-pub fn assign(shared: &Shared, offer: &ProviderOffer, mirror: &Deal, (sight, plan): (&Sight, &Plan)) {
+pub fn assign(
+    shared: &Shared,
+    offer: &ProviderOffer,
+    mirror: &Deal,
+    (sight, plan): (&Sight, &Plan),
+) {
     let Some(snapshot) = sight.seen.snapshot.as_deref() else { return };
     let Some(members) = members(shared, sight, snapshot) else { return };
     for pod in &sight.pods {
-        let seat = fact::seat(pod).filter(|seat| plan.workers.get(&seat.worker).is_some_and(|worker| worker.served));
+        let seat = fact::seat(pod)
+            .filter(|seat| plan.workers.get(&seat.worker).is_some_and(|worker| worker.served));
         let (Some(seat), Some(uid)) = (seat, pod.metadata.uid.as_deref()) else { continue };
-        if let Some(duty) = duty((shared, offer, mirror), (sight, snapshot), seat.worker, &members) {
+        if let Some(duty) = duty((shared, offer, mirror), (sight, snapshot), seat.worker, &members)
+        {
             shared.context.hub.assign(uid, Duty::Worker(Box::new(duty)));
         }
     }
@@ -107,7 +114,8 @@ pub const fn egress_mode(egress: &Egress) -> EgressMode {
 fn members(shared: &Shared, sight: &Sight, snapshot: &Snapshot) -> Option<Members> {
     let place = &sight.place;
     let members = domain::members(snapshot, place.deal)?;
-    let block = shared.memory.members_since(&place.network, place.deal, &members, snapshot.head.number);
+    let block =
+        shared.memory.members_since(&place.network, place.deal, &members, snapshot.head.number);
     let addresses = addresses(&shared.context);
     let members = members.into_iter().map(|member| Member {
         onchain_worker_id: member.worker.0,
@@ -157,7 +165,11 @@ mod tests {
     #[case::all_becomes_a_list(spec(EgressMode::Internet, &[]), spec(EgressMode::AllowList, &["a"]), Egress::AllowList { hosts: vec!["a".into()] })]
     #[case::a_list_is_not_widened(spec(EgressMode::AllowList, &["a"]), spec(EgressMode::Internet, &[]), Egress::AllowList { hosts: vec!["a".into()] })]
     #[case::lists_meet(spec(EgressMode::AllowList, &["a", "b"]), spec(EgressMode::AllowList, &["b", "c"]), Egress::AllowList { hosts: vec!["b".into()] })]
-    fn a_deal_narrows_and_never_widens(#[case] base: EgressSpec, #[case] narrower: EgressSpec, #[case] expected: Egress) {
+    fn a_deal_narrows_and_never_widens(
+        #[case] base: EgressSpec,
+        #[case] narrower: EgressSpec,
+        #[case] expected: Egress,
+    ) {
         assert_eq!(narrowed(&base, &narrower), expected);
     }
 }

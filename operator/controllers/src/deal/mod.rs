@@ -43,7 +43,8 @@ async fn one(mirror: &Deal, shared: &Shared) -> Result<Ending, Error> {
     });
     // A Deal that is not ours, or whose offer is gone: nothing is known, nothing follows.
     let Some(place) = place else { return Ok(Ending::Settled) };
-    let Some(offer) = shared.context.stores.offers.get(&place.offer.namespace, &place.offer.name) else {
+    let Some(offer) = shared.context.stores.offers.get(&place.offer.namespace, &place.offer.name)
+    else {
         return Ok(Ending::Settled);
     };
     if !shared.context.leadership.may_send() {
@@ -57,7 +58,8 @@ async fn one(mirror: &Deal, shared: &Shared) -> Result<Ending, Error> {
     }
     duty::assign(shared, &offer, mirror, (&sight, &plan));
     tell(mirror, (&sight, &plan), shared).await;
-    let status = report::status(shared, &offer, mirror, &Told { sight: &sight, plan: &plan, sent: &sent });
+    let status =
+        report::status(shared, &offer, mirror, &Told { sight: &sight, plan: &plan, sent: &sent });
     if mirror.status.as_ref() == Some(&status) {
         return Ok(Ending::Settled);
     }
@@ -65,8 +67,14 @@ async fn one(mirror: &Deal, shared: &Shared) -> Result<Ending, Error> {
     Ok(Ending::Acted)
 }
 
-async fn act(offer: &ProviderOffer, mirror: &Deal, (sight, plan): (&Sight, &Plan), shared: &Shared) -> Result<(Sent, bool), Error> {
-    let served: Vec<_> = plan.workers.iter().filter(|(_, worker)| worker.served).map(|(id, _)| *id).collect();
+async fn act(
+    offer: &ProviderOffer,
+    mirror: &Deal,
+    (sight, plan): (&Sight, &Plan),
+    shared: &Shared,
+) -> Result<(Sent, bool), Error> {
+    let served: Vec<_> =
+        plan.workers.iter().filter(|(_, worker)| worker.served).map(|(id, _)| *id).collect();
     let mut calls = Vec::new();
     for step in &plan.steps {
         match step {
@@ -76,7 +84,14 @@ async fn act(offer: &ProviderOffer, mirror: &Deal, (sight, plan): (&Sight, &Plan
             Step::ReleaseMirror => {
                 apply::finalizer(&shared.context.client, mirror, DEAL_FINALIZER, false).await?;
                 apply::delete(&shared.context.client, mirror).await?;
-                shared.events.tell(offer, Happening::DealExited, &format!("nothing is left of deal {}", sight.place.deal)).await;
+                shared
+                    .events
+                    .tell(
+                        offer,
+                        Happening::DealExited,
+                        &format!("nothing is left of deal {}", sight.place.deal),
+                    )
+                    .await;
                 return Ok((Sent::default(), true));
             }
         }
@@ -85,7 +100,10 @@ async fn act(offer: &ProviderOffer, mirror: &Deal, (sight, plan): (&Sight, &Plan
         let order = Order {
             place: &sight.place,
             operator_namespace: &shared.context.namespace,
-            seats: served.iter().map(|worker| Seat { deal: sight.place.deal, worker: *worker }).collect(),
+            seats: served
+                .iter()
+                .map(|worker| Seat { deal: sight.place.deal, worker: *worker })
+                .collect(),
             service_type: shared.context.config.workers.service_type,
             egress: duty::egress_mode(&duty::egress(offer, mirror)),
         };
@@ -95,7 +113,9 @@ async fn act(offer: &ProviderOffer, mirror: &Deal, (sight, plan): (&Sight, &Plan
             shared.ring();
         }
     }
-    let Some(snapshot) = sight.seen.snapshot.as_deref() else { return Ok((Sent::default(), false)) };
+    let Some(snapshot) = sight.seen.snapshot.as_deref() else {
+        return Ok((Sent::default(), false));
+    };
     let sent = send::all(shared, offer, snapshot, calls).await;
     for call in &sent.calls {
         if let Some(what) = send::happening(call) {
@@ -118,23 +138,51 @@ async fn tell(mirror: &Deal, (sight, plan): (&Sight, &Plan), shared: &Shared) {
             shared.events.tell(mirror, Happening::DealMatched, &note).await;
         }
         let denied = worker.why == WorkerWhy::Leaving(Leaving::Denied);
-        told_while(shared, mirror, (&key, Happening::OwnerDenied, denied.then(|| "the owner is on spec.intake.denyOwners".to_owned()))).await;
+        told_while(
+            shared,
+            mirror,
+            (
+                &key,
+                Happening::OwnerDenied,
+                denied.then(|| "the owner is on spec.intake.denyOwners".to_owned()),
+            ),
+        )
+        .await;
         let rejected = match sight.seen.workers.get(id).map(|local| &local.pod) {
-            Some(WorkerPod::Failed { fault, message }) => Some(format!("{}: {message}", fault.reason())),
-            Some(WorkerPod::Unknown | WorkerPod::Missing | WorkerPod::Starting(_) | WorkerPod::Ready(_)) | None => None,
+            Some(WorkerPod::Failed { fault, message }) => {
+                Some(format!("{}: {message}", fault.reason()))
+            }
+            Some(
+                WorkerPod::Unknown
+                | WorkerPod::Missing
+                | WorkerPod::Starting(_)
+                | WorkerPod::Ready(_),
+            )
+            | None => None,
         };
         told_while(shared, mirror, (&key, Happening::ArtifactRejected, rejected)).await;
     }
     let subnet = sight.seen.subnet;
     let reached = subnet.filter(|subnet| subnet.reachable >= subnet.expected);
     let note = |text: &str| Some(format!("{text} in epoch {epoch}"));
-    told_while(shared, mirror, (&name, Happening::SubnetJoined, reached.and_then(|_| note("all members were reached")))).await;
+    told_while(
+        shared,
+        mirror,
+        (&name, Happening::SubnetJoined, reached.and_then(|_| note("all members were reached"))),
+    )
+    .await;
     let lost = subnet.filter(|subnet| subnet.reachable < subnet.expected);
-    let text = lost.and_then(|subnet| note(&format!("{} of {} members answer", subnet.reachable, subnet.expected)));
+    let text = lost.and_then(|subnet| {
+        note(&format!("{} of {} members answer", subnet.reachable, subnet.expected))
+    });
     told_while(shared, mirror, (&name, Happening::SubnetUnreachable, text)).await;
 }
 
-async fn told_while(shared: &Shared, mirror: &Deal, (key, what, note): (&str, Happening, Option<String>)) {
+async fn told_while(
+    shared: &Shared,
+    mirror: &Deal,
+    (key, what, note): (&str, Happening, Option<String>),
+) {
     match note {
         None => shared.memory.untold(key, what.reason()),
         Some(note) => {

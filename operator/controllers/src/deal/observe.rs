@@ -68,8 +68,14 @@ pub async fn observe(
 ) -> Result<Sight, Error> {
     let snapshot = view_of(offer, shared).snapshot;
     let gate = crate::gate::gate_of(&shared.context, offer).await;
-    let owners: BTreeSet<Address> =
-        offer.spec.peers.signers.iter().filter_map(|name| shared.context.config.signer(name)).map(|signer| signer.address).collect();
+    let owners: BTreeSet<Address> = offer
+        .spec
+        .peers
+        .signers
+        .iter()
+        .filter_map(|name| shared.context.config.signer(name))
+        .map(|signer| signer.address)
+        .collect();
     let owners: Vec<_> = owners.into_iter().collect();
     let flights = flights(shared, offer, &owners, snapshot.as_deref()).await?;
     Ok(sight(offer, mirror, place, (shared, snapshot, gate, flights)))
@@ -77,13 +83,21 @@ pub async fn observe(
 
 type Circumstances<'a> = (&'a Shared, Option<std::sync::Arc<Snapshot>>, Gate, Vec<Flight>);
 
-fn sight(offer: &ProviderOffer, mirror: Option<&Deal>, place: Place, at: Circumstances<'_>) -> Sight {
+fn sight(
+    offer: &ProviderOffer,
+    mirror: Option<&Deal>,
+    place: Place,
+    at: Circumstances<'_>,
+) -> Sight {
     let (shared, snapshot, gate, flights) = at;
     let identities = view::identities(shared, &place.offer);
-    let identities: BTreeMap<_, _> = identities.into_iter().map(|identity| (identity.identity.peer, identity)).collect();
+    let identities: BTreeMap<_, _> =
+        identities.into_iter().map(|identity| (identity.identity.peer, identity)).collect();
     let pods = worker_pods(shared, &place);
     let present = snapshot.as_deref();
-    let workers = present.map(|snapshot| locals(shared, offer, (&place, snapshot, &identities), &pods)).unwrap_or_default();
+    let workers = present
+        .map(|snapshot| locals(shared, offer, (&place, snapshot, &identities), &pods))
+        .unwrap_or_default();
     let gone_since = present.and_then(|snapshot| gone_since(shared, &place, snapshot, &identities));
     let seen = Seen {
         deal: place.deal,
@@ -103,7 +117,12 @@ fn sight(offer: &ProviderOffer, mirror: Option<&Deal>, place: Place, at: Circums
 }
 
 /// Since which block the chain has listed none of our workers in the deal, as far as we saw.
-fn gone_since(shared: &Shared, place: &Place, snapshot: &Snapshot, identities: &BTreeMap<PeerId, PeerIdentity>) -> Option<u64> {
+fn gone_since(
+    shared: &Shared,
+    place: &Place,
+    snapshot: &Snapshot,
+    identities: &BTreeMap<PeerId, PeerIdentity>,
+) -> Option<u64> {
     let deal = snapshot.deals.get(&place.deal)?;
     let joined = deal.workers.values().any(|worker| identities.contains_key(&worker.peer));
     shared.memory.gone_since(&place.namespace(), joined, snapshot.head.number)
@@ -124,7 +143,9 @@ fn worker_pods(shared: &Shared, place: &Place) -> Vec<std::sync::Arc<Pod>> {
 fn namespace(shared: &Shared, name: &str) -> Namespace {
     match shared.context.stores.namespaces.get_cluster(name) {
         None => Namespace::Absent,
-        Some(namespace) if namespace.metadata.deletion_timestamp.is_some() => Namespace::Terminating,
+        Some(namespace) if namespace.metadata.deletion_timestamp.is_some() => {
+            Namespace::Terminating
+        }
         Some(_) if shared.memory.was_complete(name) => Namespace::Ready,
         Some(_) => Namespace::Incomplete,
     }
@@ -141,21 +162,30 @@ fn policy(offer: &ProviderOffer, mirror: Option<&Deal>) -> Policy {
     Policy {
         desired,
         deny_owners: intake.deny_owners.iter().filter_map(|owner| owner.parse().ok()).collect(),
-        unpaid_grace: natural(own.and_then(|policy| policy.unpaid_grace_epochs).unwrap_or(intake.unpaid_grace_epochs)),
+        unpaid_grace: natural(
+            own.and_then(|policy| policy.unpaid_grace_epochs).unwrap_or(intake.unpaid_grace_epochs),
+        ),
         unready_grace: natural(intake.unready_grace_epochs),
     }
 }
 
 type Ground<'a> = (&'a Place, &'a Snapshot, &'a BTreeMap<PeerId, PeerIdentity>);
 
-fn locals(shared: &Shared, offer: &ProviderOffer, at: Ground<'_>, pods: &[std::sync::Arc<Pod>]) -> BTreeMap<OnchainWorkerId, Local> {
+fn locals(
+    shared: &Shared,
+    offer: &ProviderOffer,
+    at: Ground<'_>,
+    pods: &[std::sync::Arc<Pod>],
+) -> BTreeMap<OnchainWorkerId, Local> {
     let (place, snapshot, identities) = at;
     let Some(deal) = snapshot.deals.get(&place.deal) else { return BTreeMap::new() };
-    let ours = deal.workers.iter().filter_map(|(id, worker)| Some((*id, identities.get(&worker.peer)?)));
+    let ours =
+        deal.workers.iter().filter_map(|(id, worker)| Some((*id, identities.get(&worker.peer)?)));
     ours.map(|(id, identity)| {
         let key = key(shared, place, identity, id).map(|key| key.public);
         let pod = pods.iter().find(|pod| {
-            fact::seat(pod).is_some_and(|seat| seat.worker == id) && pod.metadata.deletion_timestamp.is_none()
+            fact::seat(pod).is_some_and(|seat| seat.worker == id)
+                && pod.metadata.deletion_timestamp.is_none()
         });
         let pod = pod.map_or(WorkerPod::Missing, |pod| state(shared, pod, id));
         let fits = fits(shared, offer, snapshot, (identity, Seat { deal: place.deal, worker: id }));
@@ -166,7 +196,12 @@ fn locals(shared: &Shared, offer: &ProviderOffer, at: Ground<'_>, pods: &[std::s
 
 /// The key of one of our workers.
 #[must_use]
-pub fn key(shared: &Shared, place: &Place, identity: &PeerIdentity, worker: OnchainWorkerId) -> Option<WorkerKey> {
+pub fn key(
+    shared: &Shared,
+    place: &Place,
+    identity: &PeerIdentity,
+    worker: OnchainWorkerId,
+) -> Option<WorkerKey> {
     let chain_id = shared.context.config.network(&place.network)?.chain_id;
     Some(identity.worker_key(KeyUse { chain_id, deal: place.deal, worker, generation: 0 }))
 }
@@ -183,16 +218,24 @@ pub fn report(shared: &Shared, pod: &Pod, worker: OnchainWorkerId) -> Option<Wor
 fn state(shared: &Shared, pod: &Pod, worker: OnchainWorkerId) -> WorkerPod {
     let Some(report) = report(shared, pod, worker) else {
         // Ready in the cluster, and silent to this leader so far: what it is will be reported within a minute.
-        return if is_ready(pod) { WorkerPod::Unknown } else { WorkerPod::Starting(decisive_reason(pod)) };
+        return if is_ready(pod) {
+            WorkerPod::Unknown
+        } else {
+            WorkerPod::Starting(decisive_reason(pod))
+        };
     };
     match (report.stage, report.failure) {
         (WorkerStage::Serving, _) => WorkerPod::Ready(OffchainWorkerId(report.offchain_worker_id)),
         (WorkerStage::Failed, Some(failure)) => {
             WorkerPod::Failed { fault: fault(failure.fault), message: failure.message }
         }
-        (WorkerStage::Failed | WorkerStage::Waiting | WorkerStage::Fetching | WorkerStage::Compiling, _) => {
-            WorkerPod::Starting(decisive_reason(pod))
-        }
+        (
+            WorkerStage::Failed
+            | WorkerStage::Waiting
+            | WorkerStage::Fetching
+            | WorkerStage::Compiling,
+            _,
+        ) => WorkerPod::Starting(decisive_reason(pod)),
     }
 }
 
@@ -211,25 +254,44 @@ const fn fault(fault: coreward_wire::ArtifactFault) -> ArtifactFault {
 #[must_use]
 pub fn memory(snapshot: &Snapshot, deal: Address) -> Option<u64> {
     let resources = snapshot.deals.get(&deal)?.required_resources.values();
-    Some(resources.filter(|(class, _)| *class == ResourceClass::Ram).map(|(_, quantity)| quantity).sum())
+    Some(
+        resources
+            .filter(|(class, _)| *class == ResourceClass::Ram)
+            .map(|(_, quantity)| quantity)
+            .sum(),
+    )
 }
 
 /// Whether a worker's memory fits on its node beside the provers of the peer's other units and its other workers.
-fn fits(shared: &Shared, offer: &ProviderOffer, snapshot: &Snapshot, of: (&PeerIdentity, Seat)) -> Option<bool> {
+fn fits(
+    shared: &Shared,
+    offer: &ProviderOffer,
+    snapshot: &Snapshot,
+    of: (&PeerIdentity, Seat),
+) -> Option<bool> {
     let (identity, seat) = of;
     let allocatable = look(shared, &identity.identity.node).allocatable?.memory_mib;
     let mode = shared.context.config.network(&offer.spec.network)?.prover_mode;
     let peer = snapshot.peers.get(&identity.identity.peer)?.as_ref()?;
     let provers = peer.units.values().filter(|unit| unit.seat.is_none()).count();
-    let seats: BTreeSet<Seat> = peer.units.values().filter_map(|unit| unit.seat).filter(|other| *other != seat).collect();
-    let others: u64 = seats.iter().map(|other| Some(memory(snapshot, other.deal)? + WORKER_OVERHEAD_MIB)).sum::<Option<u64>>()?;
+    let seats: BTreeSet<Seat> =
+        peer.units.values().filter_map(|unit| unit.seat).filter(|other| *other != seat).collect();
+    let others: u64 = seats
+        .iter()
+        .map(|other| Some(memory(snapshot, other.deal)? + WORKER_OVERHEAD_MIB))
+        .sum::<Option<u64>>()?;
     let staked = prover_memory(mode).saturating_mul(u64::try_from(provers).ok()?);
     let wanted = memory(snapshot, seat.deal)? + WORKER_OVERHEAD_MIB;
     Some(staked.saturating_add(others).saturating_add(wanted) <= allocatable)
 }
 
 /// What our workers' probes saw, together; `None` before the first.
-fn subnet(shared: &Shared, snapshot: &Snapshot, place: &Place, pods: &[std::sync::Arc<Pod>]) -> Option<Subnet> {
+fn subnet(
+    shared: &Shared,
+    snapshot: &Snapshot,
+    place: &Place,
+    pods: &[std::sync::Arc<Pod>],
+) -> Option<Subnet> {
     let members = members(snapshot, place.deal)?;
     let reports: Vec<_> = pods
         .iter()
@@ -243,7 +305,9 @@ fn subnet(shared: &Shared, snapshot: &Snapshot, place: &Place, pods: &[std::sync
     let reached = reports.iter().flat_map(|report| report.subnet.reachable.iter().copied());
     // A worker names others by their seat or by their key: both are unique, and each member has both.
     let seen: BTreeSet<_> = own.chain(reached).collect();
-    let reachable = members.iter().filter(|member| seen.contains(&member.worker.0) || seen.contains(&member.offchain.0));
+    let reachable = members
+        .iter()
+        .filter(|member| seen.contains(&member.worker.0) || seen.contains(&member.offchain.0));
     Some(Subnet {
         expected: u32::try_from(members.len()).unwrap_or(u32::MAX),
         reachable: u32::try_from(reachable.count()).unwrap_or(u32::MAX),

@@ -2,8 +2,8 @@
 
 use alloy_primitives::U256;
 use coreward_crds::{
-    AppliedPolicy, Deal, DealChain, DealRevenue, DealStatus, DealSubnet, DealTimeline, DealWorker, ProviderOffer,
-    WorkerCounts,
+    AppliedPolicy, Deal, DealChain, DealRevenue, DealStatus, DealSubnet, DealTimeline, DealWorker,
+    ProviderOffer, WorkerCounts,
 };
 use coreward_domain::chain::{self, Seat, Snapshot};
 use coreward_domain::condition::{ConditionType, Truth, Verdict};
@@ -14,9 +14,9 @@ use coreward_domain::money;
 use crate::clock;
 use crate::condition::{self, Moment, merge};
 use crate::config::Token;
+use crate::deal::artifact;
 use crate::deal::duty::{egress, egress_mode, multiaddrs};
 use crate::deal::observe::Sight;
-use crate::deal::artifact;
 use crate::identity;
 use crate::pods::fact;
 use crate::pods::template::worker_name;
@@ -36,12 +36,22 @@ pub struct Told<'a> {
 
 /// The status of a deal.
 #[must_use]
-pub fn status(shared: &Shared, offer: &ProviderOffer, mirror: &Deal, told: &Told<'_>) -> DealStatus {
+pub fn status(
+    shared: &Shared,
+    offer: &ProviderOffer,
+    mirror: &Deal,
+    told: &Told<'_>,
+) -> DealStatus {
     let old = mirror.status.clone().unwrap_or_default();
     let Told { sight, plan, sent } = told;
     let mut verdicts = conditions(&sight.seen, plan);
     if let Some(refused) = &sent.refused {
-        verdicts.push(Verdict::new(ConditionType::Stalled, Truth::True, "ContractReverted", refused.clone()));
+        verdicts.push(Verdict::new(
+            ConditionType::Stalled,
+            Truth::True,
+            "ContractReverted",
+            refused.clone(),
+        ));
     }
     let moment = Moment { generation: mirror.metadata.generation.unwrap_or(0), now: clock::wall() };
     let common = DealStatus {
@@ -54,7 +64,11 @@ pub fn status(shared: &Shared, offer: &ProviderOffer, mirror: &Deal, told: &Told
         }),
         ..old
     };
-    let deal = sight.seen.snapshot.as_deref().and_then(|snapshot| Some((snapshot, snapshot.deals.get(&sight.place.deal)?)));
+    let deal = sight
+        .seen
+        .snapshot
+        .as_deref()
+        .and_then(|snapshot| Some((snapshot, snapshot.deals.get(&sight.place.deal)?)));
     match deal {
         None => common,
         Some((snapshot, deal)) => with_chain(common, (shared, offer), told, (snapshot, deal)),
@@ -94,7 +108,9 @@ fn length(items: usize) -> i64 {
 /// The deal's token by its configured symbol; one that is not configured is shown by its address, in base units.
 fn token(shared: &Shared, offer: &ProviderOffer, deal: &chain::Deal) -> Token {
     let network = shared.context.config.network(&offer.spec.network);
-    let known = network.and_then(|network| network.tokens.iter().find(|token| token.address == deal.payment_token));
+    let known = network.and_then(|network| {
+        network.tokens.iter().find(|token| token.address == deal.payment_token)
+    });
     known.cloned().unwrap_or_else(|| Token {
         symbol: deal.payment_token.to_string(),
         address: deal.payment_token,
@@ -132,12 +148,19 @@ fn worker_part(told: &Told<'_>, (id, worker): (OnchainWorkerId, &WorkerPlan)) ->
     let pod = sight.pods.iter().find(|pod| fact::seat(pod).is_some_and(|seat| seat.worker == id));
     let seat = Seat { deal: sight.place.deal, worker: id };
     DealWorker {
-        units: worker.units.iter().map(|unit| sight.place.offer.unit_name(*unit)).take(64).collect(),
+        units: worker
+            .units
+            .iter()
+            .map(|unit| sight.place.offer.unit_name(*unit))
+            .take(64)
+            .collect(),
         onchain_worker_id: id.decimal(),
         peer_id: identity::text(worker.peer),
         activated: worker.activated,
         ready: worker.ready,
-        url: worker.served.then(|| format!("http://{}.{}.svc", worker_name(seat), sight.place.namespace())),
+        url: worker
+            .served
+            .then(|| format!("http://{}.{}.svc", worker_name(seat), sight.place.namespace())),
         addresses: pod.map(|pod| multiaddrs(pod)).unwrap_or_default(),
     }
 }
@@ -146,25 +169,40 @@ fn revenue(deal: &chain::Deal, plan: &Plan, token: &Token) -> DealRevenue {
     let own = deal.workers.iter().filter(|(id, _)| plan.workers.contains_key(id));
     let claimable: U256 = own.map(|(_, worker)| worker.reward).sum();
     let amount = money::from_base_units(claimable, token.decimals);
-    DealRevenue { summary: format!("{amount} {}", token.symbol), token: token.symbol.clone(), claimable: amount }
+    DealRevenue {
+        summary: format!("{amount} {}", token.symbol),
+        token: token.symbol.clone(),
+        claimable: amount,
+    }
 }
 
 /// The first match, and how long it took until a worker answered; both stay once they are known.
-fn timeline(old: Option<DealTimeline>, shared: &Shared, told: &Told<'_>, snapshot: &Snapshot) -> DealTimeline {
+fn timeline(
+    old: Option<DealTimeline>,
+    shared: &Shared,
+    told: &Told<'_>,
+    snapshot: &Snapshot,
+) -> DealTimeline {
     let mut timeline = old.unwrap_or_default();
     let network = &told.sight.place.network;
     let now = clock::now();
     let seats = told.plan.workers.iter();
-    let matches = seats.map(|(id, worker)| (shared.memory.matched(network, *id, (now, snapshot.head.number)), worker));
+    let matches = seats.map(|(id, worker)| {
+        (shared.memory.matched(network, *id, (now, snapshot.head.number)), worker)
+    });
     let first = matches.min_by_key(|((at, _), _)| *at);
     if let Some(((at, block), worker)) = first {
         if timeline.matched_block.is_none() {
             timeline.matched_block = Some(count(block));
         }
         // Only where the match was seen by this process: else the time would be too short.
-        if timeline.match_to_ready_milliseconds.is_none() && worker.ready && timeline.matched_block == Some(count(block)) {
+        if timeline.match_to_ready_milliseconds.is_none()
+            && worker.ready
+            && timeline.matched_block == Some(count(block))
+        {
             let took = now.saturating_duration_since(at);
-            timeline.match_to_ready_milliseconds = Some(i64::try_from(took.as_millis()).unwrap_or(i64::MAX));
+            timeline.match_to_ready_milliseconds =
+                Some(i64::try_from(took.as_millis()).unwrap_or(i64::MAX));
             shared.context.metrics.deals.match_to_ready.observe(took.as_secs_f64());
         }
     }

@@ -52,7 +52,8 @@ async fn mend(client: &Client, namespace: &str, child: &Value) -> Result<bool, E
         .await
         .map_err(|source| Error::read("child of a deal", name, source))?;
     let is_same = present.is_some_and(|present| {
-        present.labels().get(TEMPLATE).map(String::as_str) == child["metadata"]["labels"][TEMPLATE].as_str()
+        present.labels().get(TEMPLATE).map(String::as_str)
+            == child["metadata"]["labels"][TEMPLATE].as_str()
     });
     if !is_same {
         apply_one(client, Some(namespace), child).await?;

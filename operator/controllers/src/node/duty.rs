@@ -15,12 +15,18 @@ pub fn assign_all(context: &Context) {
     let wanted = wanted(context);
     for pod in context.stores.pods.all() {
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
-        let (Some(NODE_AGENT), Some(node), Some(uid)) = (component(pod.as_ref()), node, &pod.metadata.uid) else {
+        let (Some(NODE_AGENT), Some(node), Some(uid)) =
+            (component(pod.as_ref()), node, &pod.metadata.uid)
+        else {
             continue;
         };
         let artifacts = wanted.get(node).into_iter().flatten().cloned();
-        let artifacts = artifacts.map(|(cid, max_bytes)| ArtifactOrder { cid, max_bytes, from: String::new() });
-        let duty = NodeDuty { artifacts: artifacts.collect(), gateways: context.config.artifact_gateways.clone() };
+        let artifacts =
+            artifacts.map(|(cid, max_bytes)| ArtifactOrder { cid, max_bytes, from: String::new() });
+        let duty = NodeDuty {
+            artifacts: artifacts.collect(),
+            gateways: context.config.artifact_gateways.clone(),
+        };
         context.hub.assign(uid, Duty::Node(duty));
     }
 }
@@ -30,9 +36,15 @@ fn wanted(context: &Context) -> BTreeMap<String, BTreeSet<(String, u64)>> {
     let mut wanted: BTreeMap<String, BTreeSet<(String, u64)>> = BTreeMap::new();
     let secrets = context.stores.identities.all();
     for identity in secrets.iter().filter_map(|secret| PeerIdentity::read(secret)) {
-        let Some(offer) = context.stores.offers.get(&identity.offer.namespace, &identity.offer.name) else { continue };
+        let Some(offer) =
+            context.stores.offers.get(&identity.offer.namespace, &identity.offer.name)
+        else {
+            continue;
+        };
         let network = context.networks.get(&offer.spec.network);
-        let Some(snapshot) = network.and_then(crate::chain_watch::NetworkHandle::snapshot) else { continue };
+        let Some(snapshot) = network.and_then(crate::chain_watch::NetworkHandle::snapshot) else {
+            continue;
+        };
         let limit = u64::try_from(offer.spec.worker.limits.artifact_bytes).unwrap_or(0);
         let artifacts = artifacts(&snapshot, &identity).into_iter().map(|cid| (cid, limit));
         wanted.entry(identity.identity.node.clone()).or_default().extend(artifacts);
@@ -43,5 +55,8 @@ fn wanted(context: &Context) -> BTreeMap<String, BTreeSet<(String, u64)>> {
 fn artifacts(snapshot: &Snapshot, identity: &PeerIdentity) -> BTreeSet<String> {
     let peer = snapshot.peers.get(&identity.identity.peer).and_then(Option::as_ref);
     let seats = peer.into_iter().flat_map(|peer| peer.units.values()).filter_map(|unit| unit.seat);
-    seats.filter_map(|seat| snapshot.deals.get(&seat.deal)).map(|deal| artifact::text(&deal.app_cid)).collect()
+    seats
+        .filter_map(|seat| snapshot.deals.get(&seat.deal))
+        .map(|deal| artifact::text(&deal.app_cid))
+        .collect()
 }

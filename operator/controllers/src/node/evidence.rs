@@ -61,7 +61,8 @@ pub fn look(shared: &Shared, name: &str) -> Evidence {
     let stores = &shared.context.stores;
     let node = stores.nodes.get_cluster(name);
     let pods = stores.pods.all();
-    let agent = pods.iter().find(|pod| component(pod.as_ref()) == Some(NODE_AGENT) && is_on(pod, name));
+    let agent =
+        pods.iter().find(|pod| component(pod.as_ref()) == Some(NODE_AGENT) && is_on(pod, name));
     let report = agent.and_then(|agent| report_of(shared, agent)).and_then(|report| match report {
         Report::Node(report) => Some(report),
         Report::Prover(_) | Report::Worker(_) | Report::Probe(_) => None,
@@ -69,9 +70,10 @@ pub fn look(shared: &Shared, name: &str) -> Evidence {
     let cpu = pods.iter().filter(|pod| is_on_or_for(pod, name)).find_map(|pod| cpu_of(shared, pod));
     let complete = report.is_some() && cpu.is_some();
     let waited = shared.memory.waited(&format!("evidence/{name}"), clock::now());
-    let (facts, artifact_url) = report.map_or((None, None), |NodeReport { facts, artifact_url }| {
-        (Some(facts), Some(artifact_url))
-    });
+    let (facts, artifact_url) = report
+        .map_or((None, None), |NodeReport { facts, artifact_url }| {
+            (Some(facts), Some(artifact_url))
+        });
     Evidence {
         allocatable: node.as_deref().filter(|node| is_ready(node)).map(allocatable),
         facts,
@@ -108,13 +110,16 @@ fn is_on_or_for(pod: &Pod, node: &str) -> bool {
 /// Whether the node takes part at all.
 #[must_use]
 pub fn is_ready(node: &Node) -> bool {
-    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let conditions =
+        node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn allocatable(node: &Node) -> Allocatable {
     let amounts = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
-    let amount = |name: &str| amounts.and_then(|amounts| amounts.get(name)).and_then(thousandths).unwrap_or(0);
+    let amount = |name: &str| {
+        amounts.and_then(|amounts| amounts.get(name)).and_then(thousandths).unwrap_or(0)
+    };
     Allocatable {
         milli_cpus: u64::try_from(amount("cpu")).unwrap_or(u64::MAX),
         memory_mib: u64::try_from(amount("memory") / 1000 / (1024 * 1024)).unwrap_or(u64::MAX),
@@ -146,7 +151,8 @@ impl Evidence {
     #[must_use]
     pub fn threads_per_core(&self) -> Option<u32> {
         let told = self.facts.as_ref().map(|facts| facts.threads_per_core);
-        told.or_else(|| self.cpu.as_ref().map(|cpu| cpu.threads_per_core)).filter(|threads| *threads > 0)
+        told.or_else(|| self.cpu.as_ref().map(|cpu| cpu.threads_per_core))
+            .filter(|threads| *threads > 0)
     }
 
     /// Whether, and with how many units, the node serves an offer.
@@ -189,7 +195,11 @@ impl Evidence {
 }
 
 fn policy_fault(cpu: &CpuEvidence) -> IneligibleReason {
-    if cpu.cpus == cpu.online { IneligibleReason::CpuPolicyNotStatic } else { IneligibleReason::FullCoresNotEnforced }
+    if cpu.cpus == cpu.online {
+        IneligibleReason::CpuPolicyNotStatic
+    } else {
+        IneligibleReason::FullCoresNotEnforced
+    }
 }
 
 #[cfg(test)]
@@ -199,7 +209,12 @@ mod tests {
     use super::*;
 
     fn evidence(milli_cpus: u64, memory_mib: u64, whole_cores: bool) -> Evidence {
-        let cpu = CpuEvidence { cpus: "1".into(), online: "0-1".into(), whole_cores, threads_per_core: 1 };
+        let cpu = CpuEvidence {
+            cpus: "1".into(),
+            online: "0-1".into(),
+            whole_cores,
+            threads_per_core: 1,
+        };
         Evidence {
             allocatable: Some(Allocatable { milli_cpus, memory_mib }),
             facts: Some(NodeFacts { threads_per_core: 1, ..NodeFacts::default() }),
@@ -223,7 +238,11 @@ mod tests {
     #[case::no_memory(evidence(1000, 600, true), demand(AUTO, REQUIRED), (Eligibility::Ineligible(IneligibleReason::TooLittleMemory), 0))]
     #[case::fewer_cores_than_asked(evidence(1000, 8000, true), demand(UnitsPerNode::Exactly(2), REQUIRED), (Eligibility::Ineligible(IneligibleReason::CpuPolicyNotStatic), 0))]
     #[case::nothing_known(Evidence::default(), demand(AUTO, REQUIRED), (Eligibility::Unknown, 0))]
-    fn a_node_is(#[case] evidence: Evidence, #[case] demand: Demand, #[case] expected: (Eligibility, u32)) {
+    fn a_node_is(
+        #[case] evidence: Evidence,
+        #[case] demand: Demand,
+        #[case] expected: (Eligibility, u32),
+    ) {
         assert_eq!(evidence.judge(demand), expected);
     }
 

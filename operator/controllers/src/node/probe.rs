@@ -29,7 +29,8 @@ const AGAIN_SECONDS: i64 = 30;
 pub async fn ensure(shared: &Shared, node: &str, evidence: &Evidence) -> Result<(), Error> {
     let pods = shared.context.stores.pods.all();
     let present = pods.iter().find(|pod| {
-        component(pod.as_ref()) == Some(PROBE) && pod.annotations().get(NODE).is_some_and(|name| name == node)
+        component(pod.as_ref()) == Some(PROBE)
+            && pod.annotations().get(NODE).is_some_and(|name| name == node)
     });
     match present {
         Some(pod) => follow(shared, pod).await,
@@ -38,7 +39,9 @@ pub async fn ensure(shared: &Shared, node: &str, evidence: &Evidence) -> Result<
 }
 
 async fn create(shared: &Shared, node: &str, evidence: &Evidence) -> Result<(), Error> {
-    let (None, Some(threads_per_core)) = (&evidence.cpu, evidence.threads_per_core()) else { return Ok(()) };
+    let (None, Some(threads_per_core)) = (&evidence.cpu, evidence.threads_per_core()) else {
+        return Ok(());
+    };
     let context = &shared.context;
     let anchor = anchor::uid(shared, &context.namespace).await?;
     let at = Surroundings {
@@ -65,8 +68,13 @@ async fn follow(shared: &Shared, pod: &Pod) -> Result<(), Error> {
     if has_ended(pod) { clear(shared, pod, uid).await } else { Ok(()) }
 }
 
-async fn keep(shared: &Shared, pod: &Pod, report: &coreward_wire::ProbeReport) -> Result<(), Error> {
-    let evidence = serde_json::to_string(&report.cpu).map_err(|source| Error::Build { what: "evidence", source })?;
+async fn keep(
+    shared: &Shared,
+    pod: &Pod,
+    report: &coreward_wire::ProbeReport,
+) -> Result<(), Error> {
+    let evidence = serde_json::to_string(&report.cpu)
+        .map_err(|source| Error::Build { what: "evidence", source })?;
     let body = json!({ "metadata": { "annotations": { EVIDENCE: evidence } } });
     let api: Api<Pod> = Api::namespaced(shared.context.client.clone(), &shared.context.namespace);
     let name = pod.name_any();
@@ -91,7 +99,8 @@ async fn clear(shared: &Shared, pod: &Pod, uid: String) -> Result<(), Error> {
 fn has_ended(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     let created = pod.metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second());
-    matches!(phase, Some("Failed" | "Succeeded")) && clock::wall().as_second() - created > AGAIN_SECONDS
+    matches!(phase, Some("Failed" | "Succeeded"))
+        && clock::wall().as_second() - created > AGAIN_SECONDS
 }
 
 fn name(node: &str) -> String {

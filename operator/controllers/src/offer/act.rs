@@ -46,14 +46,21 @@ pub struct Done {
 /// # Errors
 ///
 /// [`Error`]: the API server did not take a write; nothing that rests on it was sent.
-pub async fn act(shared: &Shared, offer: &ProviderOffer, sight: &Sight, plans: &Plans) -> Result<Done, Error> {
+pub async fn act(
+    shared: &Shared,
+    offer: &ProviderOffer,
+    sight: &Sight,
+    plans: &Plans,
+) -> Result<Done, Error> {
     for (node, evidence) in &sight.nodes {
         probe::ensure(shared, node, evidence).await?;
     }
     let mut done = Done::default();
     for step in &plans.offer.steps {
         match step {
-            Step::MakeIdentity { node, ordinal } => make_identity(shared, &sight.key, node, *ordinal).await?,
+            Step::MakeIdentity { node, ordinal } => {
+                make_identity(shared, &sight.key, node, *ordinal).await?
+            }
             Step::RetireIdentity { peer } => retire(shared, sight, *peer).await?,
             Step::Release => done.released = true,
             Step::Send(_) => {}
@@ -80,11 +87,15 @@ fn calls(plans: &Plans) -> Vec<(Call, &str)> {
         Step::MakeIdentity { .. } | Step::RetireIdentity { .. } | Step::Release => None,
     });
     let commitments = plans.commitments.iter().flat_map(|(_, plan)| {
-        plan.steps.iter().map(|commitment::Step::Send(call)| (call.clone(), send::why(&plan.planned, call)))
+        plan.steps
+            .iter()
+            .map(|commitment::Step::Send(call)| (call.clone(), send::why(&plan.planned, call)))
     });
-    let payouts = plans.payout.steps.iter().map(|payout::Step::Send(call)| {
-        (call.clone(), send::why(&plans.payout.planned, call))
-    });
+    let payouts = plans
+        .payout
+        .steps
+        .iter()
+        .map(|payout::Step::Send(call)| (call.clone(), send::why(&plans.payout.planned, call)));
     offer.chain(commitments).chain(payouts).collect()
 }
 
@@ -102,17 +113,30 @@ fn secrets(shared: &Shared) -> Api<Secret> {
     Api::namespaced(shared.context.client.clone(), &shared.context.namespace)
 }
 
-async fn make_identity(shared: &Shared, key: &OfferKey, node: &str, ordinal: u32) -> Result<(), Error> {
+async fn make_identity(
+    shared: &Shared,
+    key: &OfferKey,
+    node: &str,
+    ordinal: u32,
+) -> Result<(), Error> {
     let seed: [u8; 32] = rand::random();
     apply::create(&secrets(shared), &secret(key, node, ordinal, seed)).await
 }
 
 async fn retire(shared: &Shared, sight: &Sight, peer: PeerId) -> Result<(), Error> {
-    let Some(identity) = sight.identities.iter().find(|identity| identity.identity.peer == peer) else { return Ok(()) };
+    let Some(identity) = sight.identities.iter().find(|identity| identity.identity.peer == peer)
+    else {
+        return Ok(());
+    };
     annotate(shared, identity, RETIRED, "true").await
 }
 
-async fn annotate(shared: &Shared, identity: &PeerIdentity, key: &str, value: &str) -> Result<(), Error> {
+async fn annotate(
+    shared: &Shared,
+    identity: &PeerIdentity,
+    key: &str,
+    value: &str,
+) -> Result<(), Error> {
     let name = secret_name(&identity.offer, &identity.identity.node, identity.identity.ordinal);
     let body = json!({ "metadata": { "annotations": { key: value } } });
     secrets(shared)
@@ -128,13 +152,15 @@ async fn remember_commitments(shared: &Shared, sight: &Sight, plans: &Plans) -> 
     for identity in &sight.identities {
         let peer = snapshot.peers.get(&identity.identity.peer).and_then(Option::as_ref);
         let Some(peer) = peer else { continue };
-        let known = identity.commitments.iter().filter(|id| !plans.payout.retired.contains(*id)).copied();
+        let known =
+            identity.commitments.iter().filter(|id| !plans.payout.retired.contains(*id)).copied();
         let wanted: BTreeSet<CommitmentId> = known.chain(peer.commitment).collect();
         if wanted != identity.commitments {
             let text: Vec<_> = wanted.iter().map(ToString::to_string).collect();
             annotate(shared, identity, COMMITMENTS, &text.join(",")).await?;
         }
-        let present = peer.commitment.and_then(|id| snapshot.commitments.get(&id)).and_then(Option::as_ref);
+        let present =
+            peer.commitment.and_then(|id| snapshot.commitments.get(&id)).and_then(Option::as_ref);
         let is_funded = present.is_some_and(|known| {
             matches!(known.status, CommitmentStatus::WaitStart | CommitmentStatus::Active)
         });

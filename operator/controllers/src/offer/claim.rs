@@ -20,14 +20,24 @@ pub struct Claims {
 
 /// Compares an offer with all older ones that are sound: a bad object takes nothing from others.
 #[must_use]
-pub fn claims(offer: &ProviderOffer, all: &[&ProviderOffer], nodes: &[&Node], config: &Config) -> Claims {
-    let older = all.iter().filter(|other| age(other) < age(offer) && resolve(other, config).is_ok());
+pub fn claims(
+    offer: &ProviderOffer,
+    all: &[&ProviderOffer],
+    nodes: &[&Node],
+    config: &Config,
+) -> Claims {
+    let older =
+        all.iter().filter(|other| age(other) < age(offer) && resolve(other, config).is_ok());
     let mut claims = Claims::default();
     for other in older {
         let path = format!("{}/{}", other.namespace().unwrap_or_default(), other.name_any());
-        let taken: Vec<_> = nodes.iter().filter(|node| selects(offer, node) && selects(other, node)).collect();
+        let taken: Vec<_> =
+            nodes.iter().filter(|node| selects(offer, node) && selects(other, node)).collect();
         if let Some(node) = taken.first() {
-            claims.conflict = format!("spec.capacity.nodeSelector: node {} belongs to the older offer {path}", node.name_any());
+            claims.conflict = format!(
+                "spec.capacity.nodeSelector: node {} belongs to the older offer {path}",
+                node.name_any()
+            );
         }
         claims.nodes.extend(taken.iter().map(|node| node.name_any()));
         if shares_id(offer, other) {

@@ -22,7 +22,12 @@ use crate::view;
 /// # Errors
 ///
 /// [`Error::Write`]: the next turn goes on from there.
-pub async fn mirror(shared: &Shared, offer: &ProviderOffer, identities: &[PeerIdentity], snapshot: &Snapshot) -> Result<bool, Error> {
+pub async fn mirror(
+    shared: &Shared,
+    offer: &ProviderOffer,
+    identities: &[PeerIdentity],
+    snapshot: &Snapshot,
+) -> Result<bool, Error> {
     let key = OfferKey::of(offer);
     let units = units(snapshot, identities);
     let mut changed = false;
@@ -47,20 +52,37 @@ pub async fn mirror(shared: &Shared, offer: &ProviderOffer, identities: &[PeerId
 }
 
 /// A unit that a person deletes goes, and is made again, if it is free; else its finalizer holds, and its owner is told.
-async fn guard_deletions(shared: &Shared, key: &OfferKey, identities: &[PeerIdentity], snapshot: &Snapshot) -> Result<(), Error> {
+async fn guard_deletions(
+    shared: &Shared,
+    key: &OfferKey,
+    identities: &[PeerIdentity],
+    snapshot: &Snapshot,
+) -> Result<(), Error> {
     let peers = view::registered(snapshot, identities);
-    let units: Vec<_> =
-        peers.values().flat_map(|(_, peer)| peer.units.iter().map(move |(id, unit)| (*id, unit.seat, peer.commitment))).collect();
+    let units: Vec<_> = peers
+        .values()
+        .flat_map(|(_, peer)| {
+            peer.units.iter().map(move |(id, unit)| (*id, unit.seat, peer.commitment))
+        })
+        .collect();
     for (unit, seat, commitment) in units {
-        let Some(object) = shared.context.stores.units.get(&key.namespace, &key.unit_name(unit)) else { continue };
+        let Some(object) = shared.context.stores.units.get(&key.namespace, &key.unit_name(unit))
+        else {
+            continue;
+        };
         if object.metadata.deletion_timestamp.is_none() {
             continue;
         }
         let why = match (seat, commitment) {
-            (Some(seat), _) => format!("the unit serves deal {} in epoch {}", seat.deal, snapshot.epoch),
-            (None, Some(id)) => format!("the unit is part of commitment {id} in epoch {}", snapshot.epoch),
+            (Some(seat), _) => {
+                format!("the unit serves deal {} in epoch {}", seat.deal, snapshot.epoch)
+            }
+            (None, Some(id)) => {
+                format!("the unit is part of commitment {id} in epoch {}", snapshot.epoch)
+            }
             (None, None) => {
-                apply::finalizer(&shared.context.client, object.as_ref(), UNIT_FINALIZER, false).await?;
+                apply::finalizer(&shared.context.client, object.as_ref(), UNIT_FINALIZER, false)
+                    .await?;
                 continue;
             }
         };
@@ -77,14 +99,21 @@ fn are_all_known(snapshot: &Snapshot, identities: &[PeerIdentity]) -> bool {
 }
 
 /// Lets go of units that the chain positively does not list, and of free ones that a person deleted (they are made again).
-async fn release_units(shared: &Shared, key: &OfferKey, listed: &BTreeMap<UnitId, PeerId>, complete: bool) -> Result<bool, Error> {
+async fn release_units(
+    shared: &Shared,
+    key: &OfferKey,
+    listed: &BTreeMap<UnitId, PeerId>,
+    complete: bool,
+) -> Result<bool, Error> {
     let mut changed = false;
     let names: BTreeSet<_> = listed.keys().map(|unit| key.unit_name(*unit)).collect();
     for object in shared.context.stores.units.all() {
-        let is_own = object.namespace().as_deref() == Some(&key.namespace) && object.spec.offer_ref.name == key.name;
+        let is_own = object.namespace().as_deref() == Some(&key.namespace)
+            && object.spec.offer_ref.name == key.name;
         let is_listed = names.contains(&object.name_any());
         if is_own && complete && !is_listed {
-            apply::finalizer(&shared.context.client, object.as_ref(), UNIT_FINALIZER, false).await?;
+            apply::finalizer(&shared.context.client, object.as_ref(), UNIT_FINALIZER, false)
+                .await?;
             apply::delete(&shared.context.client, object.as_ref()).await?;
             changed = true;
         }
@@ -99,7 +128,8 @@ fn units(snapshot: &Snapshot, identities: &[PeerIdentity]) -> BTreeMap<UnitId, P
 
 fn deals(snapshot: &Snapshot, identities: &[PeerIdentity]) -> BTreeSet<Address> {
     let peers = view::registered(snapshot, identities);
-    let seats = peers.values().flat_map(|(_, peer)| peer.units.values()).filter_map(|unit| unit.seat);
+    let seats =
+        peers.values().flat_map(|(_, peer)| peer.units.values()).filter_map(|unit| unit.seat);
     seats.map(|seat| seat.deal).collect()
 }
 
@@ -138,7 +168,9 @@ pub async fn release(shared: &Shared, offer: &ProviderOffer) -> Result<(), Error
     let key = OfferKey::of(offer);
     let context = &shared.context;
     for pod in context.stores.pods.all() {
-        if OfferKey::of_labels(pod.as_ref()).as_ref() == Some(&key) && pod.metadata.deletion_timestamp.is_none() {
+        if OfferKey::of_labels(pod.as_ref()).as_ref() == Some(&key)
+            && pod.metadata.deletion_timestamp.is_none()
+        {
             let name = pod.name_any();
             let api = kube::Api::<k8s_openapi::api::core::v1::Pod>::namespaced(
                 context.client.clone(),
@@ -152,7 +184,9 @@ pub async fn release(shared: &Shared, offer: &ProviderOffer) -> Result<(), Error
         }
     }
     for object in context.stores.units.all() {
-        if object.namespace().as_deref() == Some(&key.namespace) && object.spec.offer_ref.name == key.name {
+        if object.namespace().as_deref() == Some(&key.namespace)
+            && object.spec.offer_ref.name == key.name
+        {
             apply::finalizer(&context.client, object.as_ref(), UNIT_FINALIZER, false).await?;
             apply::delete(&context.client, object.as_ref()).await?;
         }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use coreward_crds::{ProviderOffer, ProviderOfferStatus, TransactionState};
 use coreward_domain::chain::Snapshot;
-use coreward_domain::id::PeerId;
 use coreward_domain::condition::{ChainHealth, ConditionType, Verdict};
+use coreward_domain::id::PeerId;
 use coreward_domain::{commitment, offer as domain, payout};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
@@ -54,7 +54,9 @@ async fn one(offer: &ProviderOffer, shared: &Shared) -> Result<Ending, Error> {
         Ok(resolved) => follow(offer, &resolved, shared).await,
         Err(mistake) => {
             let view = view_of(offer, shared);
-            if offer.metadata.deletion_timestamp.is_some() && nothing_registered(offer, shared, view.snapshot.as_deref()) {
+            if offer.metadata.deletion_timestamp.is_some()
+                && nothing_registered(offer, shared, view.snapshot.as_deref())
+            {
                 mirror::release(shared, offer).await?;
                 return Ok(Ending::Acted);
             }
@@ -79,7 +81,10 @@ fn is_sending(offer: &ProviderOffer, shared: &Shared) -> bool {
     shared.context.stores.transactions.all().iter().any(|transaction| {
         let state = transaction.status.as_ref().and_then(|status| status.state).unwrap_or_default();
         transaction.spec.from.eq_ignore_ascii_case(&offer.spec.provider.address)
-            && matches!(state, TransactionState::Signed | TransactionState::Sent | TransactionState::Mined)
+            && matches!(
+                state,
+                TransactionState::Signed | TransactionState::Sent | TransactionState::Mined
+            )
     })
 }
 
@@ -87,7 +92,11 @@ fn chain_synced(health: ChainHealth) -> Verdict {
     Verdict::new(ConditionType::ChainSynced, health.truth(), health.reason(), "")
 }
 
-async fn follow(offer: &ProviderOffer, resolved: &Resolved, shared: &Shared) -> Result<Ending, Error> {
+async fn follow(
+    offer: &ProviderOffer,
+    resolved: &Resolved,
+    shared: &Shared,
+) -> Result<Ending, Error> {
     let sight = observe::observe(offer, resolved, shared).await?;
     watch_chain(offer, &sight, shared);
     let plans = plan(offer, &sight, resolved, shared).await?;
@@ -110,51 +119,88 @@ async fn follow(offer: &ProviderOffer, resolved: &Resolved, shared: &Shared) -> 
 fn watch_chain(offer: &ProviderOffer, sight: &Sight, shared: &Shared) {
     let Some(handle) = shared.context.networks.get(&offer.spec.network) else { return };
     let mut list = domain::watchlist(&sight.seen);
-    list.commitments.extend(sight.identities.iter().flat_map(|identity| identity.commitments.iter().copied()));
+    list.commitments
+        .extend(sight.identities.iter().flat_map(|identity| identity.commitments.iter().copied()));
     let deals = shared.context.stores.deals.all();
-    let own = deals.iter().filter(|deal| OfferKey::of_labels(deal.as_ref()).as_ref() == Some(&sight.key));
-    list.deals.extend(own.filter_map(|deal| deal.spec.deal_address.parse::<alloy_primitives::Address>().ok()));
+    let own =
+        deals.iter().filter(|deal| OfferKey::of_labels(deal.as_ref()).as_ref() == Some(&sight.key));
+    list.deals.extend(
+        own.filter_map(|deal| deal.spec.deal_address.parse::<alloy_primitives::Address>().ok()),
+    );
     handle.watch(&mirror::watch_owner(&sight.key), list);
 }
 
-async fn plan(offer: &ProviderOffer, sight: &Sight, resolved: &Resolved, shared: &Shared) -> Result<Plans, Error> {
+async fn plan(
+    offer: &ProviderOffer,
+    sight: &Sight,
+    resolved: &Resolved,
+    shared: &Shared,
+) -> Result<Plans, Error> {
     let commitments = commitments(sight, resolved, shared);
     let mut accounts = resolved.wanted.peer_owners.clone();
     accounts.retain(|account| *account != resolved.wanted.provider);
     let mut flights = sight.seen.flights.clone();
-    flights.extend(observe::flights(shared, offer, &accounts, sight.seen.snapshot.as_deref()).await?);
+    flights
+        .extend(observe::flights(shared, offer, &accounts, sight.seen.snapshot.as_deref()).await?);
     let payout = payout::plan(&sight.payout(resolved, flights, shared));
     Ok(Plans { offer: domain::plan(&sight.seen), commitments, payout })
 }
 
 /// The plan of each registered peer's commitment.
-fn commitments(sight: &Sight, resolved: &Resolved, shared: &Shared) -> Vec<(PeerId, commitment::Plan)> {
+fn commitments(
+    sight: &Sight,
+    resolved: &Resolved,
+    shared: &Shared,
+) -> Vec<(PeerId, commitment::Plan)> {
     let Some(snapshot) = sight.seen.snapshot.as_deref() else { return Vec::new() };
     let peers = sight.identities.iter().filter(|identity| {
         snapshot.peers.get(&identity.identity.peer).is_some_and(Option::is_some)
     });
     peers
-        .map(|identity| (identity.identity.peer, commitment::plan(&sight.commitment(identity, resolved, shared))))
+        .map(|identity| {
+            (
+                identity.identity.peer,
+                commitment::plan(&sight.commitment(identity, resolved, shared)),
+            )
+        })
         .collect()
 }
 
 /// Tells the owner what changed, once each.
-async fn tell(offer: &ProviderOffer, (sight, plans, done): (&Sight, &Plans, &Done), shared: &Shared) {
+async fn tell(
+    offer: &ProviderOffer,
+    (sight, plans, done): (&Sight, &Plans, &Done),
+    shared: &Shared,
+) {
     let path = sight.key.path();
     let epoch = sight.seen.snapshot.as_deref().map_or(0, |snapshot| snapshot.epoch.0);
     let was_registered = offer.status.as_ref().is_some_and(|status| status.offer_id.is_some());
     if let (Some(id), false) = (plans.offer.offer, was_registered) {
-        once(shared, offer, (&path, Happening::OfferRegistered), &format!("{id} in epoch {epoch}")).await;
+        once(shared, offer, (&path, Happening::OfferRegistered), &format!("{id} in epoch {epoch}"))
+            .await;
     }
     let refused = done.sent.refused.as_deref();
     told_while(shared, offer, (&path, Happening::TransactionReverted, refused)).await;
     let blocked = matches!(plans.offer.why, domain::Why::DeletionBlocked { .. });
     let text = format!("units are staked or in deals in epoch {epoch}");
-    told_while(shared, offer, (&path, Happening::DeletionBlocked, blocked.then_some(text.as_str()))).await;
+    told_while(
+        shared,
+        offer,
+        (&path, Happening::DeletionBlocked, blocked.then_some(text.as_str())),
+    )
+    .await;
     let stale = sight.seen.chain == ChainHealth::HeadStale;
-    told_while(shared, offer, (&path, Happening::ChainHeadStale, stale.then_some("no endpoint answers"))).await;
+    told_while(
+        shared,
+        offer,
+        (&path, Happening::ChainHeadStale, stale.then_some("no endpoint answers")),
+    )
+    .await;
     for (peer, plan) in &plans.commitments {
-        let key = format!("{path}/{}", plan.commitment.map_or_else(|| peer.to_string(), |id| id.to_string()));
+        let key = format!(
+            "{path}/{}",
+            plan.commitment.map_or_else(|| peer.to_string(), |id| id.to_string())
+        );
         if let (Some(what), Some(id)) = (report::happening(&plan.why), plan.commitment) {
             once(shared, offer, (&key, what), &format!("{id} in epoch {epoch}")).await;
         }
@@ -162,15 +208,23 @@ async fn tell(offer: &ProviderOffer, (sight, plans, done): (&Sight, &Plans, &Don
     for node in sight.seen.nodes.iter().flatten() {
         let key = format!("{path}/{}", node.name);
         let reason = match &node.eligibility {
-            domain::Eligibility::Ineligible(reason) => Some(format!("node {}: {}", node.name, reason.reason())),
-            domain::Eligibility::Eligible | domain::Eligibility::Pending | domain::Eligibility::Unknown => None,
+            domain::Eligibility::Ineligible(reason) => {
+                Some(format!("node {}: {}", node.name, reason.reason()))
+            }
+            domain::Eligibility::Eligible
+            | domain::Eligibility::Pending
+            | domain::Eligibility::Unknown => None,
         };
         told_while(shared, offer, (&key, Happening::NodeNotEligible, reason.as_deref())).await;
     }
 }
 
 /// Tells while it holds, once.
-async fn told_while(shared: &Shared, offer: &ProviderOffer, (key, what, note): (&str, Happening, Option<&str>)) {
+async fn told_while(
+    shared: &Shared,
+    offer: &ProviderOffer,
+    (key, what, note): (&str, Happening, Option<&str>),
+) {
     match note {
         Some(note) => once(shared, offer, (key, what), note).await,
         None => shared.memory.untold(key, what.reason()),
@@ -183,7 +237,11 @@ async fn once(shared: &Shared, offer: &ProviderOffer, (key, what): (&str, Happen
     }
 }
 
-async fn write(shared: &Shared, offer: &ProviderOffer, status: &ProviderOfferStatus) -> Result<Ending, Error> {
+async fn write(
+    shared: &Shared,
+    offer: &ProviderOffer,
+    status: &ProviderOfferStatus,
+) -> Result<Ending, Error> {
     if offer.status.as_ref() == Some(status) {
         return Ok(Ending::Settled);
     }

@@ -53,11 +53,19 @@ pub fn demand(offer: &ProviderOffer, mode: ProverMode) -> Demand {
 /// # Errors
 ///
 /// [`Error::Outbox`].
-pub async fn observe(offer: &ProviderOffer, resolved: &Resolved, shared: &Shared) -> Result<Sight, Error> {
+pub async fn observe(
+    offer: &ProviderOffer,
+    resolved: &Resolved,
+    shared: &Shared,
+) -> Result<Sight, Error> {
     let key = OfferKey::of(offer);
     let context = &shared.context;
     let View { snapshot, health } = view_of(offer, shared);
-    let mode = context.config.network(&offer.spec.network).map(|network| network.prover_mode).unwrap_or_default();
+    let mode = context
+        .config
+        .network(&offer.spec.network)
+        .map(|network| network.prover_mode)
+        .unwrap_or_default();
     let demand = demand(offer, mode);
     let stores = &context.stores;
     let (all_nodes, all_offers) = (stores.nodes.all(), stores.offers.all());
@@ -65,8 +73,10 @@ pub async fn observe(offer: &ProviderOffer, resolved: &Resolved, shared: &Shared
     let offer_refs: Vec<_> = all_offers.iter().map(AsRef::as_ref).collect();
     let claims = claims(offer, &offer_refs, &node_refs, &context.config);
     let own = all_nodes.iter().filter(|node| selects(offer, node)).map(|node| node.name_any());
-    let nodes: Vec<_> =
-        own.filter(|name| !claims.nodes.contains(name)).map(|name| (name.clone(), look(shared, &name))).collect();
+    let nodes: Vec<_> = own
+        .filter(|name| !claims.nodes.contains(name))
+        .map(|name| (name.clone(), look(shared, &name)))
+        .collect();
     let identities = view::identities(shared, &key);
     let judged = nodes.iter().map(|(name, evidence)| {
         let (eligibility, units) = evidence.judge(demand);
@@ -75,8 +85,12 @@ pub async fn observe(offer: &ProviderOffer, resolved: &Resolved, shared: &Shared
     let seen = Seen {
         wanted: resolved.wanted.clone(),
         nodes: Some(judged.collect()),
-        identities: Some(identities.iter().map(|identity| identity.identity.clone()).collect::<Vec<Identity>>()),
-        units_of_other_offers: snapshot.as_deref().and_then(|snapshot| units_of_others(offer, shared, snapshot)),
+        identities: Some(
+            identities.iter().map(|identity| identity.identity.clone()).collect::<Vec<Identity>>(),
+        ),
+        units_of_other_offers: snapshot
+            .as_deref()
+            .and_then(|snapshot| units_of_others(offer, shared, snapshot)),
         flights: flights(shared, offer, &[resolved.wanted.provider], snapshot.as_deref()).await?,
         snapshot,
         chain: health,
@@ -110,10 +124,17 @@ pub async fn flights(
     let Some(snapshot) = snapshot else { return Ok(Vec::new()) };
     let mut flights = Vec::new();
     for account in accounts {
-        match shared.context.outbox.in_flight(&offer.spec.network, *account, snapshot.head.number).await {
+        match shared
+            .context
+            .outbox
+            .in_flight(&offer.spec.network, *account, snapshot.head.number)
+            .await
+        {
             Ok(found) => flights.extend(found),
             Err(outbox::Error::Refused { .. }) => {}
-            Err(source) => return Err(Error::Outbox { what: account.to_string(), source: Box::new(source) }),
+            Err(source) => {
+                return Err(Error::Outbox { what: account.to_string(), source: Box::new(source) });
+            }
         }
     }
     Ok(flights)
@@ -127,7 +148,10 @@ fn units_of_others(offer: &ProviderOffer, shared: &Shared, snapshot: &Snapshot) 
             && OfferKey::of(other) != OfferKey::of(offer)
     };
     let others = shared.context.stores.offers.all();
-    let peers = others.iter().filter(is_other).flat_map(|other| view::identities(shared, &OfferKey::of(other)));
+    let peers = others
+        .iter()
+        .filter(is_other)
+        .flat_map(|other| view::identities(shared, &OfferKey::of(other)));
     peers.map(|identity| units_of(snapshot, identity.identity.peer)).sum()
 }
 
@@ -139,7 +163,12 @@ fn units_of(snapshot: &Snapshot, peer: PeerId) -> Option<u64> {
 impl Sight {
     /// What the commitment of one registered peer is decided from.
     #[must_use]
-    pub fn commitment(&self, identity: &PeerIdentity, resolved: &Resolved, shared: &Shared) -> commitment::Seen {
+    pub fn commitment(
+        &self,
+        identity: &PeerIdentity,
+        resolved: &Resolved,
+        shared: &Shared,
+    ) -> commitment::Seen {
         let peer = identity.identity.peer;
         let snapshot = self.seen.snapshot.as_deref();
         let present = snapshot.and_then(|snapshot| snapshot.peers.get(&peer)?.as_ref()?.commitment);
@@ -149,8 +178,10 @@ impl Sight {
             }
             _ => false,
         };
-        let node = self.seen.nodes.iter().flatten().find(|node| node.name == identity.identity.node);
-        let eligible = node.filter(|node| node.eligibility == coreward_domain::offer::Eligibility::Eligible);
+        let node =
+            self.seen.nodes.iter().flatten().find(|node| node.name == identity.identity.node);
+        let eligible =
+            node.filter(|node| node.eligibility == coreward_domain::offer::Eligibility::Eligible);
         commitment::Seen {
             peer,
             provider: resolved.wanted.provider,
@@ -169,12 +200,21 @@ impl Sight {
 
     /// What the payouts are decided from.
     #[must_use]
-    pub fn payout(&self, resolved: &Resolved, flights: Vec<Flight>, shared: &Shared) -> payout::Seen {
-        let peers: BTreeSet<_> = self.identities.iter().map(|identity| identity.identity.peer).collect();
-        let commitments = self.identities.iter().flat_map(|identity| identity.commitments.iter().copied());
+    pub fn payout(
+        &self,
+        resolved: &Resolved,
+        flights: Vec<Flight>,
+        shared: &Shared,
+    ) -> payout::Seen {
+        let peers: BTreeSet<_> =
+            self.identities.iter().map(|identity| identity.identity.peer).collect();
+        let commitments =
+            self.identities.iter().flat_map(|identity| identity.commitments.iter().copied());
         let present = |id: &_| {
             let snapshot = self.seen.snapshot.as_deref();
-            snapshot.is_some_and(|snapshot| snapshot.peers.values().flatten().any(|peer| peer.commitment == Some(*id)))
+            snapshot.is_some_and(|snapshot| {
+                snapshot.peers.values().flatten().any(|peer| peer.commitment == Some(*id))
+            })
         };
         payout::Seen {
             peers,
@@ -196,6 +236,8 @@ fn collateral_withdrawn(shared: &Shared, id: coreward_domain::id::CommitmentId) 
         let receipt = transaction.status.as_ref().and_then(|status| status.receipt.as_ref());
         transaction.spec.function == "withdrawCollateral"
             && transaction.spec.raw_transaction.contains(text.trim_start_matches("0x"))
-            && receipt.is_some_and(|receipt| receipt.outcome == coreward_crds::TransactionOutcome::Succeeded)
+            && receipt.is_some_and(|receipt| {
+                receipt.outcome == coreward_crds::TransactionOutcome::Succeeded
+            })
     })
 }

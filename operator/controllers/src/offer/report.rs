@@ -2,8 +2,8 @@
 
 use alloy_primitives::U256;
 use coreward_crds::{
-    CommitmentCounts, Earned, Economics, OfferSummary, OfferUnits, PastCommitment, PeerStatus, PendingChange,
-    PlannedStep, ProviderOffer, ProviderOfferStatus, UnitRole,
+    CommitmentCounts, Earned, Economics, OfferSummary, OfferUnits, PastCommitment, PeerStatus,
+    PendingChange, PlannedStep, ProviderOffer, ProviderOfferStatus, UnitRole,
 };
 use coreward_domain::chain::{CommitmentStatus, Snapshot};
 use coreward_domain::commitment;
@@ -41,7 +41,8 @@ pub fn of_mistake(offer: &ProviderOffer, mistake: &Mistake, chain: Verdict) -> P
         verdicts.push(Verdict::new(ConditionType::SignersAvailable, false, reason, text.clone()));
     }
     let old = offer.status.clone().unwrap_or_default();
-    let summary = OfferSummary { text: shortened(&text), ..old.summary.clone().unwrap_or_default() };
+    let summary =
+        OfferSummary { text: shortened(&text), ..old.summary.clone().unwrap_or_default() };
     ProviderOfferStatus {
         observed_generation: offer.metadata.generation,
         conditions: merge(&old.conditions, &condition::OFFER, &verdicts, moment(offer)),
@@ -62,7 +63,12 @@ fn moment(offer: &ProviderOffer) -> Moment {
 
 /// The status of an offer.
 #[must_use]
-pub fn status(shared: &Shared, offer: &ProviderOffer, told: (&Sight, &Plans, &Done), resolved: &Resolved) -> ProviderOfferStatus {
+pub fn status(
+    shared: &Shared,
+    offer: &ProviderOffer,
+    told: (&Sight, &Plans, &Done),
+    resolved: &Resolved,
+) -> ProviderOfferStatus {
     let (sight, plans, done) = told;
     let old = offer.status.clone().unwrap_or_default();
     let verdicts = verdicts(sight, plans, done);
@@ -84,10 +90,20 @@ fn verdicts(sight: &Sight, plans: &Plans, done: &Done) -> Vec<Verdict> {
     let whys: Vec<_> = plans.commitments.iter().map(|(_, plan)| plan.why).collect();
     let mut verdicts = domain::conditions(&sight.seen, &plans.offer, &whys);
     if let Some(refused) = &done.sent.refused {
-        verdicts.push(Verdict::new(ConditionType::Stalled, Truth::True, "ContractReverted", refused.clone()));
+        verdicts.push(Verdict::new(
+            ConditionType::Stalled,
+            Truth::True,
+            "ContractReverted",
+            refused.clone(),
+        ));
     }
     if !sight.claims.conflict.is_empty() {
-        verdicts.push(Verdict::new(ConditionType::Stalled, Truth::True, "Conflict", sight.claims.conflict.clone()));
+        verdicts.push(Verdict::new(
+            ConditionType::Stalled,
+            Truth::True,
+            "Conflict",
+            sight.claims.conflict.clone(),
+        ));
     }
     verdicts
 }
@@ -102,12 +118,18 @@ fn pending(change: &domain::PendingChange) -> PendingChange {
 
 /// What would be done: shown while the operator may not act, so that the plan shown is the plan that would be executed.
 fn planned(sight: &Sight, plans: &Plans) -> Vec<PlannedStep> {
-    if sight.seen.gate.management == Management::Manage && sight.seen.gate.provider_signer != coreward_domain::gate::Signer::Manual {
+    if sight.seen.gate.management == Management::Manage
+        && sight.seen.gate.provider_signer != coreward_domain::gate::Signer::Manual
+    {
         return Vec::new();
     }
     let commitments = plans.commitments.iter().flat_map(|(_, plan)| plan.planned.iter());
     let all = plans.offer.planned.iter().chain(commitments).chain(plans.payout.planned.iter());
-    all.filter(|planned| planned.hold.is_some()).take(PLANNED).zip(1..).map(|(planned, seq)| step(planned, seq)).collect()
+    all.filter(|planned| planned.hold.is_some())
+        .take(PLANNED)
+        .zip(1..)
+        .map(|(planned, seq)| step(planned, seq))
+        .collect()
 }
 
 fn step(planned: &PlannedCall, seq: i64) -> PlannedStep {
@@ -137,7 +159,10 @@ fn with_chain(
     let offer_id = plans.offer.offer.map(|id| id.to_string()).or_else(|| common.offer_id.clone());
     ProviderOfferStatus {
         epoch: Some(count(snapshot.epoch.0)),
-        summary: Some(OfferSummary { offer: plans.offer.offer.map(abbreviated).unwrap_or_default(), text: text(&units) }),
+        summary: Some(OfferSummary {
+            offer: plans.offer.offer.map(abbreviated).unwrap_or_default(),
+            text: text(&units),
+        }),
         peers: peers(sight, snapshot),
         past_commitments: past(sight, snapshot),
         commitments: Some(commitments(plans, snapshot)),
@@ -170,7 +195,9 @@ fn text(units: &OfferUnits) -> String {
 fn units(shared: &Shared, key: &OfferKey) -> OfferUnits {
     let mut counts = OfferUnits::default();
     for unit in shared.context.stores.units.all() {
-        if unit.namespace().as_deref() != Some(&key.namespace) || unit.spec.offer_ref.name != key.name {
+        if unit.namespace().as_deref() != Some(&key.namespace)
+            || unit.spec.offer_ref.name != key.name
+        {
             continue;
         }
         let status = unit.status.clone().unwrap_or_default();
@@ -188,14 +215,16 @@ fn units(shared: &Shared, key: &OfferKey) -> OfferUnits {
 }
 
 fn is_true(conditions: &[coreward_crds::Condition], kind: ConditionType) -> bool {
-    condition::find(conditions, kind).is_some_and(|condition| condition.status == coreward_crds::ConditionStatus::True)
+    condition::find(conditions, kind)
+        .is_some_and(|condition| condition.status == coreward_crds::ConditionStatus::True)
 }
 
 fn peers(sight: &Sight, snapshot: &Snapshot) -> Vec<PeerStatus> {
     let listed = sight.identities.iter().take(LISTED).map(|identity| {
         let peer = snapshot.peers.get(&identity.identity.peer).and_then(Option::as_ref);
         let commitment = peer.and_then(|peer| peer.commitment);
-        let known = commitment.and_then(|id| snapshot.commitments.get(&id)).and_then(Option::as_ref);
+        let known =
+            commitment.and_then(|id| snapshot.commitments.get(&id)).and_then(Option::as_ref);
         let state = match (peer, known) {
             (None, _) => "Unregistered",
             (Some(_), None) => "Uncommitted",
@@ -226,7 +255,10 @@ pub const fn state(status: CommitmentStatus) -> &'static str {
 }
 
 fn past(sight: &Sight, snapshot: &Snapshot) -> Vec<PastCommitment> {
-    let all = sight.identities.iter().flat_map(|identity| identity.commitments.iter().map(move |id| (identity, *id)));
+    let all = sight
+        .identities
+        .iter()
+        .flat_map(|identity| identity.commitments.iter().map(move |id| (identity, *id)));
     let past = all.filter_map(|(identity, id)| {
         let peer = snapshot.peers.get(&identity.identity.peer)?.as_ref()?;
         let known = snapshot.commitments.get(&id)?.as_ref()?;
@@ -242,14 +274,19 @@ fn past(sight: &Sight, snapshot: &Snapshot) -> Vec<PastCommitment> {
 fn commitments(plans: &Plans, snapshot: &Snapshot) -> CommitmentCounts {
     let mut counts = CommitmentCounts::default();
     for (_, plan) in &plans.commitments {
-        let known = plan.commitment.and_then(|id| snapshot.commitments.get(&id)).and_then(Option::as_ref);
+        let known =
+            plan.commitment.and_then(|id| snapshot.commitments.get(&id)).and_then(Option::as_ref);
         match known.map(|known| known.status) {
             Some(CommitmentStatus::Active) => counts.active += 1,
-            Some(CommitmentStatus::WaitDelegation | CommitmentStatus::WaitStart) => counts.pending += 1,
+            Some(CommitmentStatus::WaitDelegation | CommitmentStatus::WaitStart) => {
+                counts.pending += 1
+            }
             Some(CommitmentStatus::Failed) => counts.failed += 1,
             Some(CommitmentStatus::Inactive | CommitmentStatus::Removed) | None => {}
         }
-        let end = known.filter(|known| known.status == CommitmentStatus::Active).map(|known| count(known.end_epoch.0));
+        let end = known
+            .filter(|known| known.status == CommitmentStatus::Active)
+            .map(|known| count(known.end_epoch.0));
         counts.next_end_epoch = [counts.next_end_epoch, end].into_iter().flatten().min();
     }
     counts
@@ -258,17 +295,30 @@ fn commitments(plans: &Plans, snapshot: &Snapshot) -> CommitmentCounts {
 fn economics(sight: &Sight, snapshot: &Snapshot, resolved: &Resolved) -> Economics {
     let peers = || sight.identities.iter().map(|identity| identity.identity.peer);
     let present = peers().filter_map(|peer| snapshot.peers.get(&peer)?.as_ref()?.commitment);
-    let ids: std::collections::BTreeSet<_> =
-        sight.identities.iter().flat_map(|identity| identity.commitments.iter().copied()).chain(present).collect();
-    let known: Vec<_> = ids.iter().filter_map(|id| snapshot.commitments.get(id)?.as_ref()).collect();
+    let ids: std::collections::BTreeSet<_> = sight
+        .identities
+        .iter()
+        .flat_map(|identity| identity.commitments.iter().copied())
+        .chain(present)
+        .collect();
+    let known: Vec<_> =
+        ids.iter().filter_map(|id| snapshot.commitments.get(id)?.as_ref()).collect();
     let staked = known.iter().filter(|known| {
-        matches!(known.status, CommitmentStatus::Active | CommitmentStatus::WaitStart | CommitmentStatus::Failed | CommitmentStatus::Inactive)
+        matches!(
+            known.status,
+            CommitmentStatus::Active
+                | CommitmentStatus::WaitStart
+                | CommitmentStatus::Failed
+                | CommitmentStatus::Inactive
+        )
     });
-    let collateral: U256 = staked.map(|known| known.collateral_per_unit * U256::from(known.unit_count)).sum();
+    let collateral: U256 =
+        staked.map(|known| known.collateral_per_unit * U256::from(known.unit_count)).sum();
     let flt: U256 = known.iter().map(|known| known.total_rewards + known.withdrawn_rewards).sum();
     let workers = snapshot.deals.values().flat_map(|deal| deal.workers.values());
     let own: std::collections::BTreeSet<_> = peers().collect();
-    let pay: U256 = workers.filter(|worker| own.contains(&worker.peer)).map(|worker| worker.reward).sum();
+    let pay: U256 =
+        workers.filter(|worker| own.contains(&worker.peer)).map(|worker| worker.reward).sum();
     let earned = |token: &str, total: String| Earned { token: token.to_owned(), total };
     Economics {
         collateral: money::flt(collateral),

@@ -47,7 +47,11 @@ impl Mistake {
         Self { field: field.into(), message: message.into(), signers: None }
     }
 
-    fn of_signer(field: impl Into<String>, reason: &'static str, message: impl Into<String>) -> Self {
+    fn of_signer(
+        field: impl Into<String>,
+        reason: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
         Self { field: field.into(), message: message.into(), signers: Some(reason) }
     }
 }
@@ -62,13 +66,17 @@ pub fn resolve(offer: &ProviderOffer, config: &Config) -> Result<Resolved, Mista
     let network = network(offer, config)?;
     let provider = address("spec.provider.address", &spec.provider.address)?;
     let provider_name = config.provider_name(provider).ok_or_else(|| {
-        Mistake::new("spec.provider.address", format!("the operator's configuration has no name for provider {provider}"))
+        Mistake::new(
+            "spec.provider.address",
+            format!("the operator's configuration has no name for provider {provider}"),
+        )
     })?;
     let namespace = offer.namespace().unwrap_or_default();
     let desk = Desk { config, network, namespace: &namespace };
     let owner = desk.signer("spec.provider.signer", &spec.provider.signer, SignerRole::Provider)?;
     if owner != provider {
-        let message = format!("signer `{}` has the address {owner}, not {provider}", spec.provider.signer);
+        let message =
+            format!("signer `{}` has the address {owner}, not {provider}", spec.provider.signer);
         return Err(Mistake::of_signer("spec.provider.signer", "WrongAddress", message));
     }
     let token = network.token(&spec.payment_token).ok_or_else(|| {
@@ -90,10 +98,16 @@ pub fn resolve(offer: &ProviderOffer, config: &Config) -> Result<Resolved, Mista
     };
     let payouts = payout::Policy {
         interval_seconds: natural(spec.payouts.every_hours).saturating_mul(HOUR),
-        minimum_pay: amount("spec.payouts.minAmount", &spec.payouts.min_amount, token.decimals)?.max(U256::from(1)),
+        minimum_pay: amount("spec.payouts.minAmount", &spec.payouts.min_amount, token.decimals)?
+            .max(U256::from(1)),
         minimum_reward: U256::from(1),
     };
-    Ok(Resolved { wanted, token: token.clone(), commitment: commitment_policy(&spec.commitment), payouts })
+    Ok(Resolved {
+        wanted,
+        token: token.clone(),
+        commitment: commitment_policy(&spec.commitment),
+        payouts,
+    })
 }
 
 /// The network that an offer names.
@@ -103,14 +117,20 @@ pub fn resolve(offer: &ProviderOffer, config: &Config) -> Result<Resolved, Mista
 /// A [`Mistake`] if there is none, or not for this namespace.
 pub fn network<'a>(offer: &ProviderOffer, config: &'a Config) -> Result<&'a Network, Mistake> {
     let name = &offer.spec.network;
-    let network = config
-        .network(name)
-        .ok_or_else(|| Mistake::new("spec.network", format!("the operator's configuration has no network `{name}`")))?;
+    let network = config.network(name).ok_or_else(|| {
+        Mistake::new(
+            "spec.network",
+            format!("the operator's configuration has no network `{name}`"),
+        )
+    })?;
     let namespace = offer.namespace().unwrap_or_default();
     if network.allows(&namespace) {
         Ok(network)
     } else {
-        Err(Mistake::new("spec.network", format!("network `{name}` may not be used from namespace `{namespace}`")))
+        Err(Mistake::new(
+            "spec.network",
+            format!("network `{name}` may not be used from namespace `{namespace}`"),
+        ))
     }
 }
 
@@ -127,11 +147,17 @@ impl Desk<'_> {
     fn signer(self, field: &str, name: &str, role: SignerRole) -> Result<Address, Mistake> {
         let refused = |message| Err(Mistake::of_signer(field, "NotAllowed", message));
         let network = &self.network.name;
-        let Some(signer) = self.config.signer(name).filter(|signer| signer.network == *network) else {
-            return refused(format!("the operator's configuration has no signer `{name}` for network `{network}`"));
+        let Some(signer) = self.config.signer(name).filter(|signer| signer.network == *network)
+        else {
+            return refused(format!(
+                "the operator's configuration has no signer `{name}` for network `{network}`"
+            ));
         };
         if !signer.allows(self.namespace) {
-            return refused(format!("signer `{name}` may not be used from namespace `{}`", self.namespace));
+            return refused(format!(
+                "signer `{name}` may not be used from namespace `{}`",
+                self.namespace
+            ));
         }
         if !signer.roles.contains(&role) {
             return refused(format!("signer `{name}` does not have the role {role:?}"));
@@ -143,7 +169,9 @@ impl Desk<'_> {
 fn peer_owners(spec: &crds::ProviderOfferSpec, desk: Desk<'_>) -> Result<Vec<Address>, Mistake> {
     let signers = spec.peers.signers.iter().enumerate();
     let owners: Vec<_> = signers
-        .map(|(index, name)| desk.signer(&format!("spec.peers.signers[{index}]"), name, SignerRole::Peer))
+        .map(|(index, name)| {
+            desk.signer(&format!("spec.peers.signers[{index}]"), name, SignerRole::Peer)
+        })
         .collect::<Result<_, _>>()?;
     if owners.is_empty() {
         return Err(Mistake::new("spec.peers.signers", "at least one is needed"));
@@ -155,7 +183,10 @@ fn adopt(spec: &crds::ProviderOfferSpec) -> Result<Option<OfferId>, Mistake> {
     if spec.offer_id.is_empty() {
         return Ok(None);
     }
-    let id = spec.offer_id.parse().map_err(|_| Mistake::new("spec.offerID", "not 0x and 64 hex digits"))?;
+    let id = spec
+        .offer_id
+        .parse()
+        .map_err(|_| Mistake::new("spec.offerID", "not 0x and 64 hex digits"))?;
     Ok(Some(OfferId(id)))
 }
 
@@ -169,11 +200,17 @@ fn datacenter(place: &crds::Datacenter) -> Result<DatacenterChoice, Mistake> {
             city_code: city_code.clone(),
             index: natural(index),
         }),
-        _ => Err(Mistake::new("spec.datacenter", "needs either id, or countryCode, cityCode and index")),
+        _ => Err(Mistake::new(
+            "spec.datacenter",
+            "needs either id, or countryCode, cityCode and index",
+        )),
     }
 }
 
-fn prices(spec: &crds::ProviderOfferSpec, token: &Token) -> Result<BTreeMap<ResourceId, U256>, Mistake> {
+fn prices(
+    spec: &crds::ProviderOfferSpec,
+    token: &Token,
+) -> Result<BTreeMap<ResourceId, U256>, Mistake> {
     let mut prices = BTreeMap::new();
     for entry in &spec.prices {
         let field = format!("spec.prices[resource={}]", entry.resource);
@@ -192,7 +229,8 @@ fn prices(spec: &crds::ProviderOfferSpec, token: &Token) -> Result<BTreeMap<Reso
 fn resources(spec: &crds::ProviderOfferSpec) -> Result<Vec<WantedResource>, Mistake> {
     let one = |entry: &crds::OfferedResource| {
         let field = format!("spec.capacity.resources[resource={}]", entry.resource);
-        let details = serde_json::to_string(&entry.details).map_err(|_| Mistake::new(field.clone(), "details"))?;
+        let details = serde_json::to_string(&entry.details)
+            .map_err(|_| Mistake::new(field.clone(), "details"))?;
         Ok(WantedResource {
             resource: ResourceId(counter(&field, &entry.resource)?),
             details,
@@ -206,8 +244,10 @@ fn resources(spec: &crds::ProviderOfferSpec) -> Result<Vec<WantedResource>, Mist
 #[must_use]
 pub fn deletion(offer: &ProviderOffer) -> Option<Deletion> {
     offer.metadata.deletion_timestamp.as_ref()?;
-    let id = offer.status.as_ref().and_then(|status| status.offer_id.as_deref()).unwrap_or_default();
-    let confirmed = offer.annotations().get(ORPHAN_CONFIRM).is_some_and(|said| said.eq_ignore_ascii_case(id));
+    let id =
+        offer.status.as_ref().and_then(|status| status.offer_id.as_deref()).unwrap_or_default();
+    let confirmed =
+        offer.annotations().get(ORPHAN_CONFIRM).is_some_and(|said| said.eq_ignore_ascii_case(id));
     match offer.spec.deletion_policy {
         crds::DeletionPolicy::Orphan if confirmed => Some(Deletion::Orphan),
         crds::DeletionPolicy::Orphan | crds::DeletionPolicy::Block => Some(Deletion::Block),
@@ -238,7 +278,8 @@ fn address(field: &str, text: &str) -> Result<Address, Mistake> {
 }
 
 fn counter(field: &str, text: &str) -> Result<B256, Mistake> {
-    let number: U256 = U256::from_str_radix(text, 10).map_err(|_| Mistake::new(field, "not a number"))?;
+    let number: U256 =
+        U256::from_str_radix(text, 10).map_err(|_| Mistake::new(field, "not a number"))?;
     Ok(B256::from(number))
 }
 
@@ -301,7 +342,10 @@ mod tests {
     fn offer(change: impl FnOnce(&mut Value)) -> ProviderOffer {
         let mut spec = spec();
         change(&mut spec);
-        serde_json::from_value(json!({ "metadata": { "name": "fra1", "namespace": "provider" }, "spec": spec })).unwrap()
+        serde_json::from_value(
+            json!({ "metadata": { "name": "fra1", "namespace": "provider" }, "spec": spec }),
+        )
+        .unwrap()
     }
 
     #[test]
@@ -309,7 +353,10 @@ mod tests {
         let resolved = resolve(&offer(|_| ()), &config()).unwrap();
         assert_eq!(resolved.wanted.provider_name, "Example");
         assert_eq!(resolved.wanted.peer_owners, vec![HOT.parse::<Address>().unwrap()]);
-        assert_eq!(resolved.wanted.prices[&ResourceId(B256::with_last_byte(1))], U256::from(10_000));
+        assert_eq!(
+            resolved.wanted.prices[&ResourceId(B256::with_last_byte(1))],
+            U256::from(10_000)
+        );
         assert_eq!(resolved.wanted.resources[0].details, r#"{"model":"EPYC"}"#);
         assert_eq!(resolved.wanted.resources[1].details, "{}");
     }

@@ -22,7 +22,11 @@ pub fn domain_pod(pod: &Pod, now: Timestamp) -> Option<DomainPod> {
         role: role(pod)?,
         phase: phase(pod, now),
         template: pod.labels().get(TEMPLATE).cloned().unwrap_or_default(),
-        attempt: pod.annotations().get(ATTEMPT).and_then(|attempt| attempt.parse().ok()).unwrap_or(0),
+        attempt: pod
+            .annotations()
+            .get(ATTEMPT)
+            .and_then(|attempt| attempt.parse().ok())
+            .unwrap_or(0),
     })
 }
 
@@ -35,8 +39,12 @@ pub fn seat(pod: &Pod) -> Option<Seat> {
 }
 
 fn role(pod: &Pod) -> Option<PodRole> {
-    let units: BTreeSet<UnitId> =
-        pod.annotations().get(UNIT_ID)?.split(',').filter_map(|id| id.parse().ok().map(UnitId)).collect();
+    let units: BTreeSet<UnitId> = pod
+        .annotations()
+        .get(UNIT_ID)?
+        .split(',')
+        .filter_map(|id| id.parse().ok().map(UnitId))
+        .collect();
     match component(pod)? {
         PROVER => units.first().copied().map(PodRole::Prover),
         WORKER_POD => Some(PodRole::Worker { seat: seat(pod)?, units }),
@@ -58,9 +66,12 @@ fn phase(pod: &Pod, now: Timestamp) -> Phase {
 
 fn ended(pod: &Pod, now: Timestamp) -> Phase {
     let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
-    let started = pod.status.as_ref().and_then(|status| status.start_time.as_ref()).map(|time| time.0);
+    let started =
+        pod.status.as_ref().and_then(|status| status.start_time.as_ref()).map(|time| time.0);
     let terminated = containers(pod)
-        .filter_map(|container| container.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref().map(|time| time.0))
+        .filter_map(|container| {
+            container.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref().map(|time| time.0)
+        })
         .max();
     let end = terminated.or(started).or(created).unwrap_or(now);
     let begin = started.or(created).unwrap_or(end);
@@ -78,7 +89,8 @@ fn seconds(from: Timestamp, to: Timestamp) -> u64 {
 /// Whether the cluster calls it ready.
 #[must_use]
 pub fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let conditions =
+        pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
@@ -93,11 +105,16 @@ pub fn decisive_reason(pod: &Pod) -> Option<String> {
     if let Some(reason) = status.reason.as_deref().filter(|reason| !reason.is_empty()) {
         return Some(sentence(reason, status.message.as_deref()));
     }
-    let unscheduled = status.conditions.iter().flatten().find(|condition| {
-        condition.type_ == "PodScheduled" && condition.status == "False"
-    });
+    let unscheduled = status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
     if let Some(condition) = unscheduled {
-        return Some(sentence(condition.reason.as_deref().unwrap_or("Unschedulable"), condition.message.as_deref()));
+        return Some(sentence(
+            condition.reason.as_deref().unwrap_or("Unschedulable"),
+            condition.message.as_deref(),
+        ));
     }
     containers(pod).find_map(container_reason)
 }
@@ -105,11 +122,19 @@ pub fn decisive_reason(pod: &Pod) -> Option<String> {
 fn container_reason(container: &ContainerStatus) -> Option<String> {
     let state = container.state.as_ref()?;
     let last = container.last_state.as_ref().and_then(|last| last.terminated.as_ref());
-    if let Some(terminated) = state.terminated.as_ref().filter(|terminated| terminated.exit_code != 0) {
-        return Some(sentence(terminated.reason.as_deref().unwrap_or("Error"), terminated.message.as_deref()));
+    if let Some(terminated) =
+        state.terminated.as_ref().filter(|terminated| terminated.exit_code != 0)
+    {
+        return Some(sentence(
+            terminated.reason.as_deref().unwrap_or("Error"),
+            terminated.message.as_deref(),
+        ));
     }
     let waiting = state.waiting.as_ref()?;
-    let word = waiting.reason.as_deref().filter(|reason| !matches!(*reason, "ContainerCreating" | "PodInitializing"))?;
+    let word = waiting
+        .reason
+        .as_deref()
+        .filter(|reason| !matches!(*reason, "ContainerCreating" | "PodInitializing"))?;
     match (word, last) {
         ("CrashLoopBackOff", Some(last)) => {
             Some(sentence(last.reason.as_deref().unwrap_or("Error"), last.message.as_deref()))

@@ -4,4 +4,6 @@ pub mod fact;
 pub mod template;
 
 pub use fact::{decisive_reason, domain_pod, is_ready};
-pub use template::{ProbeOrder, ProverOrder, Surroundings, WorkerOrder, probe, prover, prover_template, worker};
+pub use template::{
+    ProbeOrder, ProverOrder, Surroundings, WorkerOrder, probe, prover, prover_template, worker,
+};

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::config::{Config, ProverMode};
 use crate::labels::{
-    ANCHOR, ATTEMPT, DEAL, EVICT, NODE, OfferKey, PEER_ID, PROBE, PROVER, TEMPLATE, UNIT_ID, WORKER, WORKER_ID,
-    WORKER_POD, hash_of,
+    ANCHOR, ATTEMPT, DEAL, EVICT, NODE, OfferKey, PEER_ID, PROBE, PROVER, TEMPLATE, UNIT_ID,
+    WORKER, WORKER_ID, WORKER_POD, hash_of,
 };
 use crate::stores::{COMPONENT_LABEL, MANAGED_LABEL, MANAGED_VALUE};
 use crate::turn::Error;
@@ -119,21 +119,28 @@ pub fn prover(at: &Surroundings<'_>, order: &ProverOrder<'_>) -> Result<Pod, Err
     };
     let mut arguments = vec!["prove".to_owned()];
     arguments.extend(endpoint(at));
-    arguments.extend(flags(&[("state-dir", "/var/lib/coreward"), ("listen", "0.0.0.0:9090"), ("mode", mode)]));
-    build(at, Parts {
-        name: format!("prover-{}-{}", order.unit.short(), order.attempt),
-        labels: order.offer.labels_of(PROVER),
-        annotations,
-        image: at.config.images.prover.clone(),
-        arguments,
-        cores: 1,
-        memory_mib: prover_memory(order.mode),
-        account: "coreward-unit",
-        priority_class: at.config.priority_classes.prover.clone(),
-        serves: true,
-        restart: "Always",
-        ports: vec![("metrics", 9090)],
-    })
+    arguments.extend(flags(&[
+        ("state-dir", "/var/lib/coreward"),
+        ("listen", "0.0.0.0:9090"),
+        ("mode", mode),
+    ]));
+    build(
+        at,
+        Parts {
+            name: format!("prover-{}-{}", order.unit.short(), order.attempt),
+            labels: order.offer.labels_of(PROVER),
+            annotations,
+            image: at.config.images.prover.clone(),
+            arguments,
+            cores: 1,
+            memory_mib: prover_memory(order.mode),
+            account: "coreward-unit",
+            priority_class: at.config.priority_classes.prover.clone(),
+            serves: true,
+            restart: "Always",
+            ports: vec![("metrics", 9090)],
+        },
+    )
 }
 
 /// Hash of the template that a prover of this peer gets now; the same for all its units.
@@ -167,20 +174,23 @@ pub fn worker(at: &Surroundings<'_>, order: &WorkerOrder<'_>) -> Result<Pod, Err
         ("public-listen", "0.0.0.0:8080"),
         ("overlay-listen", "/ip4/0.0.0.0/tcp/4001"),
     ]));
-    build(at, Parts {
-        name: format!("{}-{}", worker_name(order.seat), order.attempt),
-        labels,
-        annotations,
-        image: at.config.images.worker.clone(),
-        arguments,
-        cores: u32::try_from(order.units.len()).unwrap_or(u32::MAX),
-        memory_mib: order.memory_mib.saturating_add(WORKER_OVERHEAD_MIB),
-        account: "coreward-worker",
-        priority_class: at.config.priority_classes.worker.clone(),
-        serves: true,
-        restart: "Always",
-        ports: vec![("metrics", 9090), ("public", 8080), ("overlay", 4001)],
-    })
+    build(
+        at,
+        Parts {
+            name: format!("{}-{}", worker_name(order.seat), order.attempt),
+            labels,
+            annotations,
+            image: at.config.images.worker.clone(),
+            arguments,
+            cores: u32::try_from(order.units.len()).unwrap_or(u32::MAX),
+            memory_mib: order.memory_mib.saturating_add(WORKER_OVERHEAD_MIB),
+            account: "coreward-worker",
+            priority_class: at.config.priority_classes.worker.clone(),
+            serves: true,
+            restart: "Always",
+            ports: vec![("metrics", 9090), ("public", 8080), ("overlay", 4001)],
+        },
+    )
 }
 
 /// Name of a seat's Service, and the beginning of its pods' names.
@@ -198,24 +208,30 @@ pub fn probe(at: &Surroundings<'_>, order: &ProbeOrder<'_>) -> Result<Pod, Error
     let mut arguments = vec!["probe".to_owned()];
     arguments.extend(endpoint(at));
     let labels = [(MANAGED_LABEL, MANAGED_VALUE), (COMPONENT_LABEL, PROBE)];
-    build(at, Parts {
-        name: order.name.to_owned(),
-        labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
-        annotations: BTreeMap::from([(NODE.to_owned(), at.node.to_owned())]),
-        image: at.config.images.prover.clone(),
-        arguments,
-        cores: 1,
-        memory_mib: LIGHT_MEMORY_MIB,
-        account: "coreward-unit",
-        priority_class: at.config.priority_classes.prover.clone(),
-        serves: false,
-        restart: "OnFailure",
-        ports: Vec::new(),
-    })
+    build(
+        at,
+        Parts {
+            name: order.name.to_owned(),
+            labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+            annotations: BTreeMap::from([(NODE.to_owned(), at.node.to_owned())]),
+            image: at.config.images.prover.clone(),
+            arguments,
+            cores: 1,
+            memory_mib: LIGHT_MEMORY_MIB,
+            account: "coreward-unit",
+            priority_class: at.config.priority_classes.prover.clone(),
+            serves: false,
+            restart: "OnFailure",
+            ports: Vec::new(),
+        },
+    )
 }
 
 fn annotations(peer: PeerId, attempt: u32) -> BTreeMap<String, String> {
-    BTreeMap::from([(PEER_ID.to_owned(), peer.to_string()), (ATTEMPT.to_owned(), attempt.to_string())])
+    BTreeMap::from([
+        (PEER_ID.to_owned(), peer.to_string()),
+        (ATTEMPT.to_owned(), attempt.to_string()),
+    ])
 }
 
 fn endpoint(at: &Surroundings<'_>) -> Vec<String> {
@@ -289,7 +305,11 @@ fn spec(at: &Surroundings<'_>, parts: &Parts) -> Value {
 fn container(at: &Surroundings<'_>, parts: &Parts) -> Value {
     let cpus = parts.cores.saturating_mul(at.threads_per_core.max(1)).to_string();
     let resources = json!({ "cpu": cpus, "memory": format!("{}Mi", parts.memory_mib) });
-    let open: Vec<_> = parts.ports.iter().map(|(name, port)| json!({ "name": name, "containerPort": port })).collect();
+    let open: Vec<_> = parts
+        .ports
+        .iter()
+        .map(|(name, port)| json!({ "name": name, "containerPort": port }))
+        .collect();
     let mut container = json!({
         "name": "unit",
         "image": parts.image,
@@ -352,12 +372,24 @@ mod tests {
     }
 
     fn at(config: &Config) -> Surroundings<'_> {
-        Surroundings { config, namespace: "coreward-system", anchor: "uid", node: "n1", threads_per_core: 2 }
+        Surroundings {
+            config,
+            namespace: "coreward-system",
+            anchor: "uid",
+            node: "n1",
+            threads_per_core: 2,
+        }
     }
 
     fn order(offer: &OfferKey) -> ProverOrder<'_> {
         let unit = UnitId(B256::repeat_byte(5));
-        ProverOrder { offer, peer: PeerId(B256::repeat_byte(1)), unit, mode: ProverMode::Full, attempt: 0 }
+        ProverOrder {
+            offer,
+            peer: PeerId(B256::repeat_byte(1)),
+            unit,
+            mode: ProverMode::Full,
+            attempt: 0,
+        }
     }
 
     fn json_of(pod: &Pod) -> Value {
@@ -389,7 +421,8 @@ mod tests {
     fn units_of_a_peer_share_a_template_and_nodes_do_not() {
         let (config, offer) = (config(), offer());
         let one = prover_template(&at(&config), &order(&offer)).unwrap();
-        let other_unit = ProverOrder { unit: UnitId(B256::repeat_byte(6)), attempt: 3, ..order(&offer) };
+        let other_unit =
+            ProverOrder { unit: UnitId(B256::repeat_byte(6)), attempt: 3, ..order(&offer) };
         assert_eq!(prover_template(&at(&config), &other_unit).unwrap(), one);
         let other_node = Surroundings { node: "n2", ..at(&config) };
         assert_ne!(prover_template(&other_node, &order(&offer)).unwrap(), one);
@@ -399,16 +432,21 @@ mod tests {
     fn the_template_is_the_one_on_the_pod() {
         let (config, offer) = (config(), offer());
         let pod = prover(&at(&config), &order(&offer)).unwrap();
-        assert_eq!(pod.metadata.labels.unwrap()[TEMPLATE], prover_template(&at(&config), &order(&offer)).unwrap());
+        assert_eq!(
+            pod.metadata.labels.unwrap()[TEMPLATE],
+            prover_template(&at(&config), &order(&offer)).unwrap()
+        );
     }
 
     #[test]
     fn a_worker_has_the_cores_of_its_units_and_the_memory_of_its_deal() {
         let (config, offer) = (config(), offer());
         let units = BTreeSet::from([UnitId(B256::repeat_byte(5)), UnitId(B256::repeat_byte(6))]);
-        let seat = Seat { deal: Address::repeat_byte(0x7f), worker: B256::with_last_byte(3).into() };
+        let seat =
+            Seat { deal: Address::repeat_byte(0x7f), worker: B256::with_last_byte(3).into() };
         let peer = PeerId(B256::repeat_byte(1));
-        let order = WorkerOrder { offer: &offer, peer, seat, units: &units, memory_mib: 1024, attempt: 0 };
+        let order =
+            WorkerOrder { offer: &offer, peer, seat, units: &units, memory_mib: 1024, attempt: 0 };
         let pod = worker(&at(&config), &order).unwrap();
         assert_eq!(pod.metadata.name.as_deref(), Some("w-3-0"));
         let limits = &json_of(&pod)["spec"]["containers"][0]["resources"]["limits"];

@@ -55,15 +55,20 @@ fn is_frozen(scene: Scene<'_>, step: &Step, frozen: &BTreeSet<UnitId>) -> bool {
         Step::CreateWorker { units, .. } => !units.is_disjoint(frozen),
         Step::DeletePod { uid, .. } => {
             let pods = scene.sight.seen.pods.iter().flatten();
-            pods.filter(|pod| pod.uid == *uid).any(|pod| frozen.iter().any(|unit| pod.role.holds(*unit)))
+            pods.filter(|pod| pod.uid == *uid)
+                .any(|pod| frozen.iter().any(|unit| pod.role.holds(*unit)))
         }
     }
 }
 
 async fn take(scene: Scene<'_>, step: &Step) -> Result<(), Error> {
     match step {
-        Step::CreateProver { unit, node, attempt } => create_prover(scene, (*unit, *attempt), node).await,
-        Step::CreateWorker { seat, units, node, attempt } => create_worker(scene, (*seat, units, *attempt), node).await,
+        Step::CreateProver { unit, node, attempt } => {
+            create_prover(scene, (*unit, *attempt), node).await
+        }
+        Step::CreateWorker { seat, units, node, attempt } => {
+            create_worker(scene, (*seat, units, *attempt), node).await
+        }
         Step::DeletePod { uid, namespace, name, grace_seconds, cause } => {
             tracing::info!(pod.name = name, pod.namespace = namespace, ?cause, "a pod is deleted");
             let api: Api<Pod> = Api::namespaced(scene.shared.context.client.clone(), namespace);
@@ -76,23 +81,42 @@ async fn take(scene: Scene<'_>, step: &Step) -> Result<(), Error> {
     }
 }
 
-async fn create_prover(scene: Scene<'_>, (unit, attempt): (UnitId, u32), node: &str) -> Result<(), Error> {
+async fn create_prover(
+    scene: Scene<'_>,
+    (unit, attempt): (UnitId, u32),
+    node: &str,
+) -> Result<(), Error> {
     let Scene { shared, identity, sight, .. } = scene;
     let namespace = &shared.context.namespace;
     let anchor = anchor::uid(shared, namespace).await?;
     let at = surroundings(shared, namespace, (node, &sight.evidence), &anchor);
-    let order = ProverOrder { offer: &identity.offer, peer: identity.identity.peer, unit, mode: sight.mode, attempt };
+    let order = ProverOrder {
+        offer: &identity.offer,
+        peer: identity.identity.peer,
+        unit,
+        mode: sight.mode,
+        attempt,
+    };
     create(shared, namespace, &prover(&at, &order)?).await
 }
 
 type Seated<'a> = (coreward_domain::chain::Seat, &'a BTreeSet<UnitId>, u32);
 
-async fn create_worker(scene: Scene<'_>, (seat, units, attempt): Seated<'_>, node: &str) -> Result<(), Error> {
+async fn create_worker(
+    scene: Scene<'_>,
+    (seat, units, attempt): Seated<'_>,
+    node: &str,
+) -> Result<(), Error> {
     let Scene { shared, identity, sight, network } = scene;
     let namespace = identity.offer.deal_namespace(network, seat.deal);
     let anchor = anchor::uid(shared, &namespace).await?;
     let at = surroundings(shared, &namespace, (node, &sight.evidence), &anchor);
-    let memory_mib = sight.seen.snapshot.as_deref().and_then(|snapshot| memory(snapshot, seat.deal)).unwrap_or(0);
+    let memory_mib = sight
+        .seen
+        .snapshot
+        .as_deref()
+        .and_then(|snapshot| memory(snapshot, seat.deal))
+        .unwrap_or(0);
     let peer = identity.identity.peer;
     let order = WorkerOrder { offer: &identity.offer, peer, seat, units, memory_mib, attempt };
     create(shared, &namespace, &worker(&at, &order)?).await

@@ -46,7 +46,9 @@ async fn one(secret: &Secret, shared: &Shared) -> Result<Ending, Error> {
     };
     // Without its offer nothing is known of what is wanted, and nothing follows.
     let offer = shared.context.stores.offers.get(&identity.offer.namespace, &identity.offer.name);
-    let Some(offer) = offer.filter(|_| shared.context.leadership.may_send()) else { return Ok(Ending::Settled) };
+    let Some(offer) = offer.filter(|_| shared.context.leadership.may_send()) else {
+        return Ok(Ending::Settled);
+    };
     if is_let_go(&offer) {
         return Ok(Ending::Settled);
     }
@@ -74,7 +76,11 @@ fn frozen(scene: Scene<'_>, plan: &Plan) -> BTreeSet<UnitId> {
 }
 
 /// Writes the status of each unit that has an object and whose status changed.
-async fn tell(offer: &ProviderOffer, (identity, sight, plan): (&PeerIdentity, &Sight, &Plan), shared: &Shared) -> Result<usize, Error> {
+async fn tell(
+    offer: &ProviderOffer,
+    (identity, sight, plan): (&PeerIdentity, &Sight, &Plan),
+    shared: &Shared,
+) -> Result<usize, Error> {
     let told = Told {
         shared,
         identity,
@@ -89,12 +95,22 @@ async fn tell(offer: &ProviderOffer, (identity, sight, plan): (&PeerIdentity, &S
         let path = format!("{}/{}", identity.offer.namespace, object.name_any());
         for (what, note) in events {
             if what == Happening::EpochMissed {
-                shared.context.metrics.units.epochs_missed.with_label_values(&[identity.offer.path().as_str()]).inc();
+                shared
+                    .context
+                    .metrics
+                    .units
+                    .epochs_missed
+                    .with_label_values(&[identity.offer.path().as_str()])
+                    .inc();
             }
             shared.events.tell(object.as_ref(), what, &note).await;
         }
-        let risk = condition::find(&status.conditions, coreward_domain::condition::ConditionType::AtRisk);
-        let risk = risk.filter(|risk| risk.status == coreward_crds::ConditionStatus::True && risk.reason == "EpochWillBeMissed");
+        let risk =
+            condition::find(&status.conditions, coreward_domain::condition::ConditionType::AtRisk);
+        let risk = risk.filter(|risk| {
+            risk.status == coreward_crds::ConditionStatus::True
+                && risk.reason == "EpochWillBeMissed"
+        });
         match risk {
             Some(risk) if shared.memory.tell_once(&path, Happening::EpochAtRisk.reason()) => {
                 shared.events.tell(object.as_ref(), Happening::EpochAtRisk, &risk.message).await;
@@ -111,7 +127,10 @@ async fn tell(offer: &ProviderOffer, (identity, sight, plan): (&PeerIdentity, &S
 }
 
 /// Objects of the peer's units.
-fn objects(shared: &Shared, identity: &PeerIdentity) -> Vec<(UnitId, Arc<coreward_crds::CapacityUnit>)> {
+fn objects(
+    shared: &Shared,
+    identity: &PeerIdentity,
+) -> Vec<(UnitId, Arc<coreward_crds::CapacityUnit>)> {
     let peer = crate::identity::text(identity.identity.peer);
     let own = shared.context.stores.units.all().into_iter().filter(|object| {
         object.namespace().as_deref() == Some(&identity.offer.namespace)

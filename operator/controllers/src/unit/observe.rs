@@ -7,8 +7,8 @@ use coreward_crds::ProviderOffer;
 use coreward_domain::chain::{Seat, Snapshot};
 use coreward_domain::deal::{Namespace, plan as deal_plan};
 use coreward_domain::gate::Management;
-use coreward_domain::unit::Seen;
 use coreward_domain::id::UnitId;
+use coreward_domain::unit::Seen;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
@@ -40,12 +40,21 @@ pub struct Sight {
 /// # Errors
 ///
 /// [`Error::Outbox`]; [`Error::Build`] is a mistake in this program.
-pub async fn observe(offer: &ProviderOffer, identity: &PeerIdentity, shared: &Shared) -> Result<Sight, Error> {
+pub async fn observe(
+    offer: &ProviderOffer,
+    identity: &PeerIdentity,
+    shared: &Shared,
+) -> Result<Sight, Error> {
     let peer = identity.identity.peer;
     let node = &identity.identity.node;
     let snapshot = view_of(offer, shared).snapshot;
     let evidence = look(shared, node);
-    let mode = shared.context.config.network(&offer.spec.network).map(|network| network.prover_mode).unwrap_or_default();
+    let mode = shared
+        .context
+        .config
+        .network(&offer.spec.network)
+        .map(|network| network.prover_mode)
+        .unwrap_or_default();
     let pods = pods(shared, identity);
     let (open_seats, refused_seats) = match snapshot.as_deref() {
         Some(snapshot) => seats(offer, identity, shared, snapshot).await?,
@@ -70,7 +79,12 @@ pub async fn observe(offer: &ProviderOffer, identity: &PeerIdentity, shared: &Sh
 
 /// Where a pod of this peer is to stand.
 #[must_use]
-pub fn surroundings<'a>(shared: &'a Shared, namespace: &'a str, on: (&'a str, &Evidence), anchor: &'a str) -> Surroundings<'a> {
+pub fn surroundings<'a>(
+    shared: &'a Shared,
+    namespace: &'a str,
+    on: (&'a str, &Evidence),
+    anchor: &'a str,
+) -> Surroundings<'a> {
     let (node, evidence) = on;
     Surroundings {
         config: &shared.context.config,
@@ -106,7 +120,8 @@ async fn seats(
     snapshot: &Snapshot,
 ) -> Result<(BTreeSet<Seat>, BTreeSet<Seat>), Error> {
     let peer = snapshot.peers.get(&identity.identity.peer).and_then(Option::as_ref);
-    let seats: BTreeSet<Seat> = peer.iter().flat_map(|peer| peer.units.values()).filter_map(|unit| unit.seat).collect();
+    let seats: BTreeSet<Seat> =
+        peer.iter().flat_map(|peer| peer.units.values()).filter_map(|unit| unit.seat).collect();
     let (mut open, mut refused) = (BTreeSet::new(), BTreeSet::new());
     for deal in seats.iter().map(|seat| seat.deal).collect::<BTreeSet<_>>() {
         let place = Place { offer: OfferKey::of(offer), network: offer.spec.network.clone(), deal };

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use coreward_crds::{
-    CapacityUnit, CapacityUnitStatus, NameRef, RoleChange, UnitCommitment, UnitEpoch, UnitPlacement, UnitRole,
+    CapacityUnit, CapacityUnitStatus, NameRef, RoleChange, UnitCommitment, UnitEpoch,
+    UnitPlacement, UnitRole,
 };
 use coreward_domain::chain::Snapshot;
 use coreward_domain::id::{CommitmentId, PeerId, UnitId};
@@ -48,12 +49,19 @@ struct PodWords {
 
 /// The status of a unit, and the events that go with it.
 #[must_use]
-pub fn status(told: Told<'_>, unit: UnitId, object: &CapacityUnit) -> (CapacityUnitStatus, Vec<(Happening, String)>) {
+pub fn status(
+    told: Told<'_>,
+    unit: UnitId,
+    object: &CapacityUnit,
+) -> (CapacityUnitStatus, Vec<(Happening, String)>) {
     let old = object.status.clone().unwrap_or_default();
     let words = words(told, unit);
     let finished = told.shared.memory.finished_epoch(told.network);
-    let epoch = finished.and_then(|snapshot| finished_epoch(told, unit, snapshot)).or_else(|| old.epoch.clone());
-    let missed = epoch.as_ref().is_some_and(|epoch| epoch.counts_for_proof && epoch.proofs < epoch.required);
+    let epoch = finished
+        .and_then(|snapshot| finished_epoch(told, unit, snapshot))
+        .or_else(|| old.epoch.clone());
+    let missed =
+        epoch.as_ref().is_some_and(|epoch| epoch.counts_for_proof && epoch.proofs < epoch.required);
     let report = UnitReport {
         unit,
         node: told.sight.evidence.verdict(told.demand),
@@ -67,8 +75,12 @@ pub fn status(told: Told<'_>, unit: UnitId, object: &CapacityUnit) -> (CapacityU
     let verdicts = conditions(&told.sight.seen, told.plan, &report);
     let moment = Moment { generation: object.metadata.generation.unwrap_or(0), now: clock::wall() };
     let (change, mut events) = role_change(told, unit, &old);
-    if let Some(epoch) = epoch.as_ref().filter(|epoch| missed && old.epoch.as_ref() != Some(*epoch)) {
-        events.push((Happening::EpochMissed, format!("epoch {}: {} of {} proofs", epoch.number, epoch.proofs, epoch.required)));
+    if let Some(epoch) = epoch.as_ref().filter(|epoch| missed && old.epoch.as_ref() != Some(*epoch))
+    {
+        events.push((
+            Happening::EpochMissed,
+            format!("epoch {}: {} of {} proofs", epoch.number, epoch.proofs, epoch.required),
+        ));
     }
     let status = CapacityUnitStatus {
         observed_generation: object.metadata.generation,
@@ -77,7 +89,8 @@ pub fn status(told: Told<'_>, unit: UnitId, object: &CapacityUnit) -> (CapacityU
         wanted_role: told.plan.roles.get(&unit).map(wanted_role).or(old.wanted_role),
         deal_ref: deal_ref(told, unit),
         placement: Some(placement(told, unit, words.cpu)),
-        commitment: commitment(&told.sight.seen).or_else(|| old.commitment.filter(|_| told.sight.seen.snapshot.is_none())),
+        commitment: commitment(&told.sight.seen)
+            .or_else(|| old.commitment.filter(|_| told.sight.seen.snapshot.is_none())),
         epoch,
         last_role_change: change,
     };
@@ -112,7 +125,8 @@ fn deal_ref(told: Told<'_>, unit: UnitId) -> Option<NameRef> {
 }
 
 fn placement(told: Told<'_>, unit: UnitId, cpu: Option<CpuEvidence>) -> UnitPlacement {
-    let pod = running(told.plan, unit).map(|running| format!("{}/{}", running.pod.0, running.pod.1));
+    let pod =
+        running(told.plan, unit).map(|running| format!("{}/{}", running.pod.0, running.pod.1));
     UnitPlacement {
         node_name: told.identity.identity.node.clone(),
         cpus: cpu.filter(|_| pod.is_some()).map(|cpu| cpu.cpus),
@@ -140,10 +154,12 @@ fn commitment(seen: &Seen) -> Option<UnitCommitment> {
 fn finished_epoch(told: Told<'_>, unit: UnitId, snapshot: Arc<Snapshot>) -> Option<UnitEpoch> {
     let peer = told.sight.seen.peer;
     let fails_then = fails(&snapshot, peer)?;
-    let fails_now = fails(told.sight.seen.snapshot.as_deref()?, peer).filter(|(id, _)| *id == fails_then.0)?;
+    let fails_now =
+        fails(told.sight.seen.snapshot.as_deref()?, peer).filter(|(id, _)| *id == fails_then.0)?;
     let seen = Seen { snapshot: Some(snapshot), pods: None, ..told.sight.seen.clone() };
     let account = account(&seen, unit)?;
-    let proofs = if fails_now == fails_then { account.proofs.max(account.required) } else { account.proofs };
+    let proofs =
+        if fails_now == fails_then { account.proofs.max(account.required) } else { account.proofs };
     Some(UnitEpoch {
         number: i64::try_from(account.epoch.0).unwrap_or(i64::MAX),
         proofs: i64::from(proofs),
@@ -174,7 +190,8 @@ fn words(told: Told<'_>, unit: UnitId) -> PodWords {
         let is_running = name.as_ref().is_some_and(|(namespace, name)| {
             pod.namespace().as_deref() == Some(namespace) && pod.name_any() == *name
         });
-        let report = pod.metadata.uid.as_deref().and_then(|uid| told.shared.context.hub.report(uid));
+        let report =
+            pod.metadata.uid.as_deref().and_then(|uid| told.shared.context.hub.report(uid));
         match report.map(|received| received.report).filter(|_| is_running) {
             Some(Report::Prover(report)) => {
                 words.building = report.building;
@@ -188,13 +205,21 @@ fn words(told: Told<'_>, unit: UnitId) -> PodWords {
 }
 
 /// How long the last change took, once the wanted pod is ready.
-fn role_change(told: Told<'_>, unit: UnitId, old: &CapacityUnitStatus) -> (Option<RoleChange>, Vec<(Happening, String)>) {
+fn role_change(
+    told: Told<'_>,
+    unit: UnitId,
+    old: &CapacityUnitStatus,
+) -> (Option<RoleChange>, Vec<(Happening, String)>) {
     let kept = || (old.last_role_change.clone(), Vec::new());
-    let (Some(wanted), Some(snapshot)) = (told.plan.roles.get(&unit).map(wanted_role), &told.sight.seen.snapshot) else {
+    let (Some(wanted), Some(snapshot)) =
+        (told.plan.roles.get(&unit).map(wanted_role), &told.sight.seen.snapshot)
+    else {
         return kept();
     };
     let now = clock::now();
-    let Some(change) = told.shared.memory.role(unit, wanted, (now, snapshot.head.number)) else { return kept() };
+    let Some(change) = told.shared.memory.role(unit, wanted, (now, snapshot.head.number)) else {
+        return kept();
+    };
     let block = i64::try_from(change.block).unwrap_or(i64::MAX);
     let is_there = running(told.plan, unit).is_some_and(|running| running.ready)
         && running_role(told.plan, unit) == change.to;
@@ -205,6 +230,10 @@ fn role_change(told: Told<'_>, unit: UnitId, old: &CapacityUnitStatus) -> (Optio
     let took = now.saturating_duration_since(change.since);
     told.shared.context.metrics.units.role_change.observe(took.as_secs_f64());
     let milliseconds = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
-    let note = format!("from {:?} to {:?} in {milliseconds} ms, block {block}", change.from, change.to);
-    (Some(RoleChange { from: change.from, to: change.to, milliseconds, block }), vec![(Happening::RoleChanged, note)])
+    let note =
+        format!("from {:?} to {:?} in {milliseconds} ms, block {block}", change.from, change.to);
+    (
+        Some(RoleChange { from: change.from, to: change.to, milliseconds, block }),
+        vec![(Happening::RoleChanged, note)],
+    )
 }
