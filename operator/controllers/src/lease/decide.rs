@@ -32,9 +32,20 @@ pub fn decide(me: &str, seen: Option<&Observation>) -> Decision {
     let Some(lease) = seen else { return Decision::Create };
     match &lease.holder {
         Some(holder) if holder == me => Decision::Renew,
-        Some(_) if lease.unchanged < lease.duration => Decision::Wait,
+        Some(holder) if lease.unchanged < patience(me, holder, lease.duration) => Decision::Wait,
         Some(_) | None => Decision::Take,
     }
+}
+
+/// How long a silent holder is waited for. What crashed in this pod may crash again: its successor here gives the standby
+/// a third more of the lease's duration to go first.
+fn patience(me: &str, holder: &str, duration: Duration) -> Duration {
+    if pod_of(me) == pod_of(holder) { duration + duration / 3 } else { duration }
+}
+
+/// A candidate is named by its pod, and by a word of its own after an underscore, which no pod's name has.
+fn pod_of(candidate: &str) -> &str {
+    candidate.split_once('_').map_or(candidate, |(pod, _)| pod)
 }
 
 #[cfg(test)]
@@ -57,6 +68,8 @@ mod tests {
     #[case::ours_but_old(Some(seen(Some("me"), 60)), Decision::Renew)]
     #[case::of_another(Some(seen(Some("other"), 14)), Decision::Wait)]
     #[case::of_another_and_silent(Some(seen(Some("other"), 15)), Decision::Take)]
+    #[case::of_this_pods_predecessor(Some(seen(Some("me_old"), 19)), Decision::Wait)]
+    #[case::of_this_pods_predecessor_and_nobody_else_came(Some(seen(Some("me_old"), 20)), Decision::Take)]
     #[case::given_back(Some(seen(None, 0)), Decision::Take)]
     fn it(#[case] seen: Option<Observation>, #[case] decision: Decision) {
         assert_eq!(decide("me", seen.as_ref()), decision);
