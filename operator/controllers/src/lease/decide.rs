@@ -69,7 +69,10 @@ mod tests {
     #[case::of_another(Some(seen(Some("other"), 14)), Decision::Wait)]
     #[case::of_another_and_silent(Some(seen(Some("other"), 15)), Decision::Take)]
     #[case::of_this_pods_predecessor(Some(seen(Some("me_old"), 19)), Decision::Wait)]
-    #[case::of_this_pods_predecessor_and_nobody_else_came(Some(seen(Some("me_old"), 20)), Decision::Take)]
+    #[case::of_this_pods_predecessor_and_nobody_else_came(
+        Some(seen(Some("me_old"), 20)),
+        Decision::Take
+    )]
     #[case::given_back(Some(seen(None, 0)), Decision::Take)]
     fn it(#[case] seen: Option<Observation>, #[case] decision: Decision) {
         assert_eq!(decide("me", seen.as_ref()), decision);
