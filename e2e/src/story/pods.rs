@@ -3,7 +3,10 @@
 use std::{fs, path::Path};
 
 use alloy::primitives::B256;
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, Service};
+use k8s_openapi::api::{
+    coordination::v1::Lease,
+    core::v1::{Container, Pod, PodSpec, Service},
+};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams, LogParams, PostParams},
@@ -208,17 +211,24 @@ pub async fn get_from_inside(world: &World, url: &str) -> Result<String> {
     said.map_err(cluster(format!("read what {name} saw")))
 }
 
-/// The operator's replica that leads, by the Lease.
+/// The process of the operator that leads, by the Lease: its pod's name, `_`, and a mark of its own.
+///
+/// # Errors
+/// [`Error::Cluster`].
+pub async fn leading_process(client: &kube::Client) -> Result<String> {
+    let leases: Api<Lease> = Api::namespaced(client.clone(), NAMESPACE);
+    let lease = leases.get("coreward-operator").await.map_err(cluster("read the Lease"))?;
+    Ok(lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default())
+}
+
+/// The pod of the operator's process that leads.
 ///
 /// # Errors
 /// [`Error::Cluster`], [`Error::Finding`] where nobody leads.
 pub async fn leader(client: &kube::Client) -> Result<Pod> {
-    use k8s_openapi::api::coordination::v1::Lease;
-    let leases: Api<Lease> = Api::namespaced(client.clone(), NAMESPACE);
-    let lease = leases.get("coreward-operator").await.map_err(cluster("read the Lease"))?;
-    let holder = lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default();
+    let holder = leading_process(client).await?;
     let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
-    // The pod's name, and a mark of the process: no pod's name has an underscore.
+    // No pod's name has an underscore.
     let pod = holder.split('_').next().unwrap_or_default();
     let found = pods.get_opt(pod).await.map_err(cluster("read the leader's pod"))?;
     found.ok_or_else(|| Error::Finding(format!("the Lease names {holder:?}, which is no pod")))
