@@ -32,12 +32,13 @@ async fn tell(world: &World, teller: &Teller, app: &str) -> Result<()> {
     killed?;
     let seat = seats?.remove(0);
     teller.aside(&format!("{} led, and was killed while a deal was matched", leader.name_any()));
-    // Which one wins is open: the other replica, or the killed one's successor in the same pod.
     let follows = until("another process leads", STEP, async || {
         let now = pods::leading_process(&world.client()).await?;
         Ok((now != was).then_some(now))
     });
-    let follower = teller.step("another process leads", follows).await?;
+    let follower = teller.step("the other replica leads", follows).await?;
+    // The kubelet starts the killed one again in its pod at once; it has to wait longer than the standby.
+    ensure(!follower.starts_with(&leader.name_any()), || format!("{follower} leads, after {was}"))?;
     teller.aside(&format!("it is {follower}"));
     deal::serving(world, teller, &seat).await?;
 
