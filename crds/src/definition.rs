@@ -30,7 +30,9 @@ pub fn to_yaml(definition: &CustomResourceDefinition) -> serde_yaml::Result<Stri
 fn quoted(line: &str) -> String {
     const BOOLEANS: [&str; 6] = ["y", "n", "yes", "no", "on", "off"];
     match line.split_once("- ") {
-        Some((indent, word)) if BOOLEANS.contains(&word.to_lowercase().as_str()) => format!("{indent}- '{word}'"),
+        Some((indent, word)) if BOOLEANS.contains(&word.to_lowercase().as_str()) => {
+            format!("{indent}- '{word}'")
+        }
         Some(_) | None => line.to_owned(),
     }
 }

@@ -4,7 +4,10 @@
 //! makes its own transactions visible as [`ChainTransaction`]s. [`definitions`] gives the four definitions as the API
 //! server takes them; the files `*.coreward.dev.yaml` beside this crate are the same, written out.
 
-#![expect(clippy::duplicated_attributes, reason = "the words of one column stand again in the next")]
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "the words of one column stand again in the next"
+)]
 #![expect(
     unreachable_pub,
     reason = "the derive writes its items as `pub` in private modules; all of ours are re-exported here"

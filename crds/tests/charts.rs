@@ -1,6 +1,9 @@
 //! The chart of the definitions carries exactly the written ones, and keeps them when it is uninstalled.
 
-#![expect(clippy::disallowed_methods, reason = "BLESS is a switch of the test run, not configuration")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "BLESS is a switch of the test run, not configuration"
+)]
 
 use std::path::Path;
 use std::{env, fs};

@@ -1,6 +1,9 @@
 //! The written definitions are current and keep the conventions that every user of Kubernetes expects.
 
-#![expect(clippy::disallowed_methods, reason = "BLESS is a switch of the test run, not configuration")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "BLESS is a switch of the test run, not configuration"
+)]
 #![expect(clippy::unwrap_used, reason = "a test ends where a definition is not as it must be")]
 
 use std::collections::BTreeSet;

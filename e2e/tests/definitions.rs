@@ -1,9 +1,9 @@
 //! The definitions against the real API server: what it refuses by itself, and in which words.
 #![expect(clippy::unwrap_used, reason = "what a test cannot do ends it there")]
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::fs;
 
 use coreward_e2e::bed::{self, Bed};
 
@@ -15,7 +15,8 @@ fn tree() -> PathBuf {
 fn kubectl(bed: &Bed, words: &[&str]) -> Result<String, String> {
     let mut command = Command::new(bed.programs().join("kubectl"));
     let output = command.env("KUBECONFIG", bed.kubeconfig()).args(words).output().unwrap();
-    let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (out, error) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     if output.status.success() { Ok(out.into_owned()) } else { Err(error.into_owned()) }
 }
 
@@ -26,7 +27,8 @@ async fn with_definitions() -> Bed {
         let file = definition.to_str().unwrap().to_owned();
         kubectl(&bed, &["apply", "--server-side", "--force-conflicts", "-f", &file]).unwrap();
     }
-    kubectl(&bed, &["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]).unwrap();
+    kubectl(&bed, &["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"])
+        .unwrap();
     bed
 }
 
@@ -53,7 +55,9 @@ async fn every_wrong_sample_is_refused_with_the_words_that_it_names() {
 async fn the_samples_for_people_are_taken() {
     let bed = with_definitions().await;
     for sample in yaml_files(&tree().join("manifests/samples")) {
-        let text = fs::read_to_string(&sample).unwrap().replace("namespace: provider", "namespace: default");
+        let text = fs::read_to_string(&sample)
+            .unwrap()
+            .replace("namespace: provider", "namespace: default");
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("sample.yaml");
         fs::write(&file, text).unwrap();
@@ -75,16 +79,46 @@ async fn what_is_fixed_cannot_be_changed() {
     fs::write(&file, text).unwrap();
     kubectl(&bed, &["apply", "-f", file.to_str().unwrap()]).unwrap();
     let patch = |body: &str| {
-        kubectl(&bed, &["patch", "provideroffer", "fixed-fields", "-n", "default", "--type=merge", "--dry-run=server", "-p", body])
+        kubectl(
+            &bed,
+            &[
+                "patch",
+                "provideroffer",
+                "fixed-fields",
+                "-n",
+                "default",
+                "--type=merge",
+                "--dry-run=server",
+                "-p",
+                body,
+            ],
+        )
     };
     let id = |digit: &str| format!(r#"{{"spec":{{"offerID":"0x{}"}}}}"#, digit.repeat(64));
-    assert!(patch(r#"{"spec":{"network":"other"}}"#).unwrap_err().contains("network cannot change"));
-    let address = r#"{"spec":{"provider":{"address":"0x0000000000000000000000000000000000000001"}}}"#;
+    assert!(
+        patch(r#"{"spec":{"network":"other"}}"#).unwrap_err().contains("network cannot change")
+    );
+    let address =
+        r#"{"spec":{"provider":{"address":"0x0000000000000000000000000000000000000001"}}}"#;
     assert!(patch(address).unwrap_err().contains("provider.address cannot change"));
     patch(&id("a")).unwrap();
-    kubectl(&bed, &["patch", "provideroffer", "fixed-fields", "-n", "default", "--type=merge", "-p", &id("a")]).unwrap();
+    kubectl(
+        &bed,
+        &[
+            "patch",
+            "provideroffer",
+            "fixed-fields",
+            "-n",
+            "default",
+            "--type=merge",
+            "-p",
+            &id("a"),
+        ],
+    )
+    .unwrap();
     patch(&id("A")).unwrap();
     assert!(patch(&id("b")).unwrap_err().contains("offerID is set once"));
     assert!(patch(r#"{"spec":{"offerID":null}}"#).unwrap_err().contains("offerID is set once"));
-    kubectl(&bed, &["delete", "provideroffer", "fixed-fields", "-n", "default", "--timeout=30s"]).unwrap();
+    kubectl(&bed, &["delete", "provideroffer", "fixed-fields", "-n", "default", "--timeout=30s"])
+        .unwrap();
 }
