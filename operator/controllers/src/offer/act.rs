@@ -59,7 +59,7 @@ pub async fn act(
     for step in &plans.offer.steps {
         match step {
             Step::MakeIdentity { node, ordinal } => {
-                make_identity(shared, &sight.key, node, *ordinal).await?
+                make_identity(shared, &sight.key, node, *ordinal).await?;
             }
             Step::RetireIdentity { peer } => retire(shared, sight, *peer).await?,
             Step::Release => done.released = true,

@@ -279,7 +279,7 @@ fn commitments(plans: &Plans, snapshot: &Snapshot) -> CommitmentCounts {
         match known.map(|known| known.status) {
             Some(CommitmentStatus::Active) => counts.active += 1,
             Some(CommitmentStatus::WaitDelegation | CommitmentStatus::WaitStart) => {
-                counts.pending += 1
+                counts.pending += 1;
             }
             Some(CommitmentStatus::Failed) => counts.failed += 1,
             Some(CommitmentStatus::Inactive | CommitmentStatus::Removed) | None => {}
