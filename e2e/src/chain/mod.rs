@@ -46,7 +46,7 @@ pub use words::{CommitmentStatus, DealStatus};
 /// A restored chain goes on in its own time, from where the saved one stood: its clock is not the machine's.
 ///
 /// # Errors
-/// What [`Packages::artifacts`], [`Anvil::start`] and [`deploy`] report.
+/// What [`Packages::artifacts`], [`Anvil::start`] and [`deploy()`] report.
 pub async fn start(
     config: &AnvilConfig,
     packages: &Packages,
