@@ -13,6 +13,8 @@ use crate::{
 
 /// Pause between two looks: a step is told this exactly.
 const INTERVAL: Duration = Duration::from_millis(20);
+/// How long one request may hang, so that the next one finds what has changed meanwhile.
+const ANSWER: Duration = Duration::from_millis(250);
 /// A match that takes longer is a failure.
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -27,8 +29,10 @@ pub struct Steps {
     pub container_running: Duration,
     /// It is Ready: the artifact is there, compiled, and has answered itself.
     pub ready: Duration,
-    /// It answered a customer.
+    /// It gave its first answer, at its pod's address.
     pub answered: Duration,
+    /// It answered from outside the cluster: its Service has reached the nodes.
+    pub answered_outside: Duration,
 }
 
 /// Follows a match that was mined at `mined` until the worker of `unit` answers from outside.
@@ -49,10 +53,14 @@ pub(super) async fn until_answered(world: &World, unit: B256, mined: Instant) ->
             seen(&mut steps.pod_created, true, mined);
             seen(&mut steps.container_running, is_running(pod), mined);
             seen(&mut steps.ready, pods::is_ready(pod), mined);
-            if is_running(pod) && answers(world, &http, pod).await {
-                seen(&mut steps.answered, true, mined);
-                // It may answer before the kubelet has told that it is ready.
-                seen(&mut steps.ready, true, mined);
+            if is_running(pod) && steps.answered.is_zero() {
+                seen(&mut steps.answered, answers(&http, &inside(pod)).await, mined);
+            }
+            if !steps.answered.is_zero() && steps.answered_outside.is_zero() {
+                let is_so = answers_outside(world, &http, pod).await;
+                seen(&mut steps.answered_outside, is_so, mined);
+            }
+            if !steps.ready.is_zero() && !steps.answered_outside.is_zero() {
                 return Ok(steps);
             }
         }
@@ -94,9 +102,19 @@ fn is_running(pod: &Pod) -> bool {
         .any(|it| it.state.as_ref().is_some_and(|state| state.running.is_some()))
 }
 
-async fn answers(world: &World, http: &reqwest::Client, pod: &Pod) -> bool {
+/// Where a worker's pod answers itself.
+fn inside(pod: &Pod) -> String {
+    let address = pod.status.as_ref().and_then(|status| status.pod_ip.clone()).unwrap_or_default();
+    format!("http://{address}:8080/")
+}
+
+async fn answers_outside(world: &World, http: &reqwest::Client, pod: &Pod) -> bool {
     let Ok(port) = pods::entrance(world, pod).await else { return false };
-    let url = format!("http://{}:{port}/", world.bed().node_address(NODES[2]));
-    let answer = client::get(http, &url).await;
-    answer.is_ok_and(|(status, _)| status == 200)
+    answers(http, &format!("http://{}:{port}/", world.bed().node_address(NODES[2]))).await
+}
+
+/// Whether `url` answers at once; a connection that hangs is tried anew, as a customer's next request would.
+async fn answers(http: &reqwest::Client, url: &str) -> bool {
+    let answer = tokio::time::timeout(ANSWER, client::get(http, url)).await;
+    answer.is_ok_and(|answer| answer.is_ok_and(|(status, _)| status == 200))
 }
