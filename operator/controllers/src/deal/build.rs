@@ -156,6 +156,8 @@ fn service(order: &Order<'_>, seat: Seat) -> Value {
         "spec": {
             "type": order.service_type.name(),
             "selector": { COMPONENT_LABEL: WORKER_POD, WORKER: seat.worker.decimal() },
+            // There is one worker behind it: the way to it may be laid while it compiles, nobody else could answer.
+            "publishNotReadyAddresses": true,
             "ports": [{ "name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP" }],
         },
     })
