@@ -40,7 +40,7 @@ pub use evidence::evidence;
 pub use objects::condition;
 pub use party::{NETWORK, Party};
 pub use process::{PodProcess, processes_of};
-pub use wait::until;
+pub use wait::{chain_of, until};
 
 /// Why a story did not go as told.
 #[derive(Debug, thiserror::Error)]

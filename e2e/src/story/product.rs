@@ -7,7 +7,7 @@ use crate::{
     apps::{Apps, BlockFolder},
     bed::{self, Bed, NAMESPACE},
     chain::{Driver, Node, cache_root},
-    world::{Error, Party, Result},
+    world::{Error, Party, Result, chain_of},
 };
 
 /// Everything that a story needs besides its own world.
@@ -45,7 +45,7 @@ pub async fn set_up(teller: &Teller, count: u8) -> Result<Stage> {
 }
 
 async fn up() -> Result<Bed> {
-    Box::pin(bed::up()).await.map_err(|error| Error::Finding(told(&error)))
+    Box::pin(bed::up()).await.map_err(|error| Error::Finding(chain_of(&error)))
 }
 
 /// Installs or upgrades the product by its charts.
@@ -56,16 +56,6 @@ pub async fn deploy(bed: &Bed, parties: &[Party]) -> Result<()> {
     let mut values = Party::values(bed, parties);
     values["workers"] = json!({ "serviceType": "NodePort" });
     Box::pin(bed::deploy(bed, values)).await.map_err(|error| {
-        Error::Finding(format!("the product is not installed in {NAMESPACE}: {}", told(&error)))
+        Error::Finding(format!("the product is not installed in {NAMESPACE}: {}", chain_of(&error)))
     })
-}
-
-fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -35,7 +35,9 @@ pub async fn until<T>(
     }
 }
 
-fn chain_of(error: &dyn std::error::Error) -> String {
+/// An error with its causes, in one line.
+#[must_use]
+pub fn chain_of(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -16,7 +16,7 @@ use coreward_e2e::{
         Teller, end,
         product::{Stage, set_up},
     },
-    world::{Error, Party, Result, World},
+    world::{Error, Party, Result, World, chain_of},
 };
 use tokio::sync::{Mutex, MutexGuard, OnceCell, RwLock};
 
@@ -84,15 +84,4 @@ type Told = std::result::Result<(), String>;
 
 fn finish(told: Result<()>) -> Told {
     told.map_err(|error| chain_of(&error))
-}
-
-/// An error with its causes.
-fn chain_of(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
