@@ -96,8 +96,10 @@ pub enum Phase {
     Running,
     /// Running and ready.
     Ready,
-    /// Has a deletion timestamp.
+    /// Has a deletion timestamp, and may still run.
     Deleting,
+    /// Has a deletion timestamp, and all its containers have ended: its cores are free, its name is taken until it is gone.
+    Released,
     /// Ended for good (Failed or Succeeded).
     Ended {
         /// The decisive reason, e.g. `SMTAlignmentError`.

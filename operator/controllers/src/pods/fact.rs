@@ -53,10 +53,13 @@ fn role(pod: &Pod) -> Option<PodRole> {
 }
 
 fn phase(pod: &Pod, now: Timestamp) -> Phase {
+    let word = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     if pod.metadata.deletion_timestamp.is_some() {
-        return Phase::Deleting;
+        // The kubelet says so once nothing of the pod runs; the scheduler and the kubelet count its cores as free from then on.
+        let has_ended = matches!(word, Some("Failed" | "Succeeded"));
+        return if has_ended { Phase::Released } else { Phase::Deleting };
     }
-    match pod.status.as_ref().and_then(|status| status.phase.as_deref()) {
+    match word {
         Some("Failed" | "Succeeded") => ended(pod, now),
         Some("Running") if is_ready(pod) => Phase::Ready,
         Some("Running") => Phase::Running,
@@ -182,6 +185,21 @@ mod tests {
     )]
     fn the_decisive_reason_is(#[case] status: Value, #[case] reason: Option<&str>) {
         assert_eq!(decisive_reason(&pod(&status)).as_deref(), reason);
+    }
+
+    #[rstest]
+    #[case::still_runs("Running", Phase::Deleting)]
+    #[case::never_ran("Pending", Phase::Deleting)]
+    #[case::ended_well("Succeeded", Phase::Released)]
+    #[case::ended_badly("Failed", Phase::Released)]
+    fn a_pod_that_is_deleted_frees_its_cores_with_its_last_container(
+        #[case] word: &str,
+        #[case] expected: Phase,
+    ) {
+        let mut pod = pod(&json!({ "phase": word }));
+        pod.metadata.deletion_timestamp =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH));
+        assert_eq!(phase(&pod, Timestamp::UNIX_EPOCH), expected);
     }
 
     #[rstest]

@@ -48,11 +48,26 @@ impl Slot {
 impl Pod {
     /// Whether its cores are, or may still become, its own.
     pub(super) const fn holds_cores(&self) -> bool {
-        !matches!(self.phase, Phase::Ended { .. })
+        !matches!(self.phase, Phase::Ended { .. } | Phase::Released)
+    }
+
+    const fn is_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended { .. })
     }
 
     fn is_deleting(&self) -> bool {
         self.phase == Phase::Deleting
+    }
+
+    /// Whether the pod of a slot with these units cannot be made while this one is there.
+    fn stands_before(&self, slot: &Slot, units: &BTreeSet<UnitId>) -> bool {
+        match self.phase {
+            Phase::Ended { .. } => false,
+            Phase::Released => slot.is_filled_by(&self.role),
+            Phase::Pending | Phase::Running | Phase::Ready | Phase::Deleting => {
+                units.iter().any(|unit| self.role.holds(*unit))
+            }
+        }
     }
 }
 
@@ -151,10 +166,7 @@ impl<'seen> Desk<'seen> {
             return Why::SeatRefused;
         }
         let pods = self.pods;
-        let holders: Vec<_> = pods
-            .iter()
-            .filter(|pod| pod.holds_cores() && units.iter().any(|unit| pod.role.holds(*unit)))
-            .collect();
+        let holders: Vec<_> = pods.iter().filter(|pod| pod.stands_before(slot, units)).collect();
         let own = holders.iter().find(|pod| slot.is_filled_by(&pod.role) && !self.is_going(pod));
         if let Some(pod) = own {
             self.forget_ended(slot);
@@ -186,7 +198,8 @@ impl<'seen> Desk<'seen> {
     }
 
     fn is_going(&self, pod: &Pod) -> bool {
-        pod.is_deleting() || self.deleted.contains(pod.uid.as_str())
+        matches!(pod.phase, Phase::Deleting | Phase::Released)
+            || self.deleted.contains(pod.uid.as_str())
     }
 
     /// The number of the next try, or how long it still waits: the last ended pod is the memory of it.
@@ -197,7 +210,11 @@ impl<'seen> Desk<'seen> {
                     Phase::Ended { reason, seconds_ago, ran_seconds } => {
                         Some((pod.attempt, reason, *seconds_ago, *ran_seconds))
                     }
-                    Phase::Pending | Phase::Running | Phase::Ready | Phase::Deleting => None,
+                    Phase::Pending
+                    | Phase::Running
+                    | Phase::Ready
+                    | Phase::Deleting
+                    | Phase::Released => None,
                 },
             );
         let Some((attempt, reason, seconds_ago, ran_seconds)) =
@@ -219,7 +236,7 @@ impl<'seen> Desk<'seen> {
     /// Deletes ended pods of a slot that has a successor.
     fn forget_ended(&mut self, slot: &Slot) {
         let pods = self.pods;
-        for pod in pods.iter().filter(|pod| !pod.holds_cores() && slot.is_filled_by(&pod.role)) {
+        for pod in pods.iter().filter(|pod| pod.is_ended() && slot.is_filled_by(&pod.role)) {
             self.delete(pod, DeletionCause::Ended);
         }
     }
@@ -252,7 +269,7 @@ impl<'seen> Desk<'seen> {
     /// Deletes ended pods of roles that nobody wants any more.
     fn forget_unwanted(&mut self) {
         let pods = self.pods;
-        for pod in pods.iter().filter(|pod| !pod.holds_cores()) {
+        for pod in pods.iter().filter(|pod| pod.is_ended()) {
             if self.cause(&pod.role).is_some() {
                 self.delete(pod, DeletionCause::Ended);
             }

@@ -160,6 +160,7 @@ fn pod() -> impl Strategy<Value = Pod> {
         Phase::Running,
         Phase::Ready,
         Phase::Deleting,
+        Phase::Released,
         ended(),
     ]);
     let role = prop_oneof![
@@ -273,7 +274,7 @@ proptest! {
         for unit in arbitrary::all_units() {
             let makes = plan.steps.iter().filter(|step| step.units().contains(&unit)).count();
             let holders = turn.pods.iter().filter(|pod| {
-                pod.role.holds(unit) && !matches!(pod.phase, Phase::Ended { .. })
+                pod.role.holds(unit) && !matches!(pod.phase, Phase::Ended { .. } | Phase::Released)
             });
             prop_assert!(makes <= 1);
             prop_assert!(makes == 0 || holders.count() == 0, "the core is not free yet");
@@ -300,7 +301,7 @@ proptest! {
         turn.pods = pods.into_iter().filter(|pod| names.insert(pod.uid.clone())).collect();
         let mut made = 0;
         for _ in 0..8 {
-            turn.pods.retain(|pod| pod.phase != Phase::Deleting);
+            turn.pods.retain(|pod| pod.phase != Phase::Released);
             turn.pods.iter_mut().for_each(grow_older);
             for step in unit::plan(&turn.unit()).steps {
                 made += 1;
@@ -363,7 +364,8 @@ fn grow_older(pod: &mut Pod) {
     match &mut pod.phase {
         Phase::Pending | Phase::Running => pod.phase = Phase::Ready,
         Phase::Ended { seconds_ago, .. } => *seconds_ago += 1000,
-        Phase::Ready | Phase::Deleting => {}
+        Phase::Deleting => pod.phase = Phase::Released,
+        Phase::Ready | Phase::Released => {}
     }
 }
 
