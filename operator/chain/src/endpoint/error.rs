@@ -72,6 +72,14 @@ pub enum Error {
         /// The block asked for.
         block: BlockId,
     },
+    /// The endpoints tell of different chains, and none has more than half of them.
+    #[error(
+        "endpoints tell different blocks at height {height}, and no block has more than half of them"
+    )]
+    Disagree {
+        /// The height.
+        height: u64,
+    },
     /// A contract turned the call back.
     #[error("contract reverted: {0}")]
     Reverted(Revert),
@@ -84,9 +92,10 @@ impl Error {
         match self {
             Self::Url { .. } | Self::NoEndpoint => None,
             Self::WrongChain { .. } => Some(Duration::from_secs(30)),
-            Self::Timeout { .. } | Self::Transport { .. } | Self::NoBlock { .. } => {
-                Some(Duration::from_secs(1))
-            }
+            Self::Timeout { .. }
+            | Self::Transport { .. }
+            | Self::NoBlock { .. }
+            | Self::Disagree { .. } => Some(Duration::from_secs(1)),
             Self::Refused { .. } => Some(Duration::from_secs(5)),
             Self::Reverted(revert) => {
                 if revert.is_fact() {
@@ -98,10 +107,29 @@ impl Error {
         }
     }
 
+    /// Whether another node might have answered: this one is away, too slow, or limits us.
+    pub(super) const fn is_failure_of_the_node(&self) -> bool {
+        /// What nodes say to whom asks too much (EIP-1474).
+        const LIMIT_EXCEEDED: i64 = -32005;
+        match self {
+            Self::Timeout { .. } | Self::Transport { .. } => true,
+            Self::Refused { code, .. } => *code == LIMIT_EXCEEDED,
+            Self::Url { .. }
+            | Self::NoEndpoint
+            | Self::WrongChain { .. }
+            | Self::NoBlock { .. }
+            | Self::Disagree { .. }
+            | Self::Reverted(_) => false,
+        }
+    }
+
     pub(super) const fn code(&self) -> Code {
         match self {
             Self::Url { .. } | Self::NoEndpoint | Self::Transport { .. } => Code::Transport,
-            Self::WrongChain { .. } | Self::Refused { .. } | Self::NoBlock { .. } => Code::Refused,
+            Self::WrongChain { .. }
+            | Self::Refused { .. }
+            | Self::NoBlock { .. }
+            | Self::Disagree { .. } => Code::Refused,
             Self::Timeout { .. } => Code::Timeout,
             Self::Reverted(_) => Code::Reverted,
         }

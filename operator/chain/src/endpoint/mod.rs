@@ -2,11 +2,14 @@
 
 mod ask;
 mod error;
+mod quorum;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use core::cmp::Ordering;
+use core::time::Duration;
+use std::sync::atomic::{self, AtomicUsize};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use alloy::primitives::B256;
 use alloy::providers::{DynProvider, Provider, ProviderBuilder};
@@ -14,11 +17,21 @@ use alloy::rpc::client::RpcClient;
 use alloy::rpc::types::{Block, BlockId, BlockNumberOrTag};
 use alloy::transports::{RpcError, TransportError};
 use coreward_domain::chain::Head;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::time::{Instant, timeout_at};
 
 pub use self::ask::{Ask, Code, Observer, Timeouts, Unobserved};
 pub use self::error::Error;
 
+use self::quorum::{Voice, choose, common_height};
 use crate::revert::Revert;
+
+/// Once more than half of the nodes have told their heads, the others are waited for this long: a frozen one slows nobody.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// A node that failed to answer is passed over for this long.
+const DEMOTION: Duration = Duration::from_secs(15);
 
 /// One node.
 #[derive(Clone, Debug)]
@@ -72,7 +85,8 @@ impl Endpoint {
     }
 }
 
-/// The nodes of one network. All calls go to one of them, the one that was ahead when the head was last read.
+/// The nodes of one network. All calls go to one of them: the one that was ahead when the head was last read, of those that
+/// more than half agree with.
 #[derive(Clone, Debug)]
 pub struct Pool(Arc<Inner>);
 
@@ -81,8 +95,18 @@ struct Inner {
     endpoints: Vec<Endpoint>,
     /// Index of the one that is asked.
     chosen: AtomicUsize,
+    standing: Mutex<Standing>,
     timeouts: Timeouts,
     observer: Arc<dyn Observer>,
+}
+
+/// What is remembered of the nodes; all of it can be lost.
+#[derive(Debug, Default)]
+struct Standing {
+    /// Until when a node is passed over, by index.
+    demoted: Vec<(usize, Instant)>,
+    /// Heads that were agreed upon last, by index: the same again need no second question.
+    agreed: Vec<(usize, B256)>,
 }
 
 impl Pool {
@@ -99,7 +123,13 @@ impl Pool {
         if endpoints.is_empty() {
             return Err(Error::NoEndpoint);
         }
-        Ok(Self(Arc::new(Inner { endpoints, chosen: AtomicUsize::new(0), timeouts, observer })))
+        Ok(Self(Arc::new(Inner {
+            endpoints,
+            chosen: AtomicUsize::new(0),
+            standing: Mutex::default(),
+            timeouts,
+            observer,
+        })))
     }
 
     /// Fails unless every node that answers is of this chain.
@@ -128,34 +158,95 @@ impl Pool {
         answer
     }
 
-    /// The highest head that any node tells of; that node is asked from now on.
+    /// The highest head that any node tells of and more than half agree with; that node is asked from now on.
     ///
     /// # Errors
     ///
-    /// The last node's, if none answers: the chain is unknown, nothing else follows.
+    /// The last node's, if none answers; [`Error::Disagree`] if no block has more than half of those that do. The chain is
+    /// unknown then, and nothing else follows.
     pub async fn head(&self) -> Result<Head, Error> {
-        let chosen = self.0.chosen.load(Ordering::Relaxed);
-        let heads = self.0.endpoints.iter().map(|endpoint| self.head_of(endpoint));
-        let heads = futures::future::join_all(heads).await;
-        let mut best: Option<(usize, Head)> = None;
-        let mut failure = Error::NoEndpoint;
-        for (index, head) in heads.into_iter().enumerate() {
-            match head {
-                Ok(head) => {
-                    let ahead = best.is_none_or(|(_, known)| {
-                        head.number > known.number
-                            || (head.number == known.number && index == chosen)
-                    });
-                    if ahead {
-                        best = Some((index, head));
-                    }
-                }
-                Err(error) => failure = error,
+        let heads = self.heads().await?;
+        let chosen = self.0.chosen.load(atomic::Ordering::Relaxed);
+        let common = common_height(heads.iter().map(|(_, head)| head.number));
+        let voices = self.voices(&heads, common).await;
+        let voice = choose(&voices, chosen).ok_or(Error::Disagree { height: common })?;
+        let agreed = voices.iter().filter(|other| other.vote == voice.vote);
+        self.standing().agreed = agreed.map(|other| (other.index, other.head.hash)).collect();
+        self.0.chosen.store(voice.index, atomic::Ordering::Relaxed);
+        Ok(voice.head)
+    }
+
+    /// The heads of the nodes that answer, at least one.
+    async fn heads(&self) -> Result<Vec<(usize, Head)>, Error> {
+        let endpoints = self.0.endpoints.iter().enumerate();
+        let mut asked: FuturesUnordered<_> = endpoints
+            .map(|(index, endpoint)| async move { (index, self.head_of(endpoint).await) })
+            .collect();
+        let (mut heads, mut failure, mut deadline) = (Vec::new(), Error::NoEndpoint, None);
+        loop {
+            let told = match deadline {
+                None => asked.next().await,
+                Some(deadline) => timeout_at(deadline, asked.next()).await.unwrap_or(None),
+            };
+            match told {
+                None if heads.is_empty() => return Err(failure),
+                None => return Ok(heads),
+                Some((index, Ok(head))) => heads.push((index, head)),
+                Some((_, Err(error))) => failure = error,
+            }
+            if deadline.is_none() && heads.len() > self.0.endpoints.len() / 2 {
+                deadline = Some(Instant::now() + GRACE);
             }
         }
-        let Some((index, head)) = best else { return Err(failure) };
-        self.0.chosen.store(index, Ordering::Relaxed);
-        Ok(head)
+    }
+
+    /// What each node says of the block at the common height.
+    async fn voices(&self, heads: &[(usize, Head)], common: u64) -> Vec<Voice> {
+        let demoted = {
+            let mut standing = self.standing();
+            standing.demoted.retain(|(_, until)| *until > Instant::now());
+            standing.demoted.clone()
+        };
+        let is_demoted = |index| demoted.iter().any(|(other, _)| *other == index);
+        if self.is_agreed(heads) {
+            let same = heads.first().map(|(_, head)| head.hash);
+            let voice = |(index, head): &(usize, Head)| Voice {
+                index: *index,
+                head: *head,
+                vote: same,
+                is_demoted: is_demoted(*index),
+            };
+            return heads.iter().map(voice).collect();
+        }
+        let votes = heads.iter().map(|(index, head)| async {
+            let vote = match head.number.cmp(&common) {
+                Ordering::Less => None,
+                Ordering::Equal => Some(head.hash),
+                Ordering::Greater => self.block_hash_of(*index, common).await,
+            };
+            Voice { index: *index, head: *head, vote, is_demoted: is_demoted(*index) }
+        });
+        futures::future::join_all(votes).await
+    }
+
+    /// Whether every node tells the head that was agreed upon last.
+    fn is_agreed(&self, heads: &[(usize, Head)]) -> bool {
+        let standing = self.standing();
+        heads.iter().all(|(index, head)| standing.agreed.contains(&(*index, head.hash)))
+    }
+
+    async fn block_hash_of(&self, index: usize, number: u64) -> Option<B256> {
+        let endpoint = self.0.endpoints.get(index)?;
+        let block = self
+            .ask_at(endpoint, Ask::Block, async |node| {
+                node.get_block_by_number(number.into()).await
+            })
+            .await;
+        Some(block.ok()??.header.hash)
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.0.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn head_of(&self, endpoint: &Endpoint) -> Result<Head, Error> {
@@ -171,27 +262,19 @@ impl Pool {
         Ok(head)
     }
 
-    /// Hash of the block at this height, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// The node's.
-    pub async fn block_hash(&self, number: u64) -> Result<Option<B256>, Error> {
-        let block = self
-            .ask(Ask::Block, async |node| node.get_block_by_number(number.into()).await)
-            .await?;
-        Ok(block.map(|block| block.header.hash))
-    }
-
     /// Asks the chosen node.
     pub(crate) async fn ask<T>(
         &self,
         ask: Ask,
         question: impl AsyncFnOnce(&DynProvider) -> Result<T, TransportError>,
     ) -> Result<T, Error> {
-        let chosen = self.0.chosen.load(Ordering::Relaxed);
+        let chosen = self.0.chosen.load(atomic::Ordering::Relaxed);
         let endpoint = self.0.endpoints.get(chosen).ok_or(Error::NoEndpoint)?;
-        self.ask_at(endpoint, ask, question).await
+        let answer = self.ask_at(endpoint, ask, question).await;
+        if answer.as_ref().is_err_and(Error::is_failure_of_the_node) {
+            self.standing().demoted.push((chosen, Instant::now() + DEMOTION));
+        }
+        answer
     }
 
     async fn ask_at<T>(

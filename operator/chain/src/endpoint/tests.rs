@@ -1,7 +1,8 @@
+use alloy::primitives::Address;
 use serde_json::json;
 
 use super::*;
-use crate::fake::{FakeNode, block, refused, reverted};
+use crate::fake::{FakeNode, block, block_hash, refused, reverted};
 
 fn pool(nodes: &[(&str, &FakeNode)]) -> Pool {
     let endpoints = nodes.iter().map(|(name, node)| node.endpoint(name)).collect();
@@ -9,9 +10,22 @@ fn pool(nodes: &[(&str, &FakeNode)]) -> Pool {
 }
 
 fn at_height(number: u64) -> FakeNode {
-    FakeNode::new(move |method, _| match method {
-        "eth_getBlockByNumber" => Ok(block(number, 7)),
-        "eth_chainId" => Ok(json!(format!("0x{number:x}"))),
+    of_fork(number, 0)
+}
+
+/// A node whose blocks are those of every other node, but for the first byte of their hashes.
+fn of_fork(height: u64, mark: u8) -> FakeNode {
+    FakeNode::new(move |method, params| match method {
+        "eth_getBlockByNumber" => {
+            let asked = params[0].as_str().and_then(|text| text.strip_prefix("0x"));
+            let number = asked.map_or(height, |digits| u64::from_str_radix(digits, 16).unwrap());
+            let mut block = block(number, 7);
+            let mut hash = block_hash(number);
+            hash[0] = mark;
+            block["hash"] = json!(hash);
+            Ok(if number <= height { block } else { serde_json::Value::Null })
+        }
+        "eth_chainId" => Ok(json!(format!("0x{height:x}"))),
         other => Err(refused(other)),
     })
 }
@@ -21,10 +35,57 @@ async fn the_node_that_is_ahead_is_asked() {
     let (behind, ahead) = (at_height(4), at_height(9));
     let pool = pool(&[("behind", &behind), ("ahead", &ahead)]);
     assert_eq!(pool.head().await.unwrap().number, 9);
-    let error = pool.block_hash(1).await.map(|_| ());
-    assert!(error.is_ok());
-    assert_eq!(ahead.asked.lock().unwrap().len(), 2);
+    let asked = ahead.asked.lock().unwrap().len();
+    assert!(pool.nonce(Address::ZERO, BlockId::latest()).await.is_err());
+    assert_eq!(ahead.asked.lock().unwrap().len(), asked + 1);
     assert_eq!(behind.asked.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_same_heads_again_need_no_second_question() {
+    let (behind, ahead) = (at_height(4), at_height(9));
+    let pool = pool(&[("behind", &behind), ("ahead", &ahead)]);
+    pool.head().await.unwrap();
+    let asked = ahead.asked.lock().unwrap().len();
+    assert_eq!(pool.head().await.unwrap().number, 9);
+    assert_eq!(ahead.asked.lock().unwrap().len(), asked + 1);
+}
+
+#[tokio::test]
+async fn a_node_of_another_fork_is_outvoted_however_far_ahead_it_is() {
+    let (liar, one, other) = (of_fork(1000, 1), at_height(9), at_height(9));
+    let pool = pool(&[("liar", &liar), ("one", &one), ("other", &other)]);
+    assert_eq!(pool.head().await.unwrap().number, 9);
+}
+
+#[tokio::test]
+async fn two_forks_with_a_node_each_are_no_knowledge() {
+    let (one, other) = (of_fork(9, 1), at_height(9));
+    let error = pool(&[("one", &one), ("other", &other)]).head().await.unwrap_err();
+    assert!(matches!(error, Error::Disagree { height: 9 }), "{error:?}");
+    assert!(error.retry().is_some());
+}
+
+#[tokio::test]
+async fn a_node_that_fails_is_passed_over_at_the_next_head() {
+    let (busy, there) = (
+        FakeNode::new(|method, _| match method {
+            "eth_getBlockByNumber" => Ok(block(9, 7)),
+            _ => Err(alloy::rpc::json_rpc::ErrorPayload {
+                code: -32005,
+                message: "limit exceeded".into(),
+                data: None,
+            }),
+        }),
+        at_height(9),
+    );
+    let pool = pool(&[("busy", &busy), ("there", &there)]);
+    pool.head().await.unwrap();
+    assert!(pool.nonce(Address::ZERO, BlockId::latest()).await.is_err());
+    pool.head().await.unwrap();
+    let asked = there.asked.lock().unwrap().len();
+    assert!(pool.nonce(Address::ZERO, BlockId::latest()).await.is_err());
+    assert_eq!(there.asked.lock().unwrap().len(), asked + 1, "the other is asked now");
 }
 
 #[tokio::test]
@@ -56,5 +117,6 @@ async fn a_revert_is_told_from_a_refusal_of_the_node() {
     });
     let pool = pool(&[("node", &node)]);
     assert!(matches!(pool.check_chain(1).await, Err(Error::Refused { .. })));
-    assert!(matches!(pool.block_hash(1).await, Err(Error::Reverted(Revert::Unknown))));
+    let nonce = pool.nonce(Address::ZERO, BlockId::latest()).await;
+    assert!(matches!(nonce, Err(Error::Reverted(Revert::Unknown))));
 }
