@@ -15,7 +15,7 @@ use kube::{
 use super::{STEP, ensure};
 use crate::{
     bed::NAMESPACE,
-    world::{Error, Result, World, cluster, processes_of, until},
+    world::{Error, PodProcess, Result, World, cluster, processes_of, until},
 };
 
 /// Says which unit a pod works for, in full hex.
@@ -115,13 +115,20 @@ pub fn restarts(pod: &Pod) -> i32 {
     status.container_statuses.unwrap_or_default().iter().map(|it| it.restart_count).sum()
 }
 
-/// Checks, by what the kernel lets its processes use, that a pod has exactly one whole core, and that no other pod of its
-/// node may run there; gives the CPUs.
+/// Checks, by what the kernel lets its processes use and by what they read inside their container, that a pod has exactly
+/// one whole core, and that no other pod of its node may run there; gives the CPUs.
 ///
 /// # Errors
 /// [`Error::Finding`] with what is shared.
 pub async fn one_exclusive_core(world: &World, pod: &Pod) -> Result<String> {
-    let mut cpus: Vec<String> = own_processes(pod)?.into_iter().map(|process| process.1).collect();
+    let processes = own_processes(pod)?;
+    for process in &processes {
+        let inside = process.cpus_seen_inside();
+        ensure(inside.as_ref() == Some(&process.cpus), || {
+            format!("{} may use {}, and reads {inside:?} inside", process.name, process.cpus)
+        })?;
+    }
+    let mut cpus: Vec<String> = processes.into_iter().map(|process| process.cpus).collect();
     cpus.dedup();
     let [cpus] = &cpus[..] else {
         return Err(Error::Finding(format!("{} runs on several sets: {cpus:?}", pod.name_any())));
@@ -136,21 +143,21 @@ pub async fn one_exclusive_core(world: &World, pod: &Pod) -> Result<String> {
     let fields = ListParams::default().fields(&format!("spec.nodeName={}", node(pod)));
     let others = all.list(&fields).await.map_err(cluster("list pods of a node"))?;
     for other in others.items.iter().filter(|other| uid(other) != uid(pod)) {
-        for (name, theirs) in own_processes(other).unwrap_or_default() {
-            ensure(theirs != *cpus, || {
-                format!("{name} of {} may use {theirs} too", other.name_any())
+        for process in own_processes(other).unwrap_or_default() {
+            ensure(process.cpus != *cpus, || {
+                format!("{} of {} may use {cpus} too", process.name, other.name_any())
             })?;
         }
     }
     Ok(cpus.clone())
 }
 
-/// Names and CPUs of a pod's processes but the sandbox.
-fn own_processes(pod: &Pod) -> Result<Vec<(String, String)>> {
+/// A pod's processes but the sandbox.
+fn own_processes(pod: &Pod) -> Result<Vec<PodProcess>> {
     let mut processes = processes_of(&uid(pod))?;
     processes.retain(|process| process.name != SANDBOX);
     ensure(!processes.is_empty(), || format!("{} has no process", pod.name_any()))?;
-    Ok(processes.into_iter().map(|process| (process.name, process.cpus)).collect())
+    Ok(processes)
 }
 
 /// The port on every node at which the Service of a worker answers.

@@ -52,6 +52,17 @@ fn process(folder: &Path, pod_uid: &str) -> Option<PodProcess> {
 }
 
 impl PodProcess {
+    /// The CPUs that it finds written in its own container, as a program inside would read them; `None` where the
+    /// container shows no groups.
+    #[must_use]
+    pub fn cpus_seen_inside(&self) -> Option<String> {
+        let groups = PathBuf::from(format!("/proc/{}/root/sys/fs/cgroup", self.id));
+        // Version 1 of the kernel's groups, then version 2.
+        let files = ["cpuset/cpuset.cpus", "cpuset.cpus.effective"];
+        let found = files.iter().find_map(|file| fs::read_to_string(groups.join(file)).ok())?;
+        Some(found.trim().to_owned())
+    }
+
     /// Ends it as a crash would: with SIGKILL.
     ///
     /// # Errors
