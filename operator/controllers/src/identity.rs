@@ -15,6 +15,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::labels::{NODE, OfferKey, PEER_ID};
@@ -28,6 +29,8 @@ pub const RETIRED: &str = "coreward.dev/retired";
 pub const COMMITMENTS: &str = "coreward.dev/commitments";
 /// Annotation: a commitment of the peer was funded once; outlives the list of those that hold rewards.
 pub const WAS_COMMITTED: &str = "coreward.dev/was-committed";
+/// Annotation: people's fields of the offer's units and deals, as JSON by the object's name.
+pub const KEPT: &str = "coreward.dev/kept";
 /// Annotation: the peer's id as people know it.
 const PEER_TEXT: &str = "coreward.dev/peer";
 /// Key of the seed in the Secret.
@@ -46,6 +49,8 @@ pub struct PeerIdentity {
     pub commitments: BTreeSet<CommitmentId>,
     /// Whether a commitment of the peer was ever funded.
     pub was_committed: bool,
+    /// People's fields of units and deals of the offer, by the object's name; one identity of an offer holds them for all.
+    pub kept: BTreeMap<String, Value>,
     seed: [u8; 32],
 }
 
@@ -105,6 +110,10 @@ impl PeerIdentity {
                 .filter_map(|id| id.parse().ok().map(CommitmentId))
                 .collect(),
             was_committed: annotations.contains_key(WAS_COMMITTED),
+            kept: annotations
+                .get(KEPT)
+                .and_then(|text| serde_json::from_str(text).ok())
+                .unwrap_or_default(),
             seed,
         })
     }

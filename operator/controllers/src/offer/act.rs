@@ -131,7 +131,12 @@ async fn retire(shared: &Shared, sight: &Sight, peer: PeerId) -> Result<(), Erro
     annotate(shared, identity, RETIRED, "true").await
 }
 
-async fn annotate(
+/// Writes one annotation of an identity's Secret.
+///
+/// # Errors
+///
+/// [`Error::Write`].
+pub(super) async fn annotate(
     shared: &Shared,
     identity: &PeerIdentity,
     key: &str,

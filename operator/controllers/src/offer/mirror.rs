@@ -17,6 +17,8 @@ use crate::labels::{DEAL_FINALIZER, OFFER_FINALIZER, OfferKey, UNIT_FINALIZER};
 use crate::turn::{Error, Shared};
 use crate::view;
 
+use super::kept;
+
 /// Makes what the chain lists, lets go what it does not list any more.
 ///
 /// # Errors
@@ -30,23 +32,30 @@ pub async fn mirror(
 ) -> Result<bool, Error> {
     let key = OfferKey::of(offer);
     let units = units(snapshot, identities);
+    let kept = kept::kept(identities);
     let mut changed = false;
     for (unit, peer) in &units {
         let present = shared.context.stores.units.get(&key.namespace, &key.unit_name(*unit));
         if present.is_none() {
-            let body = unit_body(&key, *unit, *peer);
+            let mut body = unit_body(&key, *unit, *peer);
+            kept::restore(&mut body, &kept);
             apply::ours::<CapacityUnit>(&shared.context.client, &body, Manager::Offer).await?;
             changed = true;
         }
     }
-    for deal in deals(snapshot, identities) {
-        let name = key.deal_name(&offer.spec.network, deal);
+    let deals = deals(snapshot, identities);
+    for deal in &deals {
+        let name = key.deal_name(&offer.spec.network, *deal);
         if shared.context.stores.deals.get(&key.namespace, &name).is_none() {
-            let body = deal_body(&key, &offer.spec.network, deal);
+            let mut body = deal_body(&key, &offer.spec.network, *deal);
+            kept::restore(&mut body, &kept);
             apply::ours::<Deal>(&shared.context.client, &body, Manager::Offer).await?;
             changed = true;
         }
     }
+    let listed = units.keys().map(|unit| key.unit_name(*unit));
+    let listed = listed.chain(deals.iter().map(|deal| key.deal_name(&offer.spec.network, *deal)));
+    kept::keep(shared, &key, identities, &listed.collect()).await?;
     guard_deletions(shared, &key, identities, snapshot).await?;
     Ok(release_units(shared, &key, &units, are_all_known(snapshot, identities)).await? || changed)
 }

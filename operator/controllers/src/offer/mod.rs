@@ -2,6 +2,7 @@
 
 pub mod act;
 pub mod claim;
+pub mod kept;
 pub mod mirror;
 pub mod observe;
 pub mod report;
