@@ -76,7 +76,8 @@ pub fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<()> {
 }
 
 /// A text of an object's data; empty where it is none.
-pub(crate) fn text(value: &Value) -> &str {
+#[must_use]
+pub fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 

@@ -76,7 +76,8 @@ pub enum Error {
 /// The result of a story and its steps.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-pub(crate) fn cluster(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
+/// Makes an error of the API server into ours, with what was tried.
+pub fn cluster(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
     let what = what.into();
     move |source| Error::Cluster { what, source: Box::new(source) }
 }

@@ -5,3 +5,11 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
+{{- /* Whether an offer, by its variable in an expression, has something at stake: pledged units, or units in deals. */}}
+{{- define "coreward.staked" -}}
+has({{ . }}.status) && ((has({{ . }}.status.commitments) && {{ . }}.status.commitments.active + {{ . }}.status.commitments.pending + {{ . }}.status.commitments.failed > 0) || (has({{ . }}.status.units) && {{ . }}.status.units.serving > 0))
+{{- end }}
+{{- /* The same in words, with the epoch from which it can go. */}}
+{{- define "coreward.stakedWords" -}}
+'offer ' + {{ . }}.metadata.name + ' has ' + string({{ . }}.status.commitments.active + {{ . }}.status.commitments.pending + {{ . }}.status.commitments.failed) + ' commitment(s) and ' + string({{ . }}.status.units.serving) + ' unit(s) in deals' + (has({{ . }}.status.commitments.nextEndEpoch) ? '; the next commitment ends in epoch ' + string({{ . }}.status.commitments.nextEndEpoch) : '')
+{{- end }}

@@ -4,6 +4,7 @@ use std::{path::Path, time::Duration};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
@@ -44,6 +45,9 @@ pub async fn deploy(bed: &Bed, values: Value) -> Result<()> {
     let file = bed.paths().state.join("values.json");
     paths::write(&file, all.to_string())?;
     step("installing the definitions", install(bed, "coreward-crds", None)).await?;
+    if is_half_removed(bed).await {
+        rollback(bed).await?;
+    }
     step("installing the product", install(bed, "coreward", Some(&file))).await?;
     step("waiting for the operator", ready(bed, "coreward-operator")).await
 }
@@ -60,6 +64,41 @@ pub async fn undeploy(bed: &Bed) -> Result<()> {
             .await?;
     }
     Ok(())
+}
+
+/// What Helm says of a release.
+#[derive(Debug, Deserialize)]
+struct Release {
+    info: ReleaseInfo,
+    version: u32,
+}
+
+#[derive(Debug, Deserialize)]
+struct ReleaseInfo {
+    status: String,
+}
+
+/// The product's release, if there is one.
+async fn release(bed: &Bed) -> Option<Release> {
+    let status = helm(bed, "look at coreward".to_owned());
+    let words = status.args(["status", "coreward", "--output", "json"]).output().await.ok()?;
+    serde_json::from_str(&words).ok()
+}
+
+/// Whether a removal of the product was refused, and nobody has put the release in order since.
+async fn is_half_removed(bed: &Bed) -> bool {
+    release(bed).await.is_some_and(|release| release.info.status == "uninstalling")
+}
+
+/// Puts the product's release in order after a removal that was refused: Helm takes it for half removed until then.
+///
+/// # Errors
+/// Helm's words, [`Error::Late`] where the operator does not become ready.
+pub async fn rollback(bed: &Bed) -> Result<()> {
+    let revision = release(bed).await.map_or(1, |release| release.version).to_string();
+    let run = helm(bed, "take back the removal of coreward".to_owned());
+    run.args(["rollback", "coreward", &revision]).output().await?;
+    step("waiting for the operator", ready(bed, "coreward-operator")).await
 }
 
 async fn install(bed: &Bed, chart: &str, values: Option<&Path>) -> Result<()> {

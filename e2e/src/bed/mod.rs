@@ -42,7 +42,7 @@ use std::{
 };
 
 pub use addresses::Addresses;
-pub use deploy::{NAMESPACE, deploy, undeploy};
+pub use deploy::{NAMESPACE, deploy, rollback, undeploy};
 pub use error::{Error, Result};
 pub use image::{ALL, ImageSpec, PRODUCT, Source, ensure};
 pub use life::{down, up, up_unless_interrupted};

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::{
+    admissionregistration::v1::ValidatingAdmissionPolicyBinding,
+    core::v1::{Namespace, Pod},
+};
 use kube::{
     Api, ResourceExt,
     api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams},
@@ -101,6 +104,18 @@ pub async fn clear(bed: &Bed) -> Result<()> {
     remove_namespaces(bed.client()).await
 }
 
+/// Takes the product's admission policies out of force, as a person with all rights can; the next installation brings them
+/// back.
+///
+/// # Errors
+/// [`crate::world::Error::Cluster`].
+pub async fn lift_policies(client: &kube::Client) -> Result<()> {
+    let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(client.clone());
+    let ours = ListParams::default().labels("app.kubernetes.io/name=coreward");
+    let lifted = bindings.delete_collection(&DeleteParams::default(), &ours).await;
+    lifted.map(drop).map_err(cluster("lift the admission policies"))
+}
+
 /// Clears what one story left in its namespace, and its pods wherever they are.
 ///
 /// # Errors
@@ -115,6 +130,7 @@ pub async fn clear_story(bed: &Bed, namespace: &str) -> Result<()> {
     });
     if asked.await.is_err() {
         say(format_args!("{namespace} is cleared by hand: the product did not let its offers go"));
+        lift_policies(client).await?;
     }
     until("nothing of the story is left", STEP, async || {
         let mut left = Vec::new();
@@ -166,10 +182,13 @@ async fn remove_by_hand(client: &kube::Client, kind: &str, object: &DynamicObjec
 async fn remove_namespaces(client: &kube::Client) -> Result<()> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let list = namespaces.list(&ListParams::default()).await.map_err(cluster("list namespaces"))?;
-    for namespace in list.items.iter().map(ResourceExt::name_any) {
-        if namespace.starts_with("story-") || namespace.starts_with("deal-") {
-            let _ = namespaces.delete(&namespace, &DeleteParams::default()).await;
-        }
+    let mut left: Vec<_> = list.items.iter().map(ResourceExt::name_any).collect();
+    left.retain(|name| name.starts_with("story-") || name.starts_with("deal-"));
+    if !left.is_empty() {
+        lift_policies(client).await?;
+    }
+    for namespace in left {
+        let _ = namespaces.delete(&namespace, &DeleteParams::default()).await;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! Stories that need the two exclusive cores take turns; the others run beside them. Only a quiet story has the whole
 //! cluster to itself.
 
+mod hands_off;
 mod killed_once;
 mod plain_mistakes;
 mod quiet;
@@ -29,7 +30,8 @@ mod people {
     pub(crate) const PLAIN_MISTAKES: usize = 4;
     pub(crate) const QUIET: usize = 5;
     pub(crate) const LATE_BESIDE_QUIET: usize = 6;
-    pub(crate) const COUNT: u8 = 7;
+    pub(crate) const HANDS_OFF: usize = 7;
+    pub(crate) const COUNT: u8 = 8;
 }
 
 /// Held by whoever uses the cores of n1 and n2.

@@ -10,21 +10,17 @@ use crate::labels::{ANCHOR, ANCHOR_KEY};
 use crate::stores::{MANAGED_LABEL, MANAGED_VALUE};
 use crate::turn::{Error, Shared};
 
-/// UID of a namespace's anchor, which must be there already.
+/// UID of a namespace's anchor, which must be there already. Read anew each time: a pod that names an anchor that was replaced
+/// is collected as garbage.
 ///
 /// # Errors
 ///
 /// [`Error::NoAnchor`] if it is not; [`Error::Read`].
 pub async fn uid(shared: &Shared, namespace: &str) -> Result<String, Error> {
-    if let Some(uid) = shared.memory.anchor(namespace) {
-        return Ok(uid);
-    }
     let api: Api<ConfigMap> = Api::namespaced(shared.context.client.clone(), namespace);
     let present =
         api.get_opt(ANCHOR).await.map_err(|source| Error::read("anchor", namespace, source))?;
-    let uid = present.and_then(|anchor| anchor.metadata.uid).ok_or(Error::NoAnchor)?;
-    shared.memory.set_anchor(namespace, uid.clone());
-    Ok(uid)
+    present.and_then(|anchor| anchor.metadata.uid).ok_or(Error::NoAnchor)
 }
 
 /// Makes a namespace's anchor.

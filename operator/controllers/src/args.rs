@@ -29,6 +29,9 @@ pub struct Typed {
     /// Where pods ask for their duty, over TLS.
     #[arg(long, env = "COREWARD_PODS_LISTEN", default_value = "0.0.0.0:8443")]
     pub pods_listen: SocketAddr,
+    /// Only says whether anything is staked, and fails if so: what the chart asks before it is uninstalled.
+    #[arg(long)]
+    pub check_uninstall: bool,
     /// What is logged, e.g. `info,coreward_chain=debug`.
     #[arg(long, env = "COREWARD_LOG", default_value = "info")]
     pub log: String,

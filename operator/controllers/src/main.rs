@@ -13,6 +13,9 @@ async fn main() -> anyhow::Result<()> {
     endpoint::install_token_checks();
     let typed = Typed::parse();
     coreward_telemetry::log_to_stdout(&typed.log).context("begin the log")?;
+    if typed.check_uninstall {
+        return Ok(process::check_uninstall().await?);
+    }
     let args = Args::try_from(typed)?;
     let shutdown = Shutdown::on_signals().context("listen for signals")?;
     process::run(args, shutdown).await?;

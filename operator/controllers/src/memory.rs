@@ -39,7 +39,6 @@ struct Inner {
     withdrawals: HashMap<Source, u64>,
     roles: HashMap<UnitId, (UnitRole, Option<Change>)>,
     children: HashMap<String, (String, Instant)>,
-    anchors: HashMap<String, String>,
     waiting: HashMap<String, Instant>,
     gone: HashMap<String, u64>,
     told: HashSet<(String, &'static str)>,
@@ -166,18 +165,7 @@ impl Memory {
     pub fn forget(&self, what: &str) {
         self.with(|inner| {
             inner.children.remove(what);
-            inner.anchors.remove(what);
         });
-    }
-
-    /// UID of the anchor in a namespace.
-    pub fn anchor(&self, namespace: &str) -> Option<String> {
-        self.with(|inner| inner.anchors.get(namespace).cloned())
-    }
-
-    /// Notes the UID of the anchor in a namespace.
-    pub fn set_anchor(&self, namespace: &str, uid: String) {
-        self.with(|inner| inner.anchors.insert(namespace.to_owned(), uid));
     }
 
     /// How long a thing has been waited for.

@@ -3,6 +3,7 @@
 mod keeper;
 mod parts;
 mod term;
+mod uninstall;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::lease::{Election, LEASE_NAME, Times};
 use crate::{endpoint, metrics};
 
 pub use parts::Error;
+pub use uninstall::check as check_uninstall;
 
 /// A turn of the election takes a few seconds at most.
 const ELECTION_LIMIT: Duration = Duration::from_mins(1);

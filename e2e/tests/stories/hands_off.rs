@@ -1,0 +1,336 @@
+use coreward_e2e::{
+    bed::{self, NAMESPACE},
+    story::{
+        STEP, Teller, client, deal, end, ensure, offer::Offered, pods, product, proving, text,
+        the_loop,
+    },
+    world::{Error, Result, World, cluster, until},
+};
+use k8s_openapi::{
+    api::core::v1::{ConfigMap, Namespace},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{ApiResource, DeleteParams, DynamicObject, PropagationPolicy},
+    core::GroupVersionKind,
+};
+
+use super::{SILENCE, Told, chain_of, cores, finish, people, stage, tell_and_release};
+
+/// The `ConfigMap` that owns the unit pods of a namespace.
+const ANCHOR: &str = "coreward-anchor";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hands_off() -> Told {
+    let teller = Teller::of("hands_off");
+    let stage = stage(&teller).await.map_err(|error| chain_of(&error))?;
+    let _cores = cores().await;
+    // For a while the policies are not in force, for nobody.
+    let _silence = SILENCE.write().await;
+    let told = tell_and_release(&stage, ("hands off", people::HANDS_OFF), async |world| {
+        Box::pin(tell(world, &teller, &stage)).await
+    });
+    finish(told.await)
+}
+
+async fn tell(world: &World, teller: &Teller, stage: &product::Stage) -> Result<()> {
+    let offered = the_loop::proving_offer(world, teller, &the_loop::both_nodes(world), 2).await?;
+    let seat = deal::matched(world, &stage.apps.hello, &[&offered.peers[0]]).await?.remove(0);
+    let served = Box::pin(deal::serving(world, teller, &seat)).await?;
+    let scene = Scene { world, teller, offered, served };
+
+    Box::pin(scene.refused()).await?;
+    let was = scene.pods().await?;
+    scene.goes_on().await?;
+    ensure(scene.pods().await? == was, || "a pod was replaced meanwhile".to_owned())?;
+    teller.aside("no pod was touched");
+
+    end::lift_policies(&world.client()).await?;
+    let told = scene.held_by_finalizers(&was).await;
+    let told = match told {
+        Ok(()) => Box::pin(scene.comes_back()).await,
+        failed => failed,
+    };
+    // Whatever came of it, the next story finds the policies in force.
+    let restored = teller.step("the policies are in force again", restore(&scene)).await;
+    told.and(restored)
+}
+
+/// What a person does after a refused `helm uninstall`; it brings back what was taken away meanwhile, too.
+async fn restore(scene: &Scene<'_>) -> Result<()> {
+    let order = bed::rollback(scene.world.bed()).await;
+    order.map_err(|error| Error::Finding(format!("no rollback: {}", chain_of(&error))))?;
+    let deals = scene.ours("Deal", scene.world.namespace());
+    until("the policies are in force", STEP, async || {
+        let how = DeleteParams::default().dry_run();
+        refusal(&deals, &scene.deal_name().await?, &how).await.map(Some)
+    })
+    .await
+    .map(drop)
+}
+
+/// Two units, one of which serves a deal.
+struct Scene<'a> {
+    world: &'a World,
+    teller: &'a Teller,
+    offered: Offered,
+    served: deal::Served,
+}
+
+/// Something that somebody deletes, and words of the refusal.
+struct Target {
+    what: &'static str,
+    api: Api<DynamicObject>,
+    name: String,
+    words: Vec<String>,
+}
+
+impl Target {
+    fn new((what, name): (&'static str, &str), api: Api<DynamicObject>, words: &[&str]) -> Self {
+        let words = words.iter().map(ToString::to_string).collect();
+        Self { what, api, name: name.to_owned(), words }
+    }
+}
+
+impl Scene<'_> {
+    fn ours(&self, kind: &str, namespace: &str) -> Api<DynamicObject> {
+        let resource =
+            ApiResource::from_gvk(&GroupVersionKind::gvk("coreward.dev", "v1alpha1", kind));
+        Api::namespaced_with(self.world.client(), namespace, &resource)
+    }
+
+    fn everywhere<K: Resource<DynamicType = ()>>(&self) -> Api<DynamicObject> {
+        Api::all_with(self.world.client(), &ApiResource::erase::<K>(&()))
+    }
+
+    fn unit_name(&self, unit: alloy::primitives::B256) -> String {
+        format!("{}-{}", self.offered.name, proving::short(unit))
+    }
+
+    fn deal_namespace(&self) -> String {
+        self.served.pod.namespace().unwrap_or_default()
+    }
+
+    async fn deal_name(&self) -> Result<String> {
+        Ok(deal::mirror(self.world, self.served.seat.deal).await?.name_any())
+    }
+
+    /// What people wrote or the operator mirrored.
+    async fn objects(&self) -> Result<Vec<Target>> {
+        let (world, own) = (self.world, self.world.namespace());
+        let idle = &self.offered.peers[1];
+        let end = world.oracle().commitment(idle.commitment).await?.endEpoch;
+        let until_end = format!("epoch {end}");
+        let deal = self.deal_name().await?;
+        let units = || self.ours("CapacityUnit", own);
+        let offer = &self.offered.name;
+        let at_stake = ["2 commitment(s)", "1 unit(s) in deals", &until_end];
+        Ok(vec![
+            Target::new(
+                ("a proving unit", &self.unit_name(idle.units[0])),
+                units(),
+                &["pledged by commitment", &until_end],
+            ),
+            Target::new(
+                ("a serving unit", &self.unit_name(self.served.seat.unit)),
+                units(),
+                &["serves deal", &deal],
+            ),
+            Target::new(
+                ("a serving deal", &deal),
+                self.ours("Deal", own),
+                &["ACTIVE", "paid until epoch", "desiredState: Exit"],
+            ),
+            Target::new(("the offer", offer), self.ours("ProviderOffer", own), &at_stake),
+            Target::new(("its namespace", own), self.everywhere::<Namespace>(), &at_stake),
+        ])
+    }
+
+    /// What they stand on.
+    fn ground(&self) -> Vec<Target> {
+        let maps = ApiResource::erase::<ConfigMap>(&());
+        vec![
+            Target::new(
+                ("the deal's namespace", &self.deal_namespace()),
+                self.everywhere::<Namespace>(),
+                &["workers of deal"],
+            ),
+            Target::new(
+                ("the operator's namespace", NAMESPACE),
+                self.everywhere::<Namespace>(),
+                &["identities", "helm uninstall"],
+            ),
+            Target::new(
+                ("a definition", "capacityunits.coreward.dev"),
+                self.everywhere::<CustomResourceDefinition>(),
+                &["every CapacityUnit", "coreward.dev/delete-confirm"],
+            ),
+            Target::new(
+                ("the anchor", ANCHOR),
+                Api::namespaced_with(self.world.client(), NAMESPACE, &maps),
+                &["owns the unit pods"],
+            ),
+        ]
+    }
+
+    /// With the policies in force nothing of it can even be asked for.
+    async fn refused(&self) -> Result<()> {
+        for target in self.objects().await?.into_iter().chain(self.ground()) {
+            for policy in [PropagationPolicy::Background, PropagationPolicy::Foreground] {
+                let how =
+                    DeleteParams { propagation_policy: Some(policy), ..DeleteParams::default() };
+                let refusal = refusal(&target.api, &target.name, &how).await?;
+                for word in &target.words {
+                    ensure(refusal.contains(word.as_str()), || {
+                        format!("{word:?} is not in the refusal of {}: {refusal}", target.what)
+                    })?;
+                }
+                if how.propagation_policy == Some(PropagationPolicy::Background) {
+                    self.teller.aside(&format!("{}: {refusal}", target.what));
+                }
+            }
+        }
+        self.transaction_stays().await?;
+        self.nobody_makes_mirrors().await?;
+        let uninstalled = bed::undeploy(self.world.bed()).await;
+        let refusal = uninstalled.err().map(|error| chain_of(&error)).unwrap_or_default();
+        ensure(refusal.contains("coreward-check-uninstall"), || {
+            format!("helm uninstall was not refused: {refusal:?}")
+        })?;
+        self.teller.aside(&format!("helm uninstall: {refusal}"));
+        Ok(())
+    }
+
+    /// A transaction that is not final is refused; one that is may go, so that the next one is tried.
+    async fn transaction_stays(&self) -> Result<()> {
+        let api = self.ours("ChainTransaction", NAMESPACE);
+        let refused = until("a transaction is on its way, and stays", STEP, async || {
+            for transaction in coreward_e2e::story::listed(&api).await? {
+                let state = text(&transaction.data["status"]["state"]).to_owned();
+                if !["Final", "Replaced", "Cancelled", "Displaced"].contains(&state.as_str()) {
+                    let how = DeleteParams::default().dry_run();
+                    let refusal = refusal(&api, &transaction.name_any(), &how).await?;
+                    return Ok(Some(refusal));
+                }
+            }
+            // Whatever is on its way at the end of an epoch is proofs.
+            self.world.driver().next_epoch().await?;
+            Ok(None)
+        });
+        let refusal = refused.await?;
+        ensure(refusal.contains("holds nonce"), || format!("the refusal is {refusal}"))?;
+        self.teller.aside(&format!("a transaction: {refusal}"));
+        Ok(())
+    }
+
+    /// A unit, a deal or a transaction that a person writes is refused.
+    async fn nobody_makes_mirrors(&self) -> Result<()> {
+        let deals = self.ours("Deal", self.world.namespace());
+        let mut copy = deal::mirror(self.world, self.served.seat.deal).await?;
+        copy.metadata = kube::core::ObjectMeta {
+            name: Some("made-by-hand".to_owned()),
+            namespace: copy.namespace(),
+            ..Default::default()
+        };
+        match deals.create(&kube::api::PostParams::default(), &copy).await {
+            Err(kube::Error::Api(status)) if status.message.contains("ProviderOffer") => {
+                self.teller.aside(&format!("a deal made by hand: {}", status.message));
+                Ok(())
+            }
+            other => Err(Error::Finding(format!("a deal was made by hand: {other:?}"))),
+        }
+    }
+
+    /// UIDs of the pods that work for the two units.
+    async fn pods(&self) -> Result<[String; 2]> {
+        let prover = pods::ready(self.world, "prover", self.offered.peers[1].units[0]).await?;
+        let worker = pods::ready(self.world, "worker", self.served.seat.unit).await?;
+        Ok([pods::uid(&prover), pods::uid(&worker)])
+    }
+
+    /// The idle unit proves in the next epoch, the deal answers.
+    async fn goes_on(&self) -> Result<()> {
+        proving::next(self.world, self.teller, &self.offered, &self.offered.peers[1].units).await?;
+        self.answers().await
+    }
+
+    async fn answers(&self) -> Result<()> {
+        let http = client::http()?;
+        until("the deal answers", STEP, async || {
+            let pod = pods::ready(self.world, "worker", self.served.seat.unit).await?;
+            let port = pods::entrance(self.world, &pod).await?;
+            let address = self.world.bed().node_address(bed::NODES[2]);
+            let url = format!("http://{address}:{port}/");
+            let (status, body) = client::get(&http, &url).await?;
+            Ok(((status, body.trim()) == (200, "hello")).then_some(()))
+        })
+        .await
+    }
+
+    /// Without the policies the deletions are asked for, and finalizers hold what they are asked for.
+    async fn held_by_finalizers(&self, was: &[String; 2]) -> Result<()> {
+        for target in self.objects().await? {
+            let how = DeleteParams::foreground();
+            let asked = until("the policies are out of force", STEP, async || {
+                match target.api.delete(&target.name, &how).await {
+                    Ok(_) => Ok(Some(())),
+                    Err(error) => Err(cluster(format!("delete {}", target.name))(error)),
+                }
+            });
+            asked.await?;
+        }
+        self.teller.aside(
+            "units, deal, offer and its namespace were deleted, with all that hangs on them",
+        );
+        self.goes_on().await?;
+        ensure(self.pods().await? == *was, || "a pod was replaced".to_owned())?;
+        let kept = self.world.get("ProviderOffer", &self.offered.name).await?;
+        let kept = kept.ok_or_else(|| Error::Finding("the offer is gone".to_owned()))?;
+        let told = coreward_e2e::world::condition(&kept, "Ready").unwrap_or_default();
+        ensure(told.2.contains("staked"), || format!("its condition says {told:?}"))?;
+        self.teller.aside(&format!("the offer says {}: {}", told.1, told.2));
+        Ok(())
+    }
+
+    /// What no finalizer can hold comes back by itself.
+    async fn comes_back(&self) -> Result<()> {
+        let (world, unit) = (self.world, self.served.seat.unit);
+        let key = deal::activated(world, &self.served.seat).await?;
+        let was = pods::uid(&pods::ready(world, "worker", unit).await?);
+        let namespaces: Api<Namespace> = Api::all(world.client());
+        let deleted = namespaces.delete(&self.deal_namespace(), &DeleteParams::default()).await;
+        deleted.map_err(cluster("delete the deal's namespace"))?;
+        let back = until("the deal has a worker again", STEP, async || {
+            let pod = pods::ready(world, "worker", unit).await?;
+            Ok((pods::uid(&pod) != was).then_some(()))
+        });
+        self.teller.step("the deal's namespace was deleted: its worker is back", back).await?;
+        self.answers().await?;
+        let same = deal::activated(world, &self.served.seat).await? == key;
+        ensure(same, || "the worker came back with another key".to_owned())?;
+
+        let idle = self.offered.peers[1].units[0];
+        let anchors: Api<ConfigMap> = Api::namespaced(world.client(), NAMESPACE);
+        let was = pods::uid(&pods::ready(world, "prover", idle).await?);
+        let deleted = anchors.delete(ANCHOR, &DeleteParams::default()).await;
+        deleted.map_err(cluster("delete the anchor"))?;
+        let back = until("another prover hashes", STEP, async || {
+            let pod = pods::ready(world, "prover", idle).await?;
+            Ok((pods::uid(&pod) != was).then_some(()))
+        });
+        self.teller.step("the anchor was deleted: the prover is back", back).await?;
+        self.goes_on().await
+    }
+}
+
+/// The API server's words when it refuses a deletion.
+async fn refusal(api: &Api<DynamicObject>, name: &str, how: &DeleteParams) -> Result<String> {
+    match api.delete(name, how).await {
+        Err(kube::Error::Api(status)) if status.message.contains("Coreward refuses") => {
+            Ok(status.message.clone())
+        }
+        Err(error) => Err(cluster(format!("delete {name}"))(error)),
+        Ok(_) => Err(Error::Finding(format!("the deletion of {name} was not refused"))),
+    }
+}
