@@ -124,11 +124,8 @@ impl Book {
 
     /// What the miner should do: hash until the proofs on chain and those on their way there are all that is of use.
     pub(crate) fn goal(&self) -> Goal {
-        let Some((duty, puzzle)) =
-            self.duty.as_ref().and_then(|duty| Some((duty, duty.puzzle.as_ref()?)))
-        else {
-            return Goal::Rest;
-        };
+        let Some(duty) = &self.duty else { return Goal::Unknown };
+        let Some(puzzle) = &duty.puzzle else { return Goal::Rest };
         let on_their_way = u32::try_from(self.current().count()).unwrap_or(u32::MAX);
         if puzzle.target.on_chain.saturating_add(on_their_way) >= puzzle.target.useful {
             return Goal::Rest;

@@ -63,7 +63,7 @@ fn it_stops_at_the_useful_maximum(#[case] on_chain: u32, #[case] found: u8, #[ca
 #[test]
 fn without_a_puzzle_it_rests_and_keeps_what_it_has() {
     let mut book = Book::with_saved(vec![proof(7, 1, 1)]);
-    assert_eq!((book.goal(), book.to_post()), (Goal::Rest, None));
+    assert_eq!((book.goal(), book.to_post()), (Goal::Unknown, None));
     assert_eq!(book.take("a", duty(None)), Done::default());
     assert_eq!((book.goal(), book.kept()), (Goal::Rest, 1));
 }

@@ -17,8 +17,8 @@ use tracing::{error, info};
 use crate::nonce::Nonces;
 use crate::store::Entry;
 
-/// How long a fresh miner waits for its first job before it checks itself: most jobs are there by then, and the check
-/// costs half a second.
+/// How long a fresh miner waits to hear what to do before it checks itself: most hear by then, and the check costs half a
+/// second.
 const SETTLE: Duration = Duration::from_millis(500);
 
 /// The pause before an engine that could not be built is tried again.
@@ -37,6 +37,8 @@ pub(crate) struct Job {
 /// What the miner is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Goal {
+    /// Not heard of yet.
+    Unknown,
     /// Nothing is of use now.
     Rest,
     /// Hash this, until told otherwise.
@@ -84,7 +86,7 @@ impl Miner {
         found: mpsc::Sender<Entry>,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
-            goal: Mutex::new(Goal::Rest),
+            goal: Mutex::new(Goal::Unknown),
             changed: Condvar::new(),
             generation: AtomicU64::new(0),
             hashes: AtomicU64::new(0),
@@ -178,7 +180,7 @@ impl Worker {
             let (generation, goal) = self.shared.current();
             let ended = match goal {
                 Goal::End => return,
-                Goal::Rest => self.rest(generation),
+                Goal::Unknown | Goal::Rest => self.rest(generation),
                 Goal::Hash(job) => self.hash(generation, &job),
             };
             match ended {

@@ -22,8 +22,8 @@ use crate::rate::Rate;
 use crate::report::{Addressed, is_ready};
 use crate::store::Entry;
 
-/// How often rate, readiness and metrics are brought up to date.
-const TICK: Duration = Duration::from_millis(250);
+/// How often rate, readiness and metrics are brought up to date: whoever waits for this prover waits for the first look, too.
+const TICK: Duration = Duration::from_millis(100);
 
 /// How often all that is not acknowledged is posted and saved again: whoever took it may have been restarted.
 const AGAIN: Duration = Duration::from_secs(20);
