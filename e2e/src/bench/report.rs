@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::watch::Steps;
+use super::watch::{Return, Steps};
 
 /// One match.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Measured {
     /// From the match to the first answer.
     pub serving: Steps,
     /// From the deal's end to the unit hashing again.
-    pub hashing: Duration,
+    pub hashing: Return,
 }
 
 impl fmt::Display for Measured {
@@ -31,7 +31,7 @@ impl fmt::Display for Measured {
             ready.as_millis(),
             answered.as_millis(),
             self.serving.answered_outside.as_millis(),
-            self.hashing.as_millis()
+            self.hashing.hashing.as_millis()
         )
     }
 }
@@ -108,12 +108,15 @@ impl Figures {
     }
 
     fn returns(&self) -> Vec<u128> {
-        self.matches.iter().map(|it| it.hashing.as_millis()).collect()
+        self.matches.iter().map(|it| it.hashing.hashing.as_millis()).collect()
     }
 
     fn columns(&self) -> Vec<(&'static str, Vec<u128>)> {
         let column = |step: fn(&Steps) -> Duration| {
             self.matches.iter().map(|it| step(&it.serving).as_millis()).collect()
+        };
+        let back = |step: fn(&Return) -> Duration| {
+            self.matches.iter().map(|it| step(&it.hashing).as_millis()).collect()
         };
         vec![
             ("match → prover told to stop", column(|it| it.prover_stopping)),
@@ -122,6 +125,9 @@ impl Figures {
             ("match → it is Ready", column(|it| it.ready)),
             ("**match → first answer of the worker**", self.answers()),
             ("match → first answer from outside the cluster", self.outside()),
+            ("deal's end → worker told to stop", back(|it| it.worker_stopping)),
+            ("deal's end → prover pod created", back(|it| it.pod_created)),
+            ("deal's end → its container runs", back(|it| it.container_running)),
             ("**deal's end → unit hashing again**", self.returns()),
         ]
     }
@@ -172,7 +178,7 @@ mod tests {
     fn a_target_says_whether_it_was_met() {
         let slow = Measured {
             serving: Steps { answered: Duration::from_secs(5), ..Steps::default() },
-            hashing: Duration::from_secs(1),
+            hashing: Return { hashing: Duration::from_secs(1), ..Return::default() },
         };
         let report = Figures { matches: vec![slow], ..Figures::default() }.report();
         assert!(report.contains("BAR match_to_answer_p50_ms value=5000 must=4000 missed"));

@@ -35,6 +35,19 @@ pub struct Steps {
     pub answered_outside: Duration,
 }
 
+/// Times since the deal's end was mined.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Return {
+    /// The worker was told to stop: the block was seen and acted upon.
+    pub worker_stopping: Duration,
+    /// The prover's pod is there: the worker has ended.
+    pub pod_created: Duration,
+    /// Its container runs.
+    pub container_running: Duration,
+    /// It is Ready: it hashes.
+    pub hashing: Duration,
+}
+
 /// Follows a match that was mined at `mined` until the worker of `unit` answers from outside.
 ///
 /// # Errors
@@ -73,18 +86,29 @@ pub(super) async fn until_answered(world: &World, unit: B256, mined: Instant) ->
 ///
 /// # Errors
 /// [`Error::Late`], [`Error::Cluster`].
-pub(super) async fn until_hashing(world: &World, unit: B256, mined: Instant) -> Result<Duration> {
+pub(super) async fn until_hashing(world: &World, unit: B256, mined: Instant) -> Result<Return> {
+    let mut steps = Return::default();
     while mined.elapsed() < LIMIT {
+        if steps.worker_stopping.is_zero() {
+            let workers = pods::of_unit(&world.client(), "worker", unit).await?;
+            let is_going = |pod: &Pod| pod.metadata.deletion_timestamp.is_some();
+            seen(&mut steps.worker_stopping, workers.iter().all(is_going), mined);
+        }
         let provers = pods::of_unit(&world.client(), "prover", unit).await?;
-        if provers.iter().any(pods::is_ready) {
-            return Ok(mined.elapsed());
+        if let Some(pod) = provers.first() {
+            seen(&mut steps.pod_created, true, mined);
+            seen(&mut steps.container_running, is_running(pod), mined);
+            seen(&mut steps.hashing, pods::is_ready(pod), mined);
+        }
+        if !steps.hashing.is_zero() {
+            return Ok(steps);
         }
         tokio::time::sleep(INTERVAL).await;
     }
-    Err(late(format!("the prover of unit {unit} hashes"), Steps::default()))
+    Err(late(format!("the prover of unit {unit} hashes"), steps))
 }
 
-fn late(what: String, steps: Steps) -> Error {
+fn late(what: String, steps: impl std::fmt::Debug) -> Error {
     Error::Late { what, limit: LIMIT, last: format!("{steps:?}") }
 }
 
