@@ -135,17 +135,22 @@ impl World {
             from_block: 0,
         };
         let from_block = world.oracle.block_number().await?;
-        let object = json!({
-            "metadata": { "name": world.namespace, "annotations": { "coreward.dev/story": story } },
-        });
-        let object: Namespace = serde_json::from_value(object)
-            .map_err(|error| Error::Finding(format!("the namespace is malformed: {error}")))?;
-        let namespaces: Api<Namespace> = Api::all(bed.client().clone());
-        namespaces
-            .create(&PostParams::default(), &object)
-            .await
-            .map_err(cluster(format!("create the namespace {}", world.namespace)))?;
+        world.make_namespace(story).await?;
         Ok(Self { from_block, ..world })
+    }
+
+    /// Makes the namespace; again, where a story had it deleted.
+    ///
+    /// # Errors
+    /// [`Error::Cluster`].
+    pub async fn make_namespace(&self, story: &str) -> Result<()> {
+        let annotations = [("coreward.dev/story".to_owned(), story.to_owned())].into();
+        let mut object = Namespace::default();
+        object.metadata.name = Some(self.namespace.clone());
+        object.metadata.annotations = Some(annotations);
+        let namespaces: Api<Namespace> = Api::all(self.client());
+        let made = namespaces.create(&PostParams::default(), &object).await;
+        made.map(drop).map_err(cluster(format!("create the namespace {}", self.namespace)))
     }
 
     /// Removes the namespace, without waiting for its end.

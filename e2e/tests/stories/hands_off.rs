@@ -1,8 +1,9 @@
+use alloy::primitives::B256;
 use coreward_e2e::{
     bed::{self, NAMESPACE},
     story::{
-        STEP, Teller, client, deal, end, ensure, offer::Offered, pods, product, proving, text,
-        the_loop,
+        STEP, Teller, agrees, client, deal, end, ensure, offer::Offered, pods, product, proving,
+        text, the_loop,
     },
     world::{Error, Result, World, cluster, until},
 };
@@ -12,9 +13,11 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Resource, ResourceExt,
-    api::{ApiResource, DeleteParams, DynamicObject, PropagationPolicy},
+    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PropagationPolicy},
     core::GroupVersionKind,
 };
+
+use serde_json::json;
 
 use super::{SILENCE, Told, chain_of, cores, finish, people, stage, tell_and_release};
 
@@ -50,6 +53,10 @@ async fn tell(world: &World, teller: &Teller, stage: &product::Stage) -> Result<
     let told = scene.held_by_finalizers(&was).await;
     let told = match told {
         Ok(()) => Box::pin(scene.comes_back()).await,
+        failed => failed,
+    };
+    let told = match told {
+        Ok(()) => Box::pin(scene.is_found_again()).await,
         failed => failed,
     };
     // Whatever came of it, the next story finds the policies in force.
@@ -104,7 +111,7 @@ impl Scene<'_> {
         Api::all_with(self.world.client(), &ApiResource::erase::<K>(&()))
     }
 
-    fn unit_name(&self, unit: alloy::primitives::B256) -> String {
+    fn unit_name(&self, unit: B256) -> String {
         format!("{}-{}", self.offered.name, proving::short(unit))
     }
 
@@ -320,6 +327,49 @@ impl Scene<'_> {
             Ok((pods::uid(&pod) != was).then_some(()))
         });
         self.teller.step("the anchor was deleted: the prover is back", back).await?;
+        self.goes_on().await
+    }
+}
+
+impl Scene<'_> {
+    /// The offer as the contracts have it.
+    async fn on_chain(&self) -> Result<Vec<(B256, B256)>> {
+        let offers = self.world.oracle().offers_of(self.world.party().provider.address).await?;
+        ensure(offers.len() == 1, || format!("the provider has {} offers", offers.len()))?;
+        let peers = self.world.oracle().peers_of(offers[0].offerId).await?;
+        Ok(peers.iter().map(|peer| (peer.peerId, peer.commitmentId)).collect())
+    }
+
+    /// Even where all objects are gone, the same offer applied again is the same on chain, and its pods never stopped.
+    async fn is_found_again(&self) -> Result<()> {
+        let (world, own) = (self.world, self.world.namespace());
+        let (pods, chain) = (self.pods().await?, self.on_chain().await?);
+        let free = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
+        for kind in ["Deal", "CapacityUnit", "ProviderOffer"] {
+            let api = self.ours(kind, own);
+            for object in world.list(kind).await? {
+                let name = object.name_any();
+                let freed = api.patch(&name, &PatchParams::default(), &free).await;
+                freed.map_err(cluster(format!("take the finalizers of {name} away")))?;
+            }
+        }
+        let namespaces: Api<Namespace> = Api::all(world.client());
+        let gone = until("the offer's namespace is gone", STEP, async || {
+            let left = namespaces.get_opt(own).await.map_err(cluster("look for the namespace"))?;
+            Ok(left.is_none().then_some(()))
+        });
+        self.teller.step("all finalizers were taken away: every object is gone", gone).await?;
+        world.make_namespace("hands off, again").await?;
+        world.apply(&the_loop::both_nodes(world)).await?;
+        let id = self.offered.id.to_string();
+        let found = agrees(world, ("ProviderOffer", &self.offered.name), "it is found", |object| {
+            let units = &object.data["status"]["units"];
+            object.data["status"]["offerID"] == id.as_str()
+                && (units["proving"] == 1, units["serving"] == 1) == (true, true)
+        });
+        self.teller.step("the same offer is applied again, and found on chain", found).await?;
+        ensure(self.on_chain().await? == chain, || "the chain has other peers now".to_owned())?;
+        ensure(self.pods().await? == pods, || "a pod was replaced".to_owned())?;
         self.goes_on().await
     }
 }
