@@ -68,6 +68,10 @@ sol! {
         function withdrawCollateral(bytes32 commitmentId) external;
         function removeCUFromCC(bytes32 commitmentId, bytes32[] unitIds) external;
         function finishCommitment(bytes32 commitmentId) external;
+        function removeComputeUnitV2(bytes32 unitId, bytes32 associatedResourceId) external;
+        function removePeerResource(bytes32 peerId, bytes32 resourceId) external;
+        function removeComputePeerV2(bytes32 peerId) external;
+        function removeOfferV2(bytes32 offerId) external;
 
         function getAllConstants() external view returns (Constants);
         function maxUnitCountPerProvider() external view returns (uint256);

@@ -100,6 +100,16 @@ fn commitment_calls() -> Vec<(&'static str, Call)> {
     ]
 }
 
+fn removal_calls() -> Vec<(&'static str, Call)> {
+    let (peer, resource) = (word(1).into(), word(3).into());
+    vec![
+        ("f4f9f54d", Call::RemoveUnit { unit: word(2).into(), vcpu: resource }),
+        ("44a4e395", Call::RemovePeerResource { peer, resource }),
+        ("68a22c21", Call::RemovePeer { peer }),
+        ("663e7fe0", Call::RemoveOffer { offer: word(9).into() }),
+    ]
+}
+
 fn deal_calls() -> Vec<(&'static str, Call)> {
     let worker = word(7).into();
     vec![
@@ -110,7 +120,7 @@ fn deal_calls() -> Vec<(&'static str, Call)> {
 }
 
 fn all_calls() -> Vec<(&'static str, Call)> {
-    [offer_calls(), commitment_calls(), deal_calls()].concat()
+    [offer_calls(), commitment_calls(), removal_calls(), deal_calls()].concat()
 }
 
 #[test]

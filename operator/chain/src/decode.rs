@@ -119,6 +119,16 @@ fn from_diamond(
                 supply,
             })
         }
+        Calls::removeComputeUnitV2(call) => Some(Call::RemoveUnit {
+            unit: call.unitId.into(),
+            vcpu: call.associatedResourceId.into(),
+        }),
+        Calls::removePeerResource(call) => Some(Call::RemovePeerResource {
+            peer: call.peerId.into(),
+            resource: call.resourceId.into(),
+        }),
+        Calls::removeComputePeerV2(call) => Some(Call::RemovePeer { peer: call.peerId.into() }),
+        Calls::removeOfferV2(call) => Some(Call::RemoveOffer { offer: call.offerId.into() }),
         other => of_commitment(&other, value, unsaid)?,
     })
 }

@@ -172,6 +172,17 @@ fn input(call: &Call) -> Vec<u8> {
         Call::FinishCommitment { commitment } => {
             Diamond::finishCommitmentCall { commitmentId: commitment.0 }.abi_encode()
         }
+        Call::RemoveUnit { unit, vcpu } => {
+            Diamond::removeComputeUnitV2Call { unitId: unit.0, associatedResourceId: vcpu.0 }
+                .abi_encode()
+        }
+        Call::RemovePeerResource { peer, resource } => {
+            Diamond::removePeerResourceCall { peerId: peer.0, resourceId: resource.0 }.abi_encode()
+        }
+        Call::RemovePeer { peer } => {
+            Diamond::removeComputePeerV2Call { peerId: peer.0 }.abi_encode()
+        }
+        Call::RemoveOffer { offer } => Diamond::removeOfferV2Call { offerId: offer.0 }.abi_encode(),
     }
 }
 

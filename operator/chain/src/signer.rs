@@ -197,6 +197,10 @@ const FUNCTIONS: &[(Contract, [u8; 4], KeyRole)] = &[
     (Contract::Diamond, Diamond::withdrawCollateralCall::SELECTOR, KeyRole::Provider),
     (Contract::Diamond, Diamond::removeCUFromCCCall::SELECTOR, KeyRole::Provider),
     (Contract::Diamond, Diamond::finishCommitmentCall::SELECTOR, KeyRole::Provider),
+    (Contract::Diamond, Diamond::removeComputeUnitV2Call::SELECTOR, KeyRole::Provider),
+    (Contract::Diamond, Diamond::removePeerResourceCall::SELECTOR, KeyRole::Provider),
+    (Contract::Diamond, Diamond::removeComputePeerV2Call::SELECTOR, KeyRole::Provider),
+    (Contract::Diamond, Diamond::removeOfferV2Call::SELECTOR, KeyRole::Provider),
 ];
 
 /// A key together with what it may sign; the only way to a signature.
@@ -274,7 +278,7 @@ mod tests {
     use alloy::primitives::{B256, address};
     use coreward_domain::call::{Call, Proof};
     use coreward_domain::epoch::Epoch;
-    use coreward_domain::id::{CommitmentId, OnchainWorkerId, PeerId, UnitId};
+    use coreward_domain::id::{CommitmentId, OfferId, OnchainWorkerId, PeerId, UnitId};
 
     use super::*;
     use crate::encode::encode;
@@ -320,12 +324,18 @@ mod tests {
         Call::DepositCollateral { commitment: CommitmentId::default(), value: U256::from(9) }
     }
 
+    fn remove_offer() -> Call {
+        Call::RemoveOffer { offer: OfferId::default() }
+    }
+
     #[rstest::rstest]
     #[case::the_peer_key_proves(KeyRole::Peer, of(&proofs()), true)]
     #[case::the_peer_key_leaves(KeyRole::Peer, of(&leave()), true)]
     #[case::the_peer_key_pledges_nothing(KeyRole::Peer, of(&deposit()), false)]
     #[case::the_provider_key_pledges(KeyRole::Provider, of(&deposit()), true)]
     #[case::the_provider_key_proves_nothing(KeyRole::Provider, of(&proofs()), false)]
+    #[case::the_provider_key_takes_its_offer_off(KeyRole::Provider, of(&remove_offer()), true)]
+    #[case::the_peer_key_takes_no_offer_off(KeyRole::Peer, of(&remove_offer()), false)]
     #[case::a_deal_function_is_not_for_the_diamond(
         KeyRole::Peer, Unsigned { to: DIAMOND, ..of(&leave()) }, false
     )]

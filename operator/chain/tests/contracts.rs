@@ -468,6 +468,45 @@ async fn an_offer_lives_from_its_name_to_its_last_reward() {
 
     work_for_a_deal(&world, deal, seat.worker, peer.peer).await;
     leave(&world, commitment, &units).await;
+    take_off(&world, (offer, &peer), commitment).await;
+}
+
+/// All rewards out, then everything off the chain; and the peer can be registered again.
+async fn take_off(world: &World, (offer, peer): (OfferId, &NewPeer), commitment: CommitmentId) {
+    for epoch in 0.. {
+        let view = world.look().await.commitments[&commitment].clone().unwrap();
+        if view.total_rewards.is_zero() {
+            break;
+        }
+        assert!(epoch < 40, "{} wei do not vest", view.total_rewards);
+        let unlocked = view.unlocked_rewards;
+        if !unlocked.is_zero() {
+            world.act(Call::WithdrawCommitmentRewards { commitment, unlocked }).await;
+        }
+        world.next_epoch().await;
+    }
+    let (id, vcpu) = (peer.peer, ResourceId(word(1)));
+    for unit in &peer.units {
+        world.act(Call::RemoveUnit { unit: *unit, vcpu }).await;
+    }
+    let read = world.look().await.peers[&id].clone().unwrap();
+    assert!(read.units.is_empty());
+    assert_eq!(read.resources.len(), 2, "they outlive the units");
+    for resource in read.resources.keys() {
+        world.act(Call::RemovePeerResource { peer: id, resource: *resource }).await;
+    }
+    assert!(world.look().await.peers[&id].clone().unwrap().resources.is_empty());
+    world.act(Call::RemovePeer { peer: id }).await;
+    let read = world.look().await;
+    assert_eq!(read.peers[&id], None);
+    assert_eq!(read.offers[&offer].clone().unwrap().peer_count, 0, "it is found by its id only");
+    let past = read.commitments[&commitment].clone().unwrap();
+    assert_eq!(past.total_rewards, U256::ZERO, "read after its peer is gone");
+    world.act(Call::RemoveOffer { offer }).await;
+    let read = world.look().await;
+    assert_eq!((&read.offers[&offer], read.providers[&world.provider].unit_count), (&None, 0));
+    registered(world, vec![peer.clone()]).await;
+    assert_eq!(world.look().await.peers[&id].clone().unwrap().units.len(), 2);
 }
 
 async fn work_for_a_deal(world: &World, deal: Address, worker: OnchainWorkerId, peer: PeerId) {

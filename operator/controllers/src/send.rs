@@ -103,7 +103,11 @@ fn owner_of(snapshot: &Snapshot, call: &Call) -> Option<alloy_primitives::Addres
         | Call::WithdrawCommitmentRewards { .. }
         | Call::WithdrawCollateral { .. }
         | Call::RemoveUnitsFromCommitment { .. }
-        | Call::FinishCommitment { .. } => return None,
+        | Call::FinishCommitment { .. }
+        | Call::RemoveUnit { .. }
+        | Call::RemovePeerResource { .. }
+        | Call::RemovePeer { .. }
+        | Call::RemoveOffer { .. } => return None,
     };
     Some(snapshot.peers.get(&peer)?.as_ref()?.owner)
 }
@@ -127,7 +131,11 @@ pub const fn happening(call: &Call) -> Option<Happening> {
         | Call::ChangePaymentToken { .. }
         | Call::RegisterPeerResource { .. }
         | Call::ChangeResourceDetails { .. }
-        | Call::ChangeResourceSupply { .. } => Some(Happening::OfferUpdated),
+        | Call::ChangeResourceSupply { .. }
+        | Call::RemoveUnit { .. }
+        | Call::RemovePeerResource { .. }
+        | Call::RemovePeer { .. }
+        | Call::RemoveOffer { .. } => Some(Happening::OfferUpdated),
         Call::CreateCommitment { .. } => Some(Happening::CommitmentCreated),
         Call::DepositCollateral { .. } => Some(Happening::CollateralDeposited),
         Call::FinishCommitment { .. } => Some(Happening::CommitmentFinished),

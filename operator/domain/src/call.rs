@@ -173,6 +173,30 @@ pub enum Call {
         /// Which.
         commitment: CommitmentId,
     },
+    /// `removeComputeUnitV2`; provider key; only of a peer without commitment.
+    RemoveUnit {
+        /// Which.
+        unit: UnitId,
+        /// Its peer's vCPU resource.
+        vcpu: ResourceId,
+    },
+    /// `removePeerResource`; provider key; never while a worker uses it: the contract would not let that worker go.
+    RemovePeerResource {
+        /// Of this peer.
+        peer: PeerId,
+        /// Of this kind.
+        resource: ResourceId,
+    },
+    /// `removeComputePeerV2`; provider key; never while one of its commitments holds rewards: they would be lost with it.
+    RemovePeer {
+        /// Which.
+        peer: PeerId,
+    },
+    /// `removeOfferV2`; provider key; only without peers.
+    RemoveOffer {
+        /// Which.
+        offer: OfferId,
+    },
 }
 
 /// A price of an offer.
@@ -255,7 +279,11 @@ impl Call {
             | Self::WithdrawCommitmentRewards { .. }
             | Self::WithdrawCollateral { .. }
             | Self::RemoveUnitsFromCommitment { .. }
-            | Self::FinishCommitment { .. } => KeyRole::Provider,
+            | Self::FinishCommitment { .. }
+            | Self::RemoveUnit { .. }
+            | Self::RemovePeerResource { .. }
+            | Self::RemovePeer { .. }
+            | Self::RemoveOffer { .. } => KeyRole::Provider,
         }
     }
 
@@ -284,6 +312,10 @@ impl Call {
             Self::WithdrawCollateral { .. } => "withdrawCollateral",
             Self::RemoveUnitsFromCommitment { .. } => "removeCUFromCC",
             Self::FinishCommitment { .. } => "finishCommitment",
+            Self::RemoveUnit { .. } => "removeComputeUnitV2",
+            Self::RemovePeerResource { .. } => "removePeerResource",
+            Self::RemovePeer { .. } => "removeComputePeerV2",
+            Self::RemoveOffer { .. } => "removeOfferV2",
         }
     }
 
@@ -311,7 +343,11 @@ impl Call {
             | Self::WithdrawCommitmentRewards { .. }
             | Self::WithdrawCollateral { .. }
             | Self::RemoveUnitsFromCommitment { .. }
-            | Self::FinishCommitment { .. } => None,
+            | Self::FinishCommitment { .. }
+            | Self::RemoveUnit { .. }
+            | Self::RemovePeerResource { .. }
+            | Self::RemovePeer { .. }
+            | Self::RemoveOffer { .. } => None,
         }
     }
 

@@ -83,7 +83,11 @@ const fn is_urgent(call: &Call) -> bool {
         | Call::WithdrawCommitmentRewards { .. }
         | Call::WithdrawCollateral { .. }
         | Call::RemoveUnitsFromCommitment { .. }
-        | Call::FinishCommitment { .. } => false,
+        | Call::FinishCommitment { .. }
+        | Call::RemoveUnit { .. }
+        | Call::RemovePeerResource { .. }
+        | Call::RemovePeer { .. }
+        | Call::RemoveOffer { .. } => false,
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::epoch::Epoch;
 use crate::id::{
     CommitmentId, DealAddress, OffchainWorkerId, OfferId, OnchainWorkerId, PeerId, ResourceId,
+    UnitId,
 };
 
 use super::Call;
@@ -30,6 +31,10 @@ enum Purpose {
     CollateralBack(CommitmentId),
     UnitsOut(CommitmentId),
     Finish(CommitmentId),
+    NoUnit(UnitId),
+    NoResource(PeerId, ResourceId),
+    NoPeer(PeerId),
+    NoOffer(OfferId),
 }
 
 impl Purpose {
@@ -59,11 +64,31 @@ impl Purpose {
             Call::WithdrawCollateral { commitment } => Self::CollateralBack(*commitment),
             Call::RemoveUnitsFromCommitment { commitment, .. } => Self::UnitsOut(*commitment),
             Call::FinishCommitment { commitment } => Self::Finish(*commitment),
+            Call::RemoveUnit { unit, .. } => Self::NoUnit(*unit),
+            Call::RemovePeerResource { peer, resource } => Self::NoResource(*peer, *resource),
+            Call::RemovePeer { peer } => Self::NoPeer(*peer),
+            Call::RemoveOffer { offer } => Self::NoOffer(*offer),
         }
     }
 }
 
 impl Call {
+    /// The commitment that it funds, draws from or ends.
+    #[must_use]
+    pub fn commitment(&self) -> Option<CommitmentId> {
+        if let Purpose::TakeBack(id)
+        | Purpose::Collateral(id)
+        | Purpose::Reward(id)
+        | Purpose::CollateralBack(id)
+        | Purpose::UnitsOut(id)
+        | Purpose::Finish(id) = Purpose::of(self)
+        {
+            Some(id)
+        } else {
+            None
+        }
+    }
+
     /// Whether this transaction, once mined, does what `other` is for, so that sending both would be one too many.
     #[must_use]
     pub fn has_purpose_of(&self, other: &Self) -> bool {
