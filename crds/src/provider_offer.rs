@@ -37,7 +37,8 @@ use crate::{ProviderOfferStatus, UnitsPerNode};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(oldSelf.offerID) || oldSelf.offerID == '' || (has(self.offerID) && self.offerID.lowerAscii() == oldSelf.offerID.lowerAscii())").message("offerID is set once").field_path(".offerID")
+    validation = Rule::new("!has(oldSelf.offerID) || oldSelf.offerID == '' || (has(self.offerID) && self.offerID.lowerAscii() == oldSelf.offerID.lowerAscii())").message("offerID is set once").field_path(".offerID"),
+    validation = Rule::new("self.deletionPolicy != 'Withdraw' || self.managementPolicy != 'Observe'").message("deletionPolicy Withdraw cannot be combined with managementPolicy Observe").field_path(".deletionPolicy")
 )]
 pub struct ProviderOfferSpec {
     /// Name of the network, from the operator's configuration. Fixed.
@@ -50,7 +51,8 @@ pub struct ProviderOfferSpec {
     /// Freezes intent: no transaction follows from the spec; proofs and running workers go on.
     #[serde(default)]
     pub suspend: bool,
-    /// What deleting this object means while units are staked. Block: wait until nothing is. Orphan: leave the chain alone.
+    /// What deleting this object means while units are staked. Block: wait until nothing is. Withdraw: leave deals, let
+    /// commitments end, collect all rewards, take everything off the chain, then go. Orphan: leave the chain alone.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
     /// An offer that exists on chain and is to be taken over; 0x and 64 hex digits. Empty: one is registered. Set once.
@@ -108,6 +110,8 @@ pub enum DeletionPolicy {
     /// Held while anything is staked.
     #[default]
     Block,
+    /// Gone once everything of it is off the chain and all money is with the provider.
+    Withdraw,
     /// Let go with no transaction; needs the annotation `coreward.dev/orphan-confirm: <offerID>`.
     Orphan,
 }

@@ -3,7 +3,7 @@
 //! The Secret is the anchor of everything staked on its peer: it is found again by (offer, node, ordinal), and it outlives
 //! the offer's object.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use alloy_primitives::B256;
 use coreward_domain::id::{CommitmentId, DealAddress, OffchainWorkerId, OnchainWorkerId, PeerId};
@@ -41,12 +41,10 @@ const SEED: &str = "seed";
 pub struct PeerIdentity {
     /// The offer that it was made for.
     pub offer: OfferKey,
-    /// Its peer, node and place among the node's identities.
+    /// Its peer, node and place among the node's identities, and the peer's commitments.
     pub identity: Identity,
     /// Whether it was put aside.
     pub retired: bool,
-    /// Commitments that the peer had or has.
-    pub commitments: BTreeSet<CommitmentId>,
     /// Whether a commitment of the peer was ever funded.
     pub was_committed: bool,
     /// People's fields of units and deals of the offer, by the object's name; one identity of an offer holds them for all.
@@ -103,12 +101,12 @@ impl PeerIdentity {
                 peer,
                 node: annotations.get(NODE)?.clone(),
                 ordinal: annotations.get(ORDINAL)?.parse().ok()?,
+                commitments: commitments
+                    .split(',')
+                    .filter_map(|id| id.parse().ok().map(CommitmentId))
+                    .collect(),
             },
             retired: annotations.contains_key(RETIRED),
-            commitments: commitments
-                .split(',')
-                .filter_map(|id| id.parse().ok().map(CommitmentId))
-                .collect(),
             was_committed: annotations.contains_key(WAS_COMMITTED),
             kept: annotations
                 .get(KEPT)
@@ -187,6 +185,8 @@ pub fn text(peer: PeerId) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use alloy_primitives::Address;
 
     use super::*;

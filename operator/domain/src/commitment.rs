@@ -13,6 +13,7 @@ use crate::chain::Snapshot;
 use crate::epoch::Epoch;
 use crate::gate::{Flight, Gate, Hold, PlannedCall};
 use crate::id::{CommitmentId, PeerId};
+use crate::offer::Deletion;
 
 pub use plan::plan;
 
@@ -24,7 +25,6 @@ pub const UNITS_PER_EXIT: usize = 300;
 
 /// Everything that the commitment of one peer is decided from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is an observation of its own")]
 pub struct Seen {
     /// The peer.
     pub peer: PeerId,
@@ -36,8 +36,8 @@ pub struct Seen {
     pub wanted_units: Option<u64>,
     /// Whether its node can carry them and its key is confirmed. Only asked before something new is pledged.
     pub ready: bool,
-    /// Whether the offer is being deleted: nothing new is pledged, what was pledged is kept to its end.
-    pub ending: bool,
+    /// How the offer is being deleted, if it is: nothing new is pledged, what was pledged is kept to its end.
+    pub ending: Option<Deletion>,
     /// Whether the peer had a commitment before; asked when `renewal` is manual.
     pub had_commitment: bool,
     /// Whether the creation of the present commitment is final. Ask by its id.

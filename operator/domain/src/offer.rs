@@ -5,6 +5,7 @@ mod condition;
 mod peers;
 mod plan;
 mod terms;
+mod withdraw;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::chain::{Snapshot, Watchlist};
 use crate::condition::ChainHealth;
 use crate::epoch::Epoch;
 use crate::gate::{Flight, Gate, Hold, PlannedCall};
-use crate::id::{DatacenterId, OfferId, PeerId, ResourceId};
+use crate::id::{CommitmentId, DatacenterId, OfferId, PeerId, ResourceId};
 
 pub use condition::conditions;
 pub use peers::owner_of;
@@ -43,13 +44,15 @@ pub struct Seen {
     pub nodes: Option<Vec<Node>>,
     /// Identities that are persisted for this offer; `None` while they could not be listed.
     pub identities: Option<Vec<Identity>>,
+    /// The offer that the object's status names: how one without peers is found again.
+    pub recorded: Option<OfferId>,
     /// Units of this provider that its *other* offers of this operator account for; `None` while that is not known.
     pub units_of_other_offers: Option<u64>,
     /// The market; `None` while no fresh snapshot is at hand.
     pub snapshot: Option<Arc<Snapshot>>,
     /// How fresh it is.
     pub chain: ChainHealth,
-    /// Our transactions of the provider's key that are not final.
+    /// Our transactions of the provider's key that the final block does not show.
     pub flights: Vec<Flight>,
     /// What may be sent.
     pub gate: Gate,
@@ -126,6 +129,8 @@ pub enum Intake {
 pub enum Deletion {
     /// Goes when nothing is staked.
     Block,
+    /// Takes everything off the chain first: workers, commitments, rewards, units, peers, the offer.
+    Withdraw,
     /// Goes at once, without a transaction; a human has confirmed it.
     Orphan,
 }
@@ -192,6 +197,8 @@ pub struct Identity {
     pub node: String,
     /// Counts the identities of one node, from 0.
     pub ordinal: u32,
+    /// Commitments that the peer had or has and that may hold rewards: the contract's views forget past ones.
+    pub commitments: BTreeSet<CommitmentId>,
 }
 
 /// One act of the offer's turn.
@@ -300,8 +307,38 @@ pub enum Why {
         /// The first epoch in which nothing need be staked, where known.
         until: Option<Epoch>,
     },
+    /// Deletion takes everything off the chain; what it waits for.
+    Withdrawing(Withdrawal),
     /// Deletion may be finished.
     Released,
+}
+
+/// What a withdrawal waits for, in the order in which it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Withdrawal {
+    /// Workers leave their deals.
+    Deals,
+    /// Commitments work to their end, or a failed one cools down.
+    Commitments {
+        /// The first epoch in which all of them are over.
+        until: Epoch,
+    },
+    /// Commitments are taken back or wound up.
+    Closing,
+    /// Rewards vest and are fetched.
+    Rewards {
+        /// The epoch in which the next part of them is free.
+        until: Epoch,
+    },
+    /// Units, resources, peers and the offer are taken off.
+    Removal,
+    /// The offer has peers that are none of ours: a human must remove them.
+    StrangePeers {
+        /// How many.
+        count: u64,
+    },
+    /// The last transactions become final.
+    Finality,
 }
 
 /// What the offer's turn does.
@@ -326,7 +363,7 @@ pub struct Plan {
 pub fn watchlist(seen: &Seen) -> Watchlist {
     let mut list = Watchlist {
         providers: BTreeSet::from([seen.wanted.provider]),
-        offers: seen.wanted.adopt.into_iter().collect(),
+        offers: seen.wanted.adopt.into_iter().chain(seen.recorded).collect(),
         peers: seen.identities.iter().flatten().map(|identity| identity.peer).collect(),
         wallets: seen.wanted.peer_owners.iter().copied().chain([seen.wanted.provider]).collect(),
         tokens: BTreeSet::from([seen.wanted.payment_token]),

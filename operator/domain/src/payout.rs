@@ -27,7 +27,9 @@ pub struct Seen {
     pub last: BTreeMap<Source, u64>,
     /// When and from what amount.
     pub policy: Policy,
-    /// Our transactions of both keys that are not final.
+    /// Whether the offer is being withdrawn: the last of a past commitment is fetched without waiting for the interval.
+    pub ending: bool,
+    /// Our transactions of both keys that the final block does not show.
     pub flights: Vec<Flight>,
     /// What may be sent.
     pub gate: Gate,

@@ -10,6 +10,7 @@ use coreward_domain::deal::{
 };
 use coreward_domain::gate::{Flight, Gate};
 use coreward_domain::id::{OffchainWorkerId, OnchainWorkerId, PeerId};
+use coreward_domain::offer::Deletion;
 use coreward_wire::{Report, WorkerReport, WorkerStage};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -17,6 +18,7 @@ use kube::ResourceExt;
 use crate::identity::{KeyUse, PeerIdentity, WorkerKey};
 use crate::labels::OfferKey;
 use crate::node::evidence::look;
+use crate::offer::resolve::deletion;
 use crate::offer::{flights, view_of};
 use crate::pods::template::{WORKER_OVERHEAD_MIB, prover_memory};
 use crate::pods::{decisive_reason, fact, is_ready};
@@ -77,7 +79,8 @@ pub async fn observe(
         .map(|signer| signer.address)
         .collect();
     let owners: Vec<_> = owners.into_iter().collect();
-    let flights = flights(shared, offer, &owners, snapshot.as_deref()).await?;
+    let shown = snapshot.as_deref().map(|snapshot| snapshot.head.number);
+    let flights = flights(shared, offer, &owners, shown).await?;
     Ok(sight(offer, mirror, place, (shared, snapshot, gate, flights)))
 }
 
@@ -155,9 +158,13 @@ fn policy(offer: &ProviderOffer, mirror: Option<&Deal>) -> Policy {
     let intake = &offer.spec.intake;
     let own = mirror.map(|deal| &deal.spec.policy);
     let natural = |number: i64| u64::try_from(number).unwrap_or(0);
-    let desired = match own.map(|policy| policy.desired_state).unwrap_or_default() {
-        DesiredState::Serve => Desired::Serve,
-        DesiredState::Exit => Desired::Exit { notice_over: true },
+    let asked = own.map(|policy| policy.desired_state).unwrap_or_default();
+    // A suspended offer goes nowhere, however it is being deleted.
+    let is_withdrawn = deletion(offer) == Some(Deletion::Withdraw) && !offer.spec.suspend;
+    let desired = if is_withdrawn || asked == DesiredState::Exit {
+        Desired::Exit { notice_over: true }
+    } else {
+        Desired::Serve
     };
     Policy {
         desired,

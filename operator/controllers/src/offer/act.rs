@@ -157,10 +157,14 @@ async fn remember_commitments(shared: &Shared, sight: &Sight, plans: &Plans) -> 
     for identity in &sight.identities {
         let peer = snapshot.peers.get(&identity.identity.peer).and_then(Option::as_ref);
         let Some(peer) = peer else { continue };
-        let known =
-            identity.commitments.iter().filter(|id| !plans.payout.retired.contains(*id)).copied();
+        let known = identity
+            .identity
+            .commitments
+            .iter()
+            .filter(|id| !plans.payout.retired.contains(*id))
+            .copied();
         let wanted: BTreeSet<CommitmentId> = known.chain(peer.commitment).collect();
-        if wanted != identity.commitments {
+        if wanted != identity.identity.commitments {
             let text: Vec<_> = wanted.iter().map(ToString::to_string).collect();
             annotate(shared, identity, COMMITMENTS, &text.join(",")).await?;
         }

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use coreward_crds::{ProviderOffer, ProviderOfferStatus, TransactionState};
 use coreward_domain::chain::Snapshot;
 use coreward_domain::condition::{ChainHealth, ConditionType, Verdict};
-use coreward_domain::id::PeerId;
+use coreward_domain::id::{OfferId, PeerId};
+use coreward_domain::offer::{Deletion, Withdrawal};
 use coreward_domain::{commitment, offer as domain, payout};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
@@ -27,7 +28,7 @@ use crate::turn::{self, Error, Shared};
 use crate::view;
 use act::{Done, Plans};
 use observe::Sight;
-use resolve::{Resolved, resolve};
+use resolve::{Resolved, deletion, resolve};
 
 pub use observe::{demand, flights, view_of};
 pub use report::state;
@@ -68,8 +69,18 @@ async fn one(offer: &ProviderOffer, shared: &Shared) -> Result<Ending, Error> {
 }
 
 /// Whether a deleted offer may go even if its spec cannot be followed: it has no identity; or the chain says of each that it
-/// is not registered, and nothing of this provider is on its way.
+/// is not registered, and nothing of this provider is on its way. One that is withdrawn leaves no empty offer behind either.
 fn nothing_registered(offer: &ProviderOffer, shared: &Shared, snapshot: Option<&Snapshot>) -> bool {
+    let is_gone = |id: &str| {
+        let id = id.parse().ok().map(OfferId);
+        id.zip(snapshot).is_some_and(|(id, snapshot)| snapshot.offers.get(&id) == Some(&None))
+    };
+    let recorded = offer.status.as_ref().and_then(|status| status.offer_id.as_deref());
+    let mut named = recorded.into_iter().chain([offer.spec.offer_id.as_str()]);
+    if deletion(offer) == Some(Deletion::Withdraw) && !named.all(|id| id.is_empty() || is_gone(id))
+    {
+        return false;
+    }
     let identities = view::identities(shared, &OfferKey::of(offer));
     let is_unregistered = |identity: &PeerIdentity| {
         snapshot.is_some_and(|snapshot| snapshot.peers.get(&identity.identity.peer) == Some(&None))
@@ -120,8 +131,9 @@ async fn follow(
 fn watch_chain(offer: &ProviderOffer, sight: &Sight, shared: &Shared) {
     let Some(handle) = shared.context.networks.get(&offer.spec.network) else { return };
     let mut list = domain::watchlist(&sight.seen);
-    list.commitments
-        .extend(sight.identities.iter().flat_map(|identity| identity.commitments.iter().copied()));
+    list.commitments.extend(
+        sight.identities.iter().flat_map(|identity| identity.identity.commitments.iter().copied()),
+    );
     let deals = shared.context.stores.deals.all();
     let own =
         deals.iter().filter(|deal| OfferKey::of_labels(deal.as_ref()).as_ref() == Some(&sight.key));
@@ -141,8 +153,8 @@ async fn plan(
     let mut accounts = resolved.wanted.peer_owners.clone();
     accounts.retain(|account| *account != resolved.wanted.provider);
     let mut flights = sight.seen.flights.clone();
-    flights
-        .extend(observe::flights(shared, offer, &accounts, sight.seen.snapshot.as_deref()).await?);
+    let finalized = observe::finalized(sight.seen.snapshot.as_deref());
+    flights.extend(observe::flights(shared, offer, &accounts, finalized).await?);
     let payout = payout::plan(&sight.payout(resolved, flights, shared));
     Ok(Plans { offer: domain::plan(&sight.seen), commitments, payout })
 }
@@ -182,14 +194,8 @@ async fn tell(
     }
     let refused = done.sent.refused.as_deref();
     told_while(shared, offer, (&path, Happening::TransactionReverted, refused)).await;
-    let blocked = matches!(plans.offer.why, domain::Why::DeletionBlocked { .. });
-    let text = format!("units are staked or in deals in epoch {epoch}");
-    told_while(
-        shared,
-        offer,
-        (&path, Happening::DeletionBlocked, blocked.then_some(text.as_str())),
-    )
-    .await;
+    let blocked = blocked(&plans.offer.why, epoch);
+    told_while(shared, offer, (&path, Happening::DeletionBlocked, blocked.as_deref())).await;
     let stale = sight.seen.chain == ChainHealth::HeadStale;
     told_while(
         shared,
@@ -218,6 +224,15 @@ async fn tell(
         };
         told_while(shared, offer, (&key, Happening::NodeNotEligible, reason.as_deref())).await;
     }
+}
+
+/// Why a deletion cannot go on by itself.
+fn blocked(why: &domain::Why, epoch: u64) -> Option<String> {
+    if let domain::Why::Withdrawing(Withdrawal::StrangePeers { count }) = why {
+        return Some(format!("{count} peers of the offer are none of this object's"));
+    }
+    matches!(why, domain::Why::DeletionBlocked { .. })
+        .then(|| format!("units are staked or in deals in epoch {epoch}"))
 }
 
 /// Tells while it holds, once.

@@ -6,8 +6,8 @@ use alloy_primitives::U256;
 use coreward_crds::ProviderOffer;
 use coreward_domain::chain::Snapshot;
 use coreward_domain::gate::Flight;
-use coreward_domain::id::PeerId;
-use coreward_domain::offer::{Identity, Node, Seen};
+use coreward_domain::id::{OfferId, PeerId};
+use coreward_domain::offer::{Deletion, Identity, Node, Seen};
 use coreward_domain::{commitment, payout};
 use kube::ResourceExt;
 
@@ -88,16 +88,28 @@ pub async fn observe(
         identities: Some(
             identities.iter().map(|identity| identity.identity.clone()).collect::<Vec<Identity>>(),
         ),
+        recorded: recorded(offer),
         units_of_other_offers: snapshot
             .as_deref()
             .and_then(|snapshot| units_of_others(offer, shared, snapshot)),
-        flights: flights(shared, offer, &[resolved.wanted.provider], snapshot.as_deref()).await?,
+        flights: flights(
+            shared,
+            offer,
+            &[resolved.wanted.provider],
+            finalized(snapshot.as_deref()),
+        )
+        .await?,
         snapshot,
         chain: health,
         gate: gate::gate_of(context, offer).await,
         low_balance: U256::from(LOW_BALANCE),
     };
     Ok(Sight { key, seen, identities, nodes, claims })
+}
+
+/// The offer that the object's own status names.
+fn recorded(offer: &ProviderOffer) -> Option<OfferId> {
+    offer.status.as_ref()?.offer_id.as_ref()?.parse().ok().map(OfferId)
 }
 
 /// The network of an offer at this moment.
@@ -109,8 +121,14 @@ pub fn view_of(offer: &ProviderOffer, shared: &Shared) -> View {
     }
 }
 
-/// Transactions of these accounts that are not final. Where a key cannot be used nothing is sent with it, so nothing need be
-/// known.
+/// The block up to which nothing can be undone.
+#[must_use]
+pub fn finalized(snapshot: Option<&Snapshot>) -> Option<u64> {
+    snapshot.map(|snapshot| snapshot.finalized.min(snapshot.head.number))
+}
+
+/// Transactions of these accounts that block `shown` does not show; none while no block is known. Where a key cannot be used
+/// nothing is sent with it, so nothing need be known.
 ///
 /// # Errors
 ///
@@ -119,17 +137,12 @@ pub async fn flights(
     shared: &Shared,
     offer: &ProviderOffer,
     accounts: &[alloy_primitives::Address],
-    snapshot: Option<&Snapshot>,
+    shown: Option<u64>,
 ) -> Result<Vec<Flight>, Error> {
-    let Some(snapshot) = snapshot else { return Ok(Vec::new()) };
+    let Some(shown) = shown else { return Ok(Vec::new()) };
     let mut flights = Vec::new();
     for account in accounts {
-        match shared
-            .context
-            .outbox
-            .in_flight(&offer.spec.network, *account, snapshot.head.number)
-            .await
-        {
+        match shared.context.outbox.in_flight(&offer.spec.network, *account, shown).await {
             Ok(found) => flights.extend(found),
             Err(outbox::Error::Refused { .. }) => {}
             Err(source) => {
@@ -188,7 +201,7 @@ impl Sight {
             policy: resolved.commitment,
             wanted_units: eligible.map(|node| u64::from(node.units)),
             ready: eligible.is_some(),
-            ending: resolved.wanted.deletion.is_some(),
+            ending: resolved.wanted.deletion,
             had_commitment: identity.was_committed,
             created_final,
             collateral_withdrawn: present.map(|id| collateral_withdrawn(shared, id)),
@@ -208,8 +221,10 @@ impl Sight {
     ) -> payout::Seen {
         let peers: BTreeSet<_> =
             self.identities.iter().map(|identity| identity.identity.peer).collect();
-        let commitments =
-            self.identities.iter().flat_map(|identity| identity.commitments.iter().copied());
+        let commitments = self
+            .identities
+            .iter()
+            .flat_map(|identity| identity.identity.commitments.iter().copied());
         let present = |id: &_| {
             let snapshot = self.seen.snapshot.as_deref();
             snapshot.is_some_and(|snapshot| {
@@ -222,6 +237,7 @@ impl Sight {
             snapshot: self.seen.snapshot.clone(),
             last: shared.memory.withdrawals(),
             policy: resolved.payouts,
+            ending: resolved.wanted.deletion == Some(Deletion::Withdraw),
             flights,
             gate: self.seen.gate,
         }

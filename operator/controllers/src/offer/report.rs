@@ -258,7 +258,7 @@ fn past(sight: &Sight, snapshot: &Snapshot) -> Vec<PastCommitment> {
     let all = sight
         .identities
         .iter()
-        .flat_map(|identity| identity.commitments.iter().map(move |id| (identity, *id)));
+        .flat_map(|identity| identity.identity.commitments.iter().map(move |id| (identity, *id)));
     let past = all.filter_map(|(identity, id)| {
         let peer = snapshot.peers.get(&identity.identity.peer)?.as_ref()?;
         let known = snapshot.commitments.get(&id)?.as_ref()?;
@@ -298,7 +298,7 @@ fn economics(sight: &Sight, snapshot: &Snapshot, resolved: &Resolved) -> Economi
     let ids: std::collections::BTreeSet<_> = sight
         .identities
         .iter()
-        .flat_map(|identity| identity.commitments.iter().copied())
+        .flat_map(|identity| identity.identity.commitments.iter().copied())
         .chain(present)
         .collect();
     let known: Vec<_> =

@@ -250,6 +250,7 @@ pub fn deletion(offer: &ProviderOffer) -> Option<Deletion> {
         offer.annotations().get(ORPHAN_CONFIRM).is_some_and(|said| said.eq_ignore_ascii_case(id));
     match offer.spec.deletion_policy {
         crds::DeletionPolicy::Orphan if confirmed => Some(Deletion::Orphan),
+        crds::DeletionPolicy::Withdraw => Some(Deletion::Withdraw),
         crds::DeletionPolicy::Orphan | crds::DeletionPolicy::Block => Some(Deletion::Block),
     }
 }

@@ -6,6 +6,7 @@ use crate::call::Call;
 use crate::chain::{Commitment, CommitmentStatus, Peer, Snapshot};
 use crate::gate::{Draft, Hold, Urgency};
 use crate::id::CommitmentId;
+use crate::offer::Deletion;
 
 use super::{Collateral, Mode, Plan, Renewal, SMALLEST_RATE, Seen, Step, Why, end};
 
@@ -116,7 +117,7 @@ fn blocked(draft: &Draft<'_>, view: &View<'_>) -> Option<Why> {
     if seen.policy.mode == Mode::Off {
         return Some(Why::Off);
     }
-    if seen.ending {
+    if seen.ending.is_some() {
         return Some(Why::Ending);
     }
     if seen.had_commitment && seen.policy.renewal == Renewal::Manual {
@@ -175,7 +176,7 @@ fn keep(draft: &mut Draft<'_>, view: &View<'_>, id: CommitmentId, commitment: &C
 fn fund(draft: &mut Draft<'_>, view: &View<'_>, id: CommitmentId, commitment: &Commitment) -> Why {
     let seen = view.seen;
     let unwanted = unwanted(view, commitment);
-    if seen.policy.mode == Mode::Manual {
+    if seen.policy.mode == Mode::Manual && seen.ending != Some(Deletion::Withdraw) {
         return Why::WaitDelegation;
     }
     let deposit = Call::DepositCollateral {
@@ -215,7 +216,7 @@ fn fund(draft: &mut Draft<'_>, view: &View<'_>, id: CommitmentId, commitment: &C
 /// Why an unfunded commitment is taken back.
 fn unwanted(view: &View<'_>, commitment: &Commitment) -> Option<&'static str> {
     let seen = view.seen;
-    if seen.ending || seen.policy.mode == Mode::Off {
+    if seen.ending.is_some() || seen.policy.mode == Mode::Off {
         return Some("no commitment is wanted any more");
     }
     if view.has_seat() {

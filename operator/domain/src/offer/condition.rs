@@ -5,7 +5,7 @@ use crate::commitment;
 use crate::condition::{ConditionType, Truth, Verdict};
 use crate::gate::{Hold, Management, Signer};
 
-use super::{Plan, Seen, Why};
+use super::{Plan, Seen, Why, Withdrawal};
 
 /// The conditions of an offer; `commitments` holds the why of each of its peers.
 #[must_use]
@@ -54,6 +54,23 @@ fn sentence(plan: &Plan) -> String {
         Why::InSync | Why::Released => String::new(),
         Why::DeletionBlocked { until: Some(epoch) } => format!("staked until epoch {epoch}"),
         Why::DeletionBlocked { until: None } => "units are staked or in deals".to_owned(),
+        Why::Withdrawing(stage) => withdrawal(*stage),
+    }
+}
+
+fn withdrawal(stage: Withdrawal) -> String {
+    match stage {
+        Withdrawal::Deals => "workers leave their deals".to_owned(),
+        Withdrawal::Commitments { until } => format!("staked until epoch {until}"),
+        Withdrawal::Closing => "commitments are wound up".to_owned(),
+        Withdrawal::Rewards { until } => {
+            format!("rewards vest; the next part is free in epoch {until}")
+        }
+        Withdrawal::Removal => "units, peers and the offer are taken off the chain".to_owned(),
+        Withdrawal::StrangePeers { count } => {
+            format!("{count} peers of the offer are none of this object's: remove them by hand")
+        }
+        Withdrawal::Finality => "the last transactions become final".to_owned(),
     }
 }
 
@@ -63,7 +80,10 @@ fn ready(seen: &Seen, plan: &Plan, commitments: &[commitment::Why]) -> Verdict {
         Why::ChainUnknown | Why::ClusterUnknown => {
             return Verdict::unknown(kind, "ChainUnknown", sentence(plan));
         }
-        Why::DeletionBlocked { .. } | Why::Released => {
+        Why::DeletionBlocked { .. } | Why::Withdrawing(_) | Why::Released => {
+            return Verdict::new(kind, Truth::False, "Deleting", sentence(plan));
+        }
+        Why::Sending | Why::WaitingForReceipt | Why::Held(_) if seen.wanted.deletion.is_some() => {
             return Verdict::new(kind, Truth::False, "Deleting", sentence(plan));
         }
         Why::InvalidSpec { .. }
@@ -118,13 +138,20 @@ fn reconciling(plan: &Plan, commitments: &[commitment::Why]) -> Verdict {
         Why::ChainUnknown | Why::ClusterUnknown => {
             return Verdict::unknown(kind, "Unknown", sentence(plan));
         }
-        Why::Preparing | Why::Sending => {
+        Why::Preparing
+        | Why::Sending
+        | Why::Withdrawing(Withdrawal::Deals | Withdrawal::Closing | Withdrawal::Removal) => {
             return Verdict::new(kind, Truth::True, "Progressing", sentence(plan));
+        }
+        Why::Withdrawing(Withdrawal::Finality) => {
+            return Verdict::new(kind, Truth::True, "WaitingForFinality", sentence(plan));
         }
         Why::WaitingForReceipt => {
             return Verdict::new(kind, Truth::True, "WaitingForReceipt", sentence(plan));
         }
-        Why::Pending(_) | Why::DeletionBlocked { until: Some(_) } => {
+        Why::Pending(_)
+        | Why::DeletionBlocked { until: Some(_) }
+        | Why::Withdrawing(Withdrawal::Commitments { .. } | Withdrawal::Rewards { .. }) => {
             return Verdict::new(kind, Truth::True, "WaitingForEpoch", sentence(plan));
         }
         Why::InvalidSpec { .. }
@@ -135,6 +162,7 @@ fn reconciling(plan: &Plan, commitments: &[commitment::Why]) -> Verdict {
         | Why::Held(_)
         | Why::InSync
         | Why::DeletionBlocked { until: None }
+        | Why::Withdrawing(Withdrawal::StrangePeers { .. })
         | Why::Released => {}
     }
     let moving = commitments.iter().find_map(|why| Some((why.converges()?, why)));
@@ -147,7 +175,9 @@ fn reconciling(plan: &Plan, commitments: &[commitment::Why]) -> Verdict {
 fn stalled(plan: &Plan, commitments: &[commitment::Why]) -> Verdict {
     let reason = match &plan.why {
         Why::InvalidSpec { .. } => Some("InvalidSpec"),
-        Why::UnknownUnits { .. } | Why::SeveralOffers => Some("Conflict"),
+        Why::UnknownUnits { .. }
+        | Why::SeveralOffers
+        | Why::Withdrawing(Withdrawal::StrangePeers { .. }) => Some("Conflict"),
         Why::WrongPeerOwner { .. } => Some("ForeignSigner"),
         Why::Held(hold) => hold.stalls(),
         Why::ChainUnknown
@@ -159,6 +189,7 @@ fn stalled(plan: &Plan, commitments: &[commitment::Why]) -> Verdict {
         | Why::Pending(_)
         | Why::InSync
         | Why::DeletionBlocked { .. }
+        | Why::Withdrawing(_)
         | Why::Released => None,
     };
     let own = reason.map(|reason| (reason, sentence(plan)));
@@ -177,7 +208,7 @@ fn offer_in_sync(plan: &Plan) -> Verdict {
         Why::ChainUnknown | Why::ClusterUnknown => {
             Verdict::unknown(kind, "Unknown", sentence(plan))
         }
-        Why::InSync | Why::DeletionBlocked { .. } | Why::Released => {
+        Why::InSync | Why::DeletionBlocked { .. } | Why::Withdrawing(_) | Why::Released => {
             Verdict::new(kind, Truth::True, "InSync", "")
         }
         Why::Pending(reason) => Verdict::new(kind, Truth::False, reason.reason(), sentence(plan)),

@@ -10,7 +10,7 @@ use crate::id::{OfferId, PeerId};
 
 use super::peers::{self, Growth};
 use super::terms::Terms;
-use super::{Deletion, Identity, Node, PendingChange, Plan, Seen, Step, Why, align};
+use super::{Deletion, Identity, Node, PendingChange, Plan, Seen, Step, Why, align, withdraw};
 
 /// What the turn can work with, all of it known.
 #[derive(Clone, Copy, Debug)]
@@ -47,8 +47,10 @@ pub fn plan(seen: &Seen) -> Plan {
         Ok(located) => located,
         Err(why) => return Plan::idle(why),
     };
-    if seen.wanted.deletion.is_some() {
-        return deletion(&view, &located);
+    match seen.wanted.deletion {
+        Some(Deletion::Withdraw) => return withdraw::plan(&view, &located),
+        Some(Deletion::Block | Deletion::Orphan) => return deletion(&view, &located),
+        None => {}
     }
     match Terms::of(&seen.wanted, snapshot) {
         Ok(terms) => converge(&view, &located, &terms),
@@ -58,7 +60,7 @@ pub fn plan(seen: &Seen) -> Plan {
 
 impl Plan {
     /// A plan that does nothing.
-    const fn idle(why: Why) -> Self {
+    pub(super) const fn idle(why: Why) -> Self {
         Self {
             steps: Vec::new(),
             planned: Vec::new(),
@@ -69,7 +71,7 @@ impl Plan {
         }
     }
 
-    fn at(mut self, located: &Located<'_>) -> Self {
+    pub(super) fn at(mut self, located: &Located<'_>) -> Self {
         self.offer = located.offer.map(|(id, _)| id);
         self.peers = located
             .registered
@@ -97,7 +99,9 @@ fn locate<'seen>(view: &View<'seen>) -> Result<Located<'seen>, Why> {
             located.foreign.push(identity.peer);
         }
     }
-    if let Some(adopted) = view.seen.wanted.adopt {
+    // A withdrawal ends with the offer gone, whoever registered it.
+    let is_withdrawn = view.seen.wanted.deletion == Some(Deletion::Withdraw);
+    if let Some(adopted) = view.seen.wanted.adopt.filter(|_| !is_withdrawn) {
         let offer = view.snapshot.offers.get(&adopted).ok_or(Why::ChainUnknown)?.as_ref();
         let offer =
             offer.filter(|offer| offer.provider == view.seen.wanted.provider).ok_or_else(|| {

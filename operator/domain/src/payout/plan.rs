@@ -70,10 +70,8 @@ fn commitment(
     let is_last = has_ended && known.total_rewards <= known.unlocked_rewards;
     // The last of a past commitment is fetched however little it is: nothing will be added to it.
     let is_enough = is_last || known.unlocked_rewards >= seen.policy.minimum_reward;
-    if known.unlocked_rewards > U256::ZERO
-        && is_enough
-        && is_due(seen, snapshot, Source::Commitment(id))
-    {
+    let is_due = (is_last && seen.ending) || is_due(seen, snapshot, Source::Commitment(id));
+    if known.unlocked_rewards > U256::ZERO && is_enough && is_due {
         let call =
             Call::WithdrawCommitmentRewards { commitment: id, unlocked: known.unlocked_rewards };
         draft.want(call, Urgency::Duty, "proof rewards are unlocked");
@@ -108,7 +106,7 @@ fn is_due(seen: &Seen, snapshot: &Snapshot, source: Source) -> bool {
     elapsed.is_none_or(|elapsed| elapsed >= seen.policy.interval_seconds)
 }
 
-/// Past commitments of which the chain says that nothing is left.
+/// Past commitments of which the chain says that nothing is left, and which no reorg can fill again.
 fn retired(seen: &Seen, snapshot: &Snapshot) -> BTreeSet<CommitmentId> {
     if !are_peers_known(seen, snapshot) {
         return BTreeSet::new();
@@ -124,5 +122,8 @@ fn retired(seen: &Seen, snapshot: &Snapshot) -> BTreeSet<CommitmentId> {
         Some(None) => true,
         None => false,
     };
-    seen.past_commitments.iter().filter(is_empty).copied().collect()
+    let is_settled = |id: &&CommitmentId| {
+        !seen.flights.iter().any(|flight| flight.call.commitment() == Some(**id))
+    };
+    seen.past_commitments.iter().filter(is_empty).filter(is_settled).copied().collect()
 }

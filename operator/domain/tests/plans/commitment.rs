@@ -8,6 +8,7 @@ use coreward_domain::chain::{CommitmentStatus, Snapshot};
 use coreward_domain::commitment::{Collateral, Mode, Policy, Renewal, Seen, Step, Why, plan};
 use coreward_domain::epoch::Epoch;
 use coreward_domain::gate::{Flight, Hold, Management};
+use coreward_domain::offer::Deletion;
 use rstest::rstest;
 
 use crate::market::{self, PROVIDER, STRANGER, commitment_id, peer_id, resource, unit};
@@ -25,7 +26,7 @@ pub(crate) fn seen(snapshot: Snapshot) -> Seen {
         },
         wanted_units: Some(2),
         ready: true,
-        ending: false,
+        ending: None,
         had_commitment: false,
         created_final: true,
         collateral_withdrawn: Some(false),
@@ -70,7 +71,7 @@ fn it_is_made_with_the_provider_as_delegator_at_the_smallest_rate() {
 #[rstest]
 #[case::off(|seen: &mut Seen| seen.policy.mode = Mode::Off, Why::Off)]
 #[case::left_to_a_human(|seen: &mut Seen| seen.policy.mode = Mode::Manual, Why::LeftToHuman)]
-#[case::the_offer_goes(|seen: &mut Seen| seen.ending = true, Why::Ending)]
+#[case::the_offer_goes(|seen: &mut Seen| seen.ending = Some(Deletion::Block), Why::Ending)]
 #[case::the_node_is_not_confirmed(|seen: &mut Seen| seen.ready = false, Why::NotReady)]
 #[case::units_are_missing(|seen: &mut Seen| seen.wanted_units = Some(3), Why::UnitsChanging)]
 #[case::units_wanted_are_unknown(|seen: &mut Seen| seen.wanted_units = None, Why::UnitsChanging)]
@@ -136,7 +137,7 @@ fn the_deposit_waits_for_finality_and_is_exact() {
 #[rstest]
 #[case::a_unit_in_a_deal(|seen: &mut Seen| seen.snapshot = Some(Arc::new(seated(market::committed(2, CommitmentStatus::WaitDelegation)))))]
 #[case::another_delegator(|seen: &mut Seen| seen.policy.collateral = Collateral::Delegator { delegator: STRANGER, rate: 5 })]
-#[case::the_offer_goes(|seen: &mut Seen| seen.ending = true)]
+#[case::the_offer_goes(|seen: &mut Seen| seen.ending = Some(Deletion::Block))]
 #[case::switched_off(|seen: &mut Seen| seen.policy.mode = Mode::Off)]
 fn an_unfunded_one_is_taken_back(#[case] edit: fn(&mut Seen)) {
     let mut seen = seen(market::committed(2, CommitmentStatus::WaitDelegation));
@@ -224,4 +225,17 @@ fn no_budget_holds_an_exit_back() {
     assert_eq!(functions(&seen), ["finishCommitment"]);
     seen.snapshot = Some(Arc::new(market::registered(2)));
     assert_eq!(plan(&seen).why, Why::Held(Hold::GasBudget));
+}
+
+#[rstest]
+#[case::stays(None, vec![])]
+#[case::goes_when_nothing_is_staked(Some(Deletion::Block), vec![])]
+#[case::is_withdrawn(Some(Deletion::Withdraw), vec!["removeCommitment"])]
+fn a_commitment_of_human_hands_is_taken_back_by_a_withdrawal_only(
+    #[case] ending: Option<Deletion>,
+    #[case] expected: Vec<&str>,
+) {
+    let mut seen = seen(market::committed(2, CommitmentStatus::WaitDelegation));
+    (seen.policy.mode, seen.ending) = (Mode::Manual, ending);
+    assert_eq!(functions(&seen), expected);
 }

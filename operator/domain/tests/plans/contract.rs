@@ -201,6 +201,41 @@ fn apply_end(snapshot: &mut Snapshot, call: &Call) {
             assert_eq!(exited, peer.units.len(), "all units exited");
             peer.commitment = None;
         }
+        _ => apply_removal(snapshot, call),
+    }
+}
+
+/// Calls that take units, peers and offers off the chain.
+fn apply_removal(snapshot: &mut Snapshot, call: &Call) {
+    match call {
+        Call::RemoveUnit { unit, vcpu } => {
+            let mut peers = snapshot.peers.values_mut().flatten();
+            let peer = peers.find(|peer| peer.units.contains_key(unit)).expect("unit");
+            assert_eq!(peer.commitment, None, "Peer has commitment");
+            assert_eq!(peer.units.remove(unit).expect("unit").seat, None, "unit is in a deal");
+            let vcpu = peer.resources.get_mut(vcpu).expect("the peer's vCPU");
+            assert_eq!(vcpu.class, ResourceClass::Vcpu);
+            (vcpu.supply, vcpu.available) = (vcpu.supply - 2, vcpu.available - 2);
+            snapshot.providers.get_mut(&PROVIDER).expect("provider").unit_count -= 1;
+        }
+        Call::RemovePeerResource { peer, resource } => {
+            let peer = peer_of(snapshot, *peer);
+            assert!(peer.units.is_empty(), "a worker of the peer could not leave any more");
+            peer.resources.remove(resource).expect("resource");
+        }
+        Call::RemovePeer { peer } => {
+            let entry = peer_of(snapshot, *peer).clone();
+            assert!(entry.units.is_empty(), "peer has units");
+            assert!(entry.resources.is_empty(), "what is left would block the id for ever");
+            let owed = |known: &&Commitment| known.peer == *peer && !known.total_rewards.is_zero();
+            assert!(!snapshot.commitments.values().flatten().any(|known| owed(&known)), "rewards");
+            snapshot.peers.insert(*peer, None);
+            offer_of(snapshot, entry.offer).peer_count -= 1;
+        }
+        Call::RemoveOffer { offer } => {
+            assert_eq!(offer_of(snapshot, *offer).peer_count, 0, "offer has peers");
+            snapshot.offers.insert(*offer, None);
+        }
         other => panic!("not modelled: {}", other.function()),
     }
 }

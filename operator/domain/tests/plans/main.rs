@@ -12,3 +12,4 @@ mod proof;
 mod properties;
 mod story;
 mod unit;
+mod withdraw;

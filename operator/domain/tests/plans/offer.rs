@@ -52,7 +52,8 @@ pub(crate) fn node(name: &str, units: u32) -> Node {
 }
 
 pub(crate) fn identity(number: u64, node: &str, ordinal: u32) -> Identity {
-    Identity { peer: peer_id(number), node: node.to_owned(), ordinal }
+    let commitments = std::collections::BTreeSet::new();
+    Identity { peer: peer_id(number), node: node.to_owned(), ordinal, commitments }
 }
 
 /// One node `n1` with two units and its identity, peer 1.
@@ -61,6 +62,7 @@ pub(crate) fn seen(snapshot: Snapshot) -> Seen {
         wanted: wanted(),
         nodes: Some(vec![node("n1", 2)]),
         identities: Some(vec![identity(1, "n1", 0)]),
+        recorded: None,
         units_of_other_offers: Some(0),
         snapshot: Some(Arc::new(snapshot)),
         chain: ChainHealth::HeadFresh,

@@ -23,6 +23,7 @@ pub(crate) fn seen(snapshot: Snapshot) -> Seen {
             minimum_pay: U256::from(50),
             minimum_reward: U256::from(50),
         },
+        ending: false,
         flights: Vec::new(),
         gate: market::open_gate(),
     }
@@ -102,6 +103,30 @@ fn past_commitments_are_drained_and_forgotten(
 ) {
     let plan = plan(&seen);
     assert_eq!((plan.steps, plan.retired.contains(&commitment_id(1))), (steps, retired));
+}
+
+#[rstest]
+#[case::while_the_offer_stays(false, past(3, 3), vec![])]
+#[case::while_the_offer_goes(true, past(3, 3), vec![reward(3)])]
+#[case::more_is_to_come(true, past(60, 90), vec![])]
+fn the_last_reward_of_an_offer_that_goes_waits_for_no_interval(
+    #[case] ending: bool,
+    #[case] mut seen: Seen,
+    #[case] steps: Vec<Step>,
+) {
+    let now = seen.snapshot.as_deref().expect("snapshot").head.timestamp;
+    seen.last.insert(Source::Commitment(commitment_id(1)), now - 1);
+    seen.ending = ending;
+    assert_eq!(plan(&seen).steps, steps);
+}
+
+#[test]
+fn a_commitment_is_forgotten_once_its_last_withdrawal_is_final() {
+    let mut seen = past(0, 0);
+    let Step::Send(call) = reward(3);
+    let block = seen.snapshot.as_deref().expect("snapshot").head.number;
+    seen.flights = vec![Flight { call, included: Some(block) }];
+    assert_eq!((plan(&seen).retired, plan(&seen).why), (BTreeSet::new(), Why::NothingDue));
 }
 
 #[test]

@@ -25,6 +25,7 @@ struct Turn {
     pool: Vec<Found>,
     pods: Vec<Pod>,
     workers: BTreeMap<coreward_domain::id::OnchainWorkerId, deal::Local>,
+    deletion: Option<offer::Deletion>,
 }
 
 impl Turn {
@@ -46,6 +47,7 @@ impl Turn {
             pool: Vec::new(),
             pods: Vec::new(),
             workers: (1..4).map(|number| (worker_id(number), ready(number))).collect(),
+            deletion: None,
         }
     }
 
@@ -60,12 +62,18 @@ impl Turn {
             Some((1..=PEERS).map(|number| crate::offer::node(&format!("n{number}"), 2)).collect());
         let identity = |number| crate::offer::identity(number, &format!("n{number}"), 0);
         seen.identities = Some((1..=PEERS).map(identity).collect());
+        for identity in seen.identities.iter_mut().flatten() {
+            identity.commitments = [1, 2].map(market::commitment_id).into();
+        }
+        seen.wanted.deletion = self.deletion;
+        seen.recorded = Some(market::offer_id(1));
         seen
     }
 
     fn commitment(&self) -> commitment::Seen {
         let mut seen = crate::commitment::seen(market::empty());
         (seen.snapshot, seen.flights, seen.gate) = (self.shared(), self.flights.clone(), self.gate);
+        seen.ending = self.deletion;
         seen
     }
 
@@ -88,6 +96,7 @@ impl Turn {
         (seen.snapshot, seen.flights, seen.gate) = (self.shared(), self.flights.clone(), self.gate);
         seen.past_commitments =
             BTreeSet::from([market::commitment_id(1), market::commitment_id(2)]);
+        seen.ending = self.deletion.is_some();
         seen
     }
 
@@ -153,6 +162,11 @@ fn is_among(call: &Call, richer: &[Call]) -> bool {
     proofs.iter().all(|proof| known.contains(proof))
 }
 
+fn deletion() -> impl Strategy<Value = Option<offer::Deletion>> {
+    use offer::Deletion::{Block, Orphan, Withdraw};
+    prop::sample::select(vec![None, Some(Block), Some(Withdraw), Some(Withdraw), Some(Orphan)])
+}
+
 fn pod() -> impl Strategy<Value = Pod> {
     let ended = || Phase::Ended { reason: "Error".to_owned(), seconds_ago: 5, ran_seconds: 1 };
     let phase = prop::sample::select(vec![
@@ -189,9 +203,10 @@ proptest! {
         snapshot in arbitrary::snapshot(),
         mask: u32,
         pool in vec(arbitrary::found(), 0..20),
+        deletion in deletion(),
     ) {
         let mut richer = Turn::of(snapshot.clone());
-        richer.pool = pool;
+        (richer.pool, richer.deletion) = (pool, deletion);
         let poorer = Turn { snapshot: Some(arbitrary::forget(&snapshot, mask)), ..richer.clone() };
         let sends = richer.sends();
         for call in poorer.sends() {
@@ -214,9 +229,10 @@ proptest! {
     fn a_plan_repeated_while_its_calls_fly_is_empty(
         snapshot in arbitrary::snapshot(),
         pool in vec(arbitrary::found(), 0..20),
+        deletion in deletion(),
     ) {
         let mut turn = Turn::of(snapshot);
-        turn.pool = pool;
+        (turn.pool, turn.deletion) = (pool, deletion);
         turn.flights = turn.sends().into_iter().map(|call| Flight { call, included: None }).collect();
         prop_assert_eq!(turn.sends(), vec![]);
     }
@@ -226,9 +242,10 @@ proptest! {
         snapshot in arbitrary::snapshot(),
         pool in vec(arbitrary::found(), 0..20),
         management in prop::sample::select(vec![Management::Observe, Management::ReadOnly]),
+        deletion in deletion(),
     ) {
         let mut turn = Turn::of(snapshot);
-        turn.pool = pool;
+        (turn.pool, turn.deletion) = (pool, deletion);
         let free = turn.planned().len();
         turn.gate.management = management;
         let only_proofs = turn.sends().iter().all(|call| matches!(call, Call::SubmitProofs { .. }));
@@ -318,9 +335,10 @@ proptest! {
         pods in vec(pod(), 0..6),
         flags in any::<[bool; 4]>(),
         exclusive_cores in proptest::option::of(any::<bool>()),
+        deletion in deletion(),
     ) {
         let mut turn = Turn::of(snapshot);
-        turn.pods = pods;
+        (turn.pods, turn.deletion) = (pods, deletion);
         let report = unit::UnitReport {
             unit: market::unit(1, 0),
             node: unit::NodeEvidence::Verified,

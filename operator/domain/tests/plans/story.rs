@@ -22,6 +22,9 @@ struct World {
     workers: BTreeMap<coreward_domain::id::OnchainWorkerId, Local>,
     past: BTreeSet<coreward_domain::id::CommitmentId>,
     edit: fn(&mut offer::Wanted),
+    /// What the object's status names.
+    recorded: Option<coreward_domain::id::OfferId>,
+    released: bool,
 }
 
 impl World {
@@ -32,6 +35,8 @@ impl World {
             workers: BTreeMap::new(),
             past: BTreeSet::new(),
             edit: |_| (),
+            recorded: None,
+            released: false,
         }
     }
 
@@ -40,32 +45,51 @@ impl World {
         let mut seen = crate::offer::seen(self.snapshot.clone());
         (self.edit)(&mut seen.wanted);
         (seen.identities, seen.flights) = (Some(self.identities.clone()), flights.to_vec());
+        seen.recorded = self.recorded;
         let mut calls = Vec::new();
-        for step in offer::plan(&seen).steps {
+        let plan = offer::plan(&seen);
+        self.recorded = plan.offer.or(self.recorded);
+        for step in plan.steps {
             match step {
                 offer::Step::MakeIdentity { node, ordinal } if making => {
-                    self.identities.push(Identity { peer: peer_id(1), node, ordinal });
+                    let commitments = BTreeSet::new();
+                    let identity = Identity { peer: peer_id(1), node, ordinal, commitments };
+                    self.identities.push(identity);
                     self.snapshot.peers.insert(peer_id(1), None);
                 }
                 offer::Step::Send(call) => calls.push(call),
-                offer::Step::MakeIdentity { .. }
-                | offer::Step::RetireIdentity { .. }
-                | offer::Step::Release => {}
+                offer::Step::Release => self.released = true,
+                offer::Step::MakeIdentity { .. } | offer::Step::RetireIdentity { .. } => {}
             }
         }
-        calls.extend(self.plan_work(flights));
+        calls.extend(self.plan_work(flights, seen.wanted.deletion));
+        self.remember();
         calls
     }
 
-    fn plan_work(&self, flights: &[Flight]) -> Vec<Call> {
+    /// Keeps the ids of commitments with their peer, as the operator does.
+    fn remember(&mut self) {
+        let present = self.snapshot.peers.get(&peer_id(1)).and_then(Option::as_ref);
+        let present = present.and_then(|peer| peer.commitment);
+        for identity in &mut self.identities {
+            identity.commitments.extend(present);
+            self.past.extend(identity.commitments.iter().filter(|id| Some(**id) != present));
+        }
+    }
+
+    fn plan_work(&self, flights: &[Flight], deletion: Option<offer::Deletion>) -> Vec<Call> {
+        let is_withdrawn = deletion == Some(offer::Deletion::Withdraw);
         let mut pledge = crate::commitment::seen(self.snapshot.clone());
-        pledge.flights = flights.to_vec();
+        (pledge.flights, pledge.ending) = (flights.to_vec(), deletion);
         let commitment::Plan { steps, .. } = commitment::plan(&pledge);
         let mut calls: Vec<_> =
             steps.into_iter().map(|commitment::Step::Send(call)| call).collect();
         if self.snapshot.deals.contains_key(&DEAL) {
             let mut seen = crate::deal::seen(self.snapshot.clone());
             (seen.workers, seen.flights) = (self.workers.clone(), flights.to_vec());
+            if is_withdrawn {
+                seen.policy.desired = deal::Desired::Exit { notice_over: true };
+            }
             calls.extend(deal::plan(&seen).steps.into_iter().filter_map(|step| match step {
                 deal::Step::Send(call) => Some(call),
                 deal::Step::EnsureNamespace
@@ -75,6 +99,7 @@ impl World {
         }
         let mut seen = crate::payout::seen(self.snapshot.clone());
         (seen.flights, seen.past_commitments) = (flights.to_vec(), self.past.clone());
+        seen.ending = is_withdrawn;
         calls.extend(payout::plan(&seen).steps.into_iter().map(|payout::Step::Send(call)| call));
         calls
     }
@@ -190,6 +215,84 @@ fn to_the_end_and_into_the_next_commitment() {
         "depositCollateral",
     ];
     assert_eq!(world.settle(), expected);
+}
+
+#[test]
+fn from_a_deal_under_a_stake_to_nothing() {
+    let mut world = World::new();
+    world.settle();
+    world.move_to(21);
+    market::sit(&mut world.snapshot, 0, 1);
+    world.edit = |wanted| wanted.deletion = Some(offer::Deletion::Withdraw);
+    assert_eq!(world.settle(), ["changeResourcePriceV2", "removeWorker"]);
+    world.move_to(22);
+    assert_eq!((world.prove(0, 9), world.prove(1, 9)), (5, 5), "proofs go on to the end");
+    assert_eq!(world.settle(), [""; 0], "staked");
+    world.move_to(121);
+    assert_eq!(
+        world.settle(),
+        ["removeCUFromCC", "finishCommitment"].into_iter().chain(REMOVAL).collect::<Vec<_>>()
+    );
+    assert!(world.released);
+    assert_eq!(world.snapshot.providers[&market::PROVIDER].unit_count, 0);
+}
+
+/// Two units, three resources, a peer and an offer.
+const REMOVAL: [&str; 7] = [
+    "removeComputeUnitV2",
+    "removeComputeUnitV2",
+    "removePeerResource",
+    "removePeerResource",
+    "removePeerResource",
+    "removeComputePeerV2",
+    "removeOfferV2",
+];
+
+#[test]
+fn nothing_goes_before_its_rewards() {
+    let mut world = World::new();
+    world.settle();
+    world.move_to(121);
+    world.edit = |wanted| wanted.deletion = Some(offer::Deletion::Withdraw);
+    market::commitment_mut(&mut world.snapshot, 1).total_rewards = U256::from(90);
+    let closed = ["changeResourcePriceV2", "removeCUFromCC", "finishCommitment"];
+    assert_eq!(world.settle(), closed);
+    world.move_to(123);
+    market::commitment_mut(&mut world.snapshot, 1).unlocked_rewards = U256::from(60);
+    assert_eq!(world.settle(), ["withdrawReward"], "the rest has not vested");
+    assert!(!world.released);
+    world.move_to(126);
+    market::commitment_mut(&mut world.snapshot, 1).unlocked_rewards = U256::from(30);
+    let last: Vec<_> = ["withdrawReward"].into_iter().chain(REMOVAL).collect();
+    assert_eq!(world.settle(), last);
+    assert!(world.released);
+}
+
+#[test]
+fn an_unfunded_commitment_is_taken_back_and_everything_goes() {
+    let mut world = World::new();
+    while world.snapshot.commitments.is_empty() {
+        let calls = world.plan(&[], true);
+        contract::mine(&mut world.snapshot, &calls);
+    }
+    world.edit = |wanted| wanted.deletion = Some(offer::Deletion::Withdraw);
+    let expected: Vec<_> =
+        ["changeResourcePriceV2", "removeCommitment"].into_iter().chain(REMOVAL).collect();
+    assert_eq!(world.settle(), expected);
+    assert!(world.released);
+}
+
+#[test]
+fn a_withdrawal_can_be_followed_by_a_new_offer_with_the_same_peer() {
+    let mut world = World::new();
+    world.settle();
+    world.edit = |wanted| wanted.deletion = Some(offer::Deletion::Withdraw);
+    world.move_to(121);
+    world.settle();
+    assert!(world.released);
+    world.edit = |_| ();
+    world.recorded = None;
+    assert_eq!(world.settle(), ["registerMarketOfferV2", "createCommitment", "depositCollateral"]);
 }
 
 #[test]
