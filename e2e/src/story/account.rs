@@ -83,6 +83,52 @@ pub async fn rewarded(
     Ok(())
 }
 
+/// Checks that everything staked and earned is with the provider again: contract, events and wallet agree to the wei.
+///
+/// # Errors
+/// [`Error::Finding`] with what differs.
+pub async fn all_is_back(
+    world: &World,
+    teller: &Teller,
+    offered: &Offered,
+    start: U256,
+) -> Result<()> {
+    let from_block = world.from_block();
+    let provider = world.party().provider.address;
+    let mut rewards = U256::ZERO;
+    for peer in &offered.peers {
+        let known = world.oracle().rewards(peer.commitment).await?;
+        let left = known.total.ccRewards + known.total.dealStakerRewards;
+        ensure(left.is_zero(), || format!("{left} wei are left under {}", peer.commitment))?;
+        rewards += known.withdrawn.ccRewards + known.withdrawn.dealStakerRewards;
+    }
+    let paid = payouts(world, offered, from_block).await?;
+    ensure(paid == rewards, || format!("events say {paid}, the contract says {rewards}"))?;
+    let (node, diamond) = (world.driver().node(), world.driver().contracts().diamond);
+    let mut collateral = U256::ZERO;
+    for (event, _) in node.events::<Diamond::CollateralWithdrawn>(diamond, from_block).await? {
+        if offered.peers.iter().any(|peer| peer.commitment == event.commitmentId) {
+            let slashed = event.amountSlashed;
+            ensure(slashed.is_zero(), || format!("{slashed} wei were slashed"))?;
+            collateral += event.amountWithdrawn;
+        }
+    }
+    ensure(!collateral.is_zero(), || "no collateral came back".to_owned())?;
+    let spent = spent(world, provider, from_block).await?;
+    let now = world.oracle().flt(provider).await?;
+    ensure(now + spent == start + rewards + collateral, || {
+        format!(
+            "{start} + {rewards} rewards + {collateral} collateral - {spent} spent is not {now}"
+        )
+    })?;
+    teller.aside(&format!(
+        "{} FLT of rewards and {} of collateral are back; contract, events and wallet agree",
+        decimal(rewards, 18),
+        decimal(collateral, 18)
+    ));
+    Ok(())
+}
+
 /// What withdrawals of proof rewards paid since `from_block`, wei.
 async fn payouts(world: &World, offered: &Offered, from_block: u64) -> Result<U256> {
     let (node, diamond) = (world.driver().node(), world.driver().contracts().diamond);

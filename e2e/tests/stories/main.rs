@@ -9,6 +9,7 @@ mod plain_mistakes;
 mod quiet;
 mod the_loop;
 mod two_providers_one_subnet;
+mod withdrawn;
 
 use coreward_e2e::{
     apps::Apps,
@@ -31,7 +32,8 @@ mod people {
     pub(crate) const QUIET: usize = 5;
     pub(crate) const LATE_BESIDE_QUIET: usize = 6;
     pub(crate) const HANDS_OFF: usize = 7;
-    pub(crate) const COUNT: u8 = 8;
+    pub(crate) const WITHDRAWN: usize = 8;
+    pub(crate) const COUNT: u8 = 9;
 }
 
 /// Held by whoever uses the cores of n1 and n2.
