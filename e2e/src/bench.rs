@@ -1,9 +1,12 @@
 //! The loop's speed: from a match on chain to the worker's first answer, and back; kept in `BENCH.md`.
 
 mod report;
+mod scale;
 mod watch;
 
 use std::{fs, time::Duration};
+
+use k8s_openapi::api::core::v1::Pod;
 
 use crate::{
     bed::{self, Bed},
@@ -12,37 +15,73 @@ use crate::{
 };
 
 pub use report::{Figures, Measured};
+pub use scale::{Reading, Scale};
 use watch::Steps;
 
-/// Everything that one run measures.
+/// What a run is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything, with so many matches; the report is kept.
+    Whole(usize),
+    /// Only what a unit costs the operator; the figures are shown and not kept.
+    Scale,
+}
+
+/// Units of the bed's own nodes.
+const UNITS: u32 = 2;
+
+/// Measures, and shows the report.
 ///
 /// # Errors
 /// What the stories' steps report; the figures of an incomplete run are not kept.
-pub async fn run(matches: usize) -> Result<()> {
+pub async fn run(scope: Scope) -> Result<()> {
     let teller = Teller::of("bench");
-    let stage = Box::pin(product::set_up(&teller, 1)).await?;
+    let stage = Box::pin(product::set_up(&teller, 2)).await?;
     let world = World::open(&stage.bed, "bench", &stage.parties[0]).await?;
-    let install = install(&stage, &world, &teller).await?;
-    let (install_to_proving, offered) = install;
+    let (install_to_proving, offered) = install(&stage, &world, &teller).await?;
     let mut figures = Figures { install_to_proving, ..Figures::default() };
     figures.operator_memory_mib = operator_memory(&stage.bed).await?;
-    // One more than is counted: the first one fills the caches.
-    for number in 0..=matches {
-        let measured = one(&world, &stage.apps.hello, &offered).await?;
-        teller.aside(&format!("match {number}: {measured}"));
-        if number > 0 {
-            figures.matches.push(measured);
-        }
+    if let Scope::Whole(count) = scope {
+        figures.matches = matches(&stage, &world, (&offered, count), &teller).await?;
+        figures.operator_memory_after_mib = operator_memory(&stage.bed).await?;
     }
-    account::nonces_are_whole(&world, &teller).await?;
-    figures.operator_memory_after_mib = operator_memory(&stage.bed).await?;
+    figures.scale = Box::pin(scale::measure(&stage, &world, (UNITS, &teller))).await?;
     end::release(&world).await?;
     world.close().await?;
-    let text = figures.report();
-    print(&text);
-    let file = stage.bed.paths().checkout.join("e2e/BENCH.md");
-    fs::write(&file, &text)
+    match scope {
+        Scope::Whole(_) => keep(&stage.bed, &figures.report()),
+        Scope::Scale => {
+            print(&figures.scale_report());
+            Ok(())
+        }
+    }
+}
+
+fn keep(bed: &Bed, text: &str) -> Result<()> {
+    print(text);
+    let file = bed.paths().checkout.join("e2e/BENCH.md");
+    fs::write(&file, text)
         .map_err(|error| Error::Finding(format!("{} cannot be written: {error}", file.display())))
+}
+
+/// `count` matches one after the other.
+async fn matches(
+    stage: &product::Stage,
+    world: &World,
+    (offered, count): (&Offered, usize),
+    teller: &Teller,
+) -> Result<Vec<Measured>> {
+    let mut matches = Vec::new();
+    // One more than is counted: the first one fills the caches.
+    for number in 0..=count {
+        let measured = one(world, &stage.apps.hello, offered).await?;
+        teller.aside(&format!("match {number}: {measured}"));
+        if number > 0 {
+            matches.push(measured);
+        }
+    }
+    account::nonces_are_whole(world, teller).await?;
+    Ok(matches)
 }
 
 /// Installs the product anew and measures until both units prove.
@@ -80,13 +119,20 @@ async fn one(world: &World, app: &str, offered: &Offered) -> Result<Measured> {
 async fn operator_memory(bed: &Bed) -> Result<u64> {
     let mut largest = 0;
     for pod in pods::of_component(bed.client(), "operator").await? {
-        for process in processes_of(&pods::uid(&pod))? {
-            let status = fs::read_to_string(format!("/proc/{}/status", process.id));
-            let status = status.unwrap_or_default();
-            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-            let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-            largest = largest.max(kibibytes.unwrap_or(0) / 1024);
-        }
+        largest = largest.max(resident_kibibytes(&pod)? / 1024);
+    }
+    Ok(largest)
+}
+
+/// The resident memory of a pod's largest process.
+fn resident_kibibytes(pod: &Pod) -> Result<u64> {
+    let mut largest = 0;
+    for process in processes_of(&pods::uid(pod))? {
+        let status = fs::read_to_string(format!("/proc/{}/status", process.id));
+        let status = status.unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        largest = largest.max(kibibytes.unwrap_or(0));
     }
     Ok(largest)
 }

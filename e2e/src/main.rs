@@ -6,7 +6,8 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use coreward_e2e::{
     bed::{self, up_unless_interrupted as up},
-    bench, demo,
+    bench::{self, Scope},
+    demo,
 };
 
 /// The test bed of Coreward: a real cluster and a real chain on this machine.
@@ -24,11 +25,14 @@ enum Command {
     Bed(BedCommand),
     /// Tell the whole loop on a real cluster and the real contracts, and leave both up.
     Demo,
-    /// Measure how fast the loop is, and write e2e/BENCH.md.
+    /// Measure how fast the loop is and what a unit costs the operator, and write e2e/BENCH.md.
     Bench {
         /// How many matches.
         #[arg(long, default_value_t = 20)]
         matches: usize,
+        /// Only what a unit costs the operator; shows the figures and writes nothing.
+        #[arg(long, conflicts_with = "matches")]
+        scale_only: bool,
     },
 }
 
@@ -64,7 +68,10 @@ async fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Bed(command) => run(command).await,
         Command::Demo => demo::tell().await.map_err(Into::into),
-        Command::Bench { matches } => bench::run(matches).await.map_err(Into::into),
+        Command::Bench { matches, scale_only } => {
+            let scope = if scale_only { Scope::Scale } else { Scope::Whole(matches) };
+            bench::run(scope).await.map_err(Into::into)
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

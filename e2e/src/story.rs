@@ -9,6 +9,7 @@ pub mod offer;
 pub mod pods;
 pub mod product;
 pub mod proving;
+pub mod rest;
 pub mod stranger;
 mod teller;
 pub mod the_loop;

@@ -33,6 +33,7 @@ mod preflight;
 mod process;
 mod progress;
 mod setup;
+mod simulated;
 mod status;
 mod tar;
 
@@ -51,6 +52,7 @@ pub use paths::{NAME_VARIABLE, Paths};
 pub use process::Room;
 pub use progress::{say, step};
 pub use setup::{Parts, everything as setup};
+pub use simulated::{SIMULATED, Simulated, end_simulation, is_simulated, simulate};
 pub use status::{Status, status};
 
 use crate::chain::Contracts;

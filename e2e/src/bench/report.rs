@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use super::watch::{Return, Steps};
+use super::{
+    scale::{Scale, mebibytes},
+    watch::{Return, Steps},
+};
 
 /// One match.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,7 +40,7 @@ impl fmt::Display for Measured {
 }
 
 /// A run.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Figures {
     /// From `helm install` to two units that hash.
     pub install_to_proving: Duration,
@@ -47,7 +50,12 @@ pub struct Figures {
     pub operator_memory_after_mib: u64,
     /// The matches that count.
     pub matches: Vec<Measured>,
+    /// What a unit costs the operator.
+    pub scale: Scale,
 }
+
+/// MiB of the operator's memory per 1,000 units that must not be passed.
+const MEMORY_LIMIT: f64 = 36.0;
 
 /// A target of the project: its name, the share of the runs that it is about in percent, and the limit.
 const BARS: [(&str, usize, u128); 6] = [
@@ -64,7 +72,7 @@ impl Figures {
     #[must_use]
     pub fn report(&self) -> String {
         let mut text = format!(
-            "# How fast the loop is\n\nWritten by `make bench`. {}\n\n{} matches one after the other, image and artifact \
+            "# How fast the loop is, and what a unit costs\n\nWritten by `make bench`. {}\n\n{} matches one after the other, image and artifact \
              cached; times in milliseconds since the block that holds the match (or the deal's end) was mined.\n\n\
              | step | median | p99 | largest |\n| --- | --- | --- | --- |\n",
             machine(),
@@ -79,11 +87,13 @@ impl Figures {
             text,
             "\n| other figures | |\n| --- | --- |\n| `helm install`, image check included, to both units hashing | {:.1} s |\n\
              | resident memory of an operator replica, 2 units | {} MiB |\n\
-             | the same after all matches | {} MiB |\n\n```\n",
+             | the same after all matches | {} MiB |\n\n",
             self.install_to_proving.as_secs_f32(),
             self.operator_memory_mib,
             self.operator_memory_after_mib,
         );
+        text += &self.scale_table();
+        text += "\n```\n";
         for (name, share, limit) in BARS {
             let times = if name.starts_with("match_to_answer") {
                 self.answers()
@@ -96,7 +106,44 @@ impl Figures {
             let end = if value <= limit { "ok" } else { "missed" };
             let _ = writeln!(text, "BAR {name} value={value} must={limit} {end}");
         }
-        text + "```\n"
+        text + &self.scale_bar() + "```\n"
+    }
+
+    /// What a unit costs the operator, alone.
+    #[must_use]
+    pub fn scale_report(&self) -> String {
+        self.scale_table() + "\n" + &self.scale_bar()
+    }
+
+    fn scale_table(&self) -> String {
+        let Scale { few, many, offer_to_proofs } = self.scale;
+        format!(
+            "The leading replica at rest with the bed's {} units, and with {} more on nodes that KWOK plays: the API server, \
+             the contracts and the operator are real, reports and proofs of the {} are played.\n\n\
+             | the leader | {} units | {} units | |\n| --- | --- | --- | --- |\n\
+             | resident memory | {:.1} MiB | {:.1} MiB | {:.1} KiB a unit |\n\
+             | requests to the chain per block | {:.2} | {:.2} | |\n\
+             | applied offer to each new unit's minimum on chain | | {:.0} s | |\n",
+            few.units,
+            many.units.saturating_sub(few.units),
+            many.units.saturating_sub(few.units),
+            few.units,
+            many.units,
+            mebibytes(few.memory_kib),
+            mebibytes(many.memory_kib),
+            self.scale.kib_per_unit(),
+            few.requests_per_block,
+            many.requests_per_block,
+            offer_to_proofs.as_secs_f32(),
+        )
+    }
+
+    fn scale_bar(&self) -> String {
+        let value = self.scale.mib_per_thousand();
+        let end = if value <= MEMORY_LIMIT { "ok" } else { "missed" };
+        format!(
+            "BAR operator_memory_per_1000_units_mib value={value:.1} must={MEMORY_LIMIT:.0} {end}\n"
+        )
     }
 
     fn answers(&self) -> Vec<u128> {
@@ -165,7 +212,7 @@ fn today() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::scale::Reading, *};
 
     #[test]
     fn a_percentile_is_a_value_that_was_measured() {
@@ -183,5 +230,20 @@ mod tests {
         let report = Figures { matches: vec![slow], ..Figures::default() }.report();
         assert!(report.contains("BAR match_to_answer_p50_ms value=5000 must=4000 missed"));
         assert!(report.contains("BAR end_to_hashing_p50_ms value=1000 must=4000 ok"));
+    }
+
+    #[test]
+    fn memory_is_judged_by_its_slope() {
+        let reading = |units, memory_kib| Reading { units, memory_kib, requests_per_block: 2.5 };
+        let scale =
+            Scale { few: reading(2, 51_200), many: reading(202, 59_392), ..Scale::default() };
+        let report = Figures { scale, ..Figures::default() }.report();
+        assert!(
+            report.contains("| resident memory | 50.0 MiB | 58.0 MiB | 41.0 KiB a unit |"),
+            "{report}"
+        );
+        assert!(
+            report.contains("BAR operator_memory_per_1000_units_mib value=40.0 must=36 missed")
+        );
     }
 }

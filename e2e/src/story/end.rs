@@ -15,8 +15,8 @@ use serde_json::json;
 
 use super::{STEP, ensure, pods, text};
 use crate::{
-    bed::{Bed, say},
-    world::{Result, World, cluster, until},
+    bed::{self, Bed, say},
+    world::{Error, Result, World, chain_of, cluster, until},
 };
 
 /// What the product may take to let go.
@@ -101,6 +101,7 @@ pub async fn clear(bed: &Bed) -> Result<()> {
     for namespace in stories {
         clear_story(bed, &namespace).await?;
     }
+    bed::end_simulation(bed).await.map_err(|error| Error::Finding(chain_of(&error)))?;
     remove_namespaces(bed.client()).await
 }
 
@@ -143,7 +144,9 @@ pub async fn clear_story(bed: &Bed, namespace: &str) -> Result<()> {
         for pod in pods_of(client, namespace).await? {
             let place = pod.namespace().unwrap_or_default();
             let api: Api<Pod> = Api::namespaced(client.clone(), &place);
-            let _ = api.delete(&pod.name_any(), &DeleteParams::default().grace_period(1)).await;
+            // Who plays the node of a simulated pod may be gone: nobody would confirm its end.
+            let grace = u32::from(!bed::is_simulated(&pod));
+            let _ = api.delete(&pod.name_any(), &DeleteParams::default().grace_period(grace)).await;
             left.push(pod.name_any());
         }
         ensure(left.is_empty(), || format!("{left:?} are there"))?;

@@ -1,0 +1,135 @@
+//! Rest: nothing of ours is written any more; and what the operator still asks of the chain then.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use k8s_openapi::api::{
+    core::v1::{ConfigMap, Event, Namespace, Pod, Secret, Service, ServiceAccount},
+    discovery::v1::EndpointSlice,
+};
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+
+use super::{all_of_kind, client, ensure, listed, pods};
+use crate::{
+    bed::NAMESPACE,
+    world::{Result, World, until},
+};
+
+/// Chain seconds after which what did not change is taken to be at rest.
+const REST: u64 = 15;
+/// Blocks come by the second; a busy machine may delay some.
+const LIMIT: Duration = Duration::from_mins(6);
+/// Seconds of one measurement of requests.
+pub const WINDOW: u64 = 30;
+
+/// Kind, namespace and name of an object, and its version.
+pub type Versions = BTreeMap<(String, String, String), String>;
+
+/// Waits until nothing of ours was written for some time.
+///
+/// # Errors
+/// [`crate::world::Error::Late`].
+pub async fn rest(world: &World) -> Result<()> {
+    let mut last = (versions(world).await?, timestamp(world).await?);
+    let mut looked = last.1;
+    until("nothing of ours is written any more", LIMIT, async || {
+        let time = timestamp(world).await?;
+        // Once a block: a look at hundreds of units must not be what keeps the machine busy.
+        if time > looked {
+            looked = time;
+            let now = versions(world).await?;
+            if now != last.0 {
+                last = (now, time);
+            }
+        }
+        Ok((time >= last.1 + REST).then_some(()))
+    })
+    .await
+}
+
+async fn timestamp(world: &World) -> Result<u64> {
+    Ok(world.driver().node().head().await?.1)
+}
+
+/// Waits until `seconds` of chain time have passed.
+async fn passes(world: &World, seconds: u64) -> Result<()> {
+    let end = timestamp(world).await? + seconds;
+    until(&format!("{seconds} seconds of chain time pass"), LIMIT, async || {
+        Ok((timestamp(world).await? >= end).then_some(()))
+    })
+    .await
+}
+
+/// How many requests the leader sends to the chain per block, over one window.
+///
+/// # Errors
+/// [`crate::world::Error::Finding`] where it does not count them; [`crate::world::Error::Late`].
+pub async fn requests_per_block(world: &World) -> Result<f64> {
+    let (first, from) = (requests(world).await?, world.oracle().block_number().await?);
+    passes(world, WINDOW).await?;
+    let (last, to) = (requests(world).await?, world.oracle().block_number().await?);
+    let blocks = u32::try_from(to - from).unwrap_or(u32::MAX);
+    ensure(blocks > 0, || "no block was mined".to_owned())?;
+    Ok((last - first) / f64::from(blocks))
+}
+
+/// All requests that the leader has sent to the chain, by its own count.
+async fn requests(world: &World) -> Result<f64> {
+    let leader = pods::leader(&world.client()).await?;
+    let address = leader.status.and_then(|status| status.pod_ip).unwrap_or_default();
+    let url = format!("http://{address}:9090/metrics");
+    let (_, page) = client::get(&client::http()?, &url).await?;
+    let counts = page.lines().filter(|line| line.starts_with("coreward_chain_requests_total{"));
+    let values: Vec<f64> =
+        counts.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
+    ensure(!values.is_empty(), || format!("{url} counts no requests"))?;
+    Ok(values.iter().sum())
+}
+
+/// Every object that the product writes but its Lease, in all its namespaces.
+///
+/// # Errors
+/// [`crate::world::Error::Cluster`].
+pub async fn versions(world: &World) -> Result<Versions> {
+    let mut all = Versions::new();
+    let client = world.client();
+    for kind in ["ProviderOffer", "CapacityUnit", "Deal", "ChainTransaction"] {
+        for object in all_of_kind(&client, kind).await? {
+            add(&mut all, kind, &object);
+        }
+    }
+    add_all::<Pod>(&mut all, &client).await?;
+    add_all::<Secret>(&mut all, &client).await?;
+    add_all::<ConfigMap>(&mut all, &client).await?;
+    add_all::<Service>(&mut all, &client).await?;
+    add_all::<ServiceAccount>(&mut all, &client).await?;
+    add_all::<EndpointSlice>(&mut all, &client).await?;
+    add_all::<Event>(&mut all, &client).await?;
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    for namespace in &listed(&namespaces).await? {
+        add(&mut all, "Namespace", namespace);
+    }
+    all.retain(|(_, namespace, _), _| is_ours(namespace));
+    Ok(all)
+}
+
+/// The operator's namespace, the stories', and the deals'.
+fn is_ours(namespace: &str) -> bool {
+    namespace == NAMESPACE || namespace.starts_with("story-") || namespace.starts_with("deal-")
+}
+
+async fn add_all<K>(all: &mut Versions, client: &kube::Client) -> Result<()>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    for object in listed(&Api::<K>::all(client.clone())).await? {
+        add(all, &K::kind(&()), &object);
+    }
+    Ok(())
+}
+
+fn add(all: &mut Versions, kind: &str, object: &impl ResourceExt) {
+    let place = object.namespace().unwrap_or_else(|| object.name_any());
+    let name = object.name_any();
+    all.insert((kind.to_owned(), place, name), object.resource_version().unwrap_or_default());
+}
