@@ -500,13 +500,15 @@ async fn take_off(world: &World, (offer, peer): (OfferId, &NewPeer), commitment:
     let read = world.look().await;
     assert_eq!(read.peers[&id], None);
     assert_eq!(read.offers[&offer].clone().unwrap().peer_count, 0, "it is found by its id only");
-    let past = read.commitments[&commitment].clone().unwrap();
-    assert_eq!(past.total_rewards, U256::ZERO, "read after its peer is gone");
+    assert_eq!(read.commitments[&commitment], None, "its views are gone with its peer");
     world.act(Call::RemoveOffer { offer }).await;
     let read = world.look().await;
     assert_eq!((&read.offers[&offer], read.providers[&world.provider].unit_count), (&None, 0));
     registered(world, vec![peer.clone()]).await;
-    assert_eq!(world.look().await.peers[&id].clone().unwrap().units.len(), 2);
+    let read = world.look().await;
+    assert_eq!(read.peers[&id].clone().unwrap().units.len(), 2);
+    let past = read.commitments[&commitment].clone().unwrap();
+    assert_eq!(past.total_rewards, U256::ZERO, "whoever has the id now finds nothing");
 }
 
 async fn work_for_a_deal(world: &World, deal: Address, worker: OnchainWorkerId, peer: PeerId) {
