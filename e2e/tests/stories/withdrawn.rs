@@ -59,13 +59,13 @@ async fn tell(world: &World, teller: &Teller, app: &str) -> Result<()> {
     for unit in &units {
         pods::gone(world, "prover", *unit).await?;
     }
-    account::all_is_back(world, teller, &offered, start).await?;
+    let rewards = account::all_is_back(world, teller, &offered, start).await?;
     proving::check_all(world, teller).await?;
     teller.aside(&format!(
         "staked until epoch {end}, gone in {}",
         world.oracle().epoch().await?.number
     ));
-    come_back(world, teller, &offered).await?;
+    come_back(world, teller, &offered, rewards).await?;
     account::nonces_are_whole(world, teller).await
 }
 
@@ -78,15 +78,15 @@ fn spec(world: &World) -> Value {
 
 /// The price on chain is one that no match pays.
 async fn no_deal_is_taken(world: &World, teller: &Teller, offered: &Offered) -> Result<()> {
-    let closed = U256::from(10).pow(U256::from(18));
-    let closes = until("the vCPU price is out of reach", STEP, async || {
+    let unpayable = U256::from(10).pow(U256::from(18));
+    let seen = until("the vCPU price is out of reach", STEP, async || {
         let offers = world.oracle().offers_of(world.party().provider.address).await?;
         let offer = offers.iter().find(|offer| offer.offerId == offered.id);
         let offer = offer.ok_or_else(|| Error::Finding("the offer is gone already".to_owned()))?;
         let price = offer.prices.iter().find(|price| price.resourceId == CPU.1);
-        Ok(price.is_some_and(|price| price.price == closed).then_some(()))
+        Ok(price.is_some_and(|price| price.price == unpayable).then_some(()))
     });
-    teller.step("the offer takes no new deals", closes).await
+    teller.step("the offer takes no new deals", seen).await
 }
 
 /// Moves the epochs to the end of the commitments; all units prove in each of them, as the offer waits for that end.
@@ -129,20 +129,16 @@ async fn wound_up(world: &World, offered: &Offered) -> Result<()> {
 
 /// Lets what was earned vest; as long as something is left, the peers stay on chain.
 async fn collect(world: &World, teller: &Teller, offered: &Offered) -> Result<()> {
-    ensure(!left(world, offered).await?.is_zero(), || "nothing was earned".to_owned())?;
+    ensure(!owed(world, offered).await?.1.is_zero(), || "nothing was earned".to_owned())?;
     for _ in 0..VESTING {
         let epoch = world.oracle().epoch().await?.number;
         let fetched = until("what has vested is withdrawn", STEP, async || {
-            for peer in &offered.peers {
-                let unlocked = world.oracle().rewards(peer.commitment).await?.unlocked;
-                let sum = unlocked.ccRewards + unlocked.dealStakerRewards;
-                ensure(sum.is_zero(), || format!("{sum} wei are unlocked"))?;
-            }
-            Ok(Some(()))
+            let (unlocked, total) = owed(world, offered).await?;
+            ensure(unlocked.is_zero(), || format!("{unlocked} wei are unlocked"))?;
+            Ok(Some(total))
         });
         let words = format!("epoch {epoch}: what has vested is withdrawn");
-        teller.step(&words, fetched).await?;
-        let left = left(world, offered).await?;
+        let left = teller.step(&words, fetched).await?;
         if left.is_zero() {
             return Ok(());
         }
@@ -154,17 +150,23 @@ async fn collect(world: &World, teller: &Teller, offered: &Offered) -> Result<()
         }
         world.driver().next_epoch().await?;
     }
-    Err(Error::Finding(format!("{} wei do not vest", left(world, offered).await?)))
+    Err(Error::Finding(format!("{} wei do not vest", owed(world, offered).await?.1)))
 }
 
-/// What the contract still owes for the offer's commitments, wei.
-async fn left(world: &World, offered: &Offered) -> Result<U256> {
-    let mut sum = U256::ZERO;
+/// What the contract owes for the offer's commitments now, and in all, wei; a peer that is off the chain has no say.
+async fn owed(world: &World, offered: &Offered) -> Result<(U256, U256)> {
+    let (mut unlocked, mut total) = (U256::ZERO, U256::ZERO);
     for peer in &offered.peers {
-        let total = world.oracle().rewards(peer.commitment).await?.total;
-        sum += total.ccRewards + total.dealStakerRewards;
+        match world.oracle().rewards(peer.commitment).await {
+            Ok(rewards) => {
+                unlocked += rewards.unlocked.ccRewards + rewards.unlocked.dealStakerRewards;
+                total += rewards.total.ccRewards + rewards.total.dealStakerRewards;
+            }
+            Err(error) if error.revert_reason() == Some(NO_PEER) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
-    Ok(sum)
+    Ok((unlocked, total))
 }
 
 async fn off(world: &World, offered: &Offered) -> Result<()> {
@@ -184,13 +186,23 @@ async fn off(world: &World, offered: &Offered) -> Result<()> {
     .await
 }
 
-/// The same offer once more: its peers come back under their own ids.
-async fn come_back(world: &World, teller: &Teller, before: &Offered) -> Result<()> {
+/// The same offer once more: its peers come back under their own ids, and nothing was left under these.
+async fn come_back(world: &World, teller: &Teller, before: &Offered, rewards: U256) -> Result<()> {
     teller.aside("the person applies the offer once more");
     let again = offer::register(world, teller, &spec(world), before.units().len()).await?;
     let ids = |offered: &Offered| -> BTreeSet<B256> {
         offered.peers.iter().map(|peer| peer.peer).collect()
     };
     ensure(ids(&again) == ids(before), || "other peers are registered".to_owned())?;
-    ensure(again.id != before.id, || "the offer is the old one".to_owned())
+    ensure(again.id != before.id, || "the offer is the old one".to_owned())?;
+    let mut withdrawn = U256::ZERO;
+    for peer in &before.peers {
+        let past = world.oracle().rewards(peer.commitment).await?;
+        let left = past.total.ccRewards + past.total.dealStakerRewards;
+        ensure(left.is_zero(), || format!("{left} wei were left under {}", peer.commitment))?;
+        withdrawn += past.withdrawn.ccRewards + past.withdrawn.dealStakerRewards;
+    }
+    ensure(withdrawn == rewards, || format!("{rewards} were paid, {withdrawn} withdrawn"))?;
+    teller.aside("under the old commitments the contract owes nothing");
+    Ok(())
 }
