@@ -8,6 +8,7 @@ use coreward_domain::chain::{
     Seat, Snapshot, Unit, Worker,
 };
 use coreward_domain::epoch::Epoch;
+use coreward_domain::unit::{Phase, Pod, PodRole};
 use proptest::collection::{btree_map, btree_set};
 use proptest::option;
 use proptest::prelude::*;
@@ -274,6 +275,43 @@ pub(crate) fn found() -> impl Strategy<Value = coreward_domain::proof::Found> {
             fate,
         },
     )
+}
+
+/// How an offer may be going, mostly by a withdrawal, or that it stays.
+pub(crate) fn deletion() -> impl Strategy<Value = Option<coreward_domain::offer::Deletion>> {
+    use coreward_domain::offer::Deletion::{Block, Orphan, Withdraw};
+    prop::sample::select(vec![None, Some(Block), Some(Withdraw), Some(Withdraw), Some(Orphan)])
+}
+
+/// A pod of ours, or one that claims to be.
+pub(crate) fn pod() -> impl Strategy<Value = Pod> {
+    let ended = || Phase::Ended { reason: "Error".to_owned(), seconds_ago: 5, ran_seconds: 1 };
+    let phase = prop::sample::select(vec![
+        Phase::Pending,
+        Phase::Running,
+        Phase::Ready,
+        Phase::Deleting,
+        Phase::Released,
+        ended(),
+    ]);
+    let role = prop_oneof![
+        (1_u64..3, 0_u32..5).prop_map(|(peer, index)| PodRole::Prover(unit(peer, index))),
+        (1_u64..4, btree_set(0_u32..4, 1..3)).prop_map(|(worker, indices)| {
+            PodRole::Worker {
+                seat: Seat { deal: DEAL, worker: worker_id(worker) },
+                units: indices.into_iter().map(|index| unit(1, index)).collect(),
+            }
+        }),
+    ];
+    (role, phase, 0_u32..50, any::<u16>()).prop_map(|(role, phase, attempt, name)| Pod {
+        uid: format!("u{name}"),
+        namespace: "ns".to_owned(),
+        name: format!("p{name}"),
+        role,
+        phase,
+        template: "t1".to_owned(),
+        attempt,
+    })
 }
 
 /// Units of all peers.

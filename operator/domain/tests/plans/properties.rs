@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use coreward_domain::call::Call;
-use coreward_domain::chain::{CommitmentStatus, Seat, Snapshot};
+use coreward_domain::chain::{CommitmentStatus, Snapshot};
 use coreward_domain::epoch::Epoch;
 use coreward_domain::gate::{Flight, Gate, Management, PlannedCall};
 use coreward_domain::proof::Found;
@@ -14,7 +14,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::arbitrary::{self, PEERS};
-use crate::market::{self, DEAL, key, open_gate, peer_id, worker_id};
+use crate::market::{self, key, open_gate, peer_id, worker_id};
 
 /// The turn of every kind over one market.
 #[derive(Clone, Debug)]
@@ -162,48 +162,13 @@ fn is_among(call: &Call, richer: &[Call]) -> bool {
     proofs.iter().all(|proof| known.contains(proof))
 }
 
-fn deletion() -> impl Strategy<Value = Option<offer::Deletion>> {
-    use offer::Deletion::{Block, Orphan, Withdraw};
-    prop::sample::select(vec![None, Some(Block), Some(Withdraw), Some(Withdraw), Some(Orphan)])
-}
-
-fn pod() -> impl Strategy<Value = Pod> {
-    let ended = || Phase::Ended { reason: "Error".to_owned(), seconds_ago: 5, ran_seconds: 1 };
-    let phase = prop::sample::select(vec![
-        Phase::Pending,
-        Phase::Running,
-        Phase::Ready,
-        Phase::Deleting,
-        Phase::Released,
-        ended(),
-    ]);
-    let role = prop_oneof![
-        (1_u64..3, 0_u32..5).prop_map(|(peer, index)| PodRole::Prover(market::unit(peer, index))),
-        (1_u64..4, prop::collection::btree_set(0_u32..4, 1..3)).prop_map(|(worker, indices)| {
-            PodRole::Worker {
-                seat: Seat { deal: DEAL, worker: worker_id(worker) },
-                units: indices.into_iter().map(|index| market::unit(1, index)).collect(),
-            }
-        }),
-    ];
-    (role, phase, 0_u32..50, any::<u16>()).prop_map(|(role, phase, attempt, name)| Pod {
-        uid: format!("u{name}"),
-        namespace: "ns".to_owned(),
-        name: format!("p{name}"),
-        role,
-        phase,
-        template: "t1".to_owned(),
-        attempt,
-    })
-}
-
 proptest! {
     #[test]
     fn less_knowledge_never_sends_more(
         snapshot in arbitrary::snapshot(),
         mask: u32,
         pool in vec(arbitrary::found(), 0..20),
-        deletion in deletion(),
+        deletion in arbitrary::deletion(),
     ) {
         let mut richer = Turn::of(snapshot.clone());
         (richer.pool, richer.deletion) = (pool, deletion);
@@ -217,7 +182,7 @@ proptest! {
     #[test]
     fn without_a_snapshot_nothing_is_sent_or_deleted(
         pool in vec(arbitrary::found(), 0..20),
-        pods in vec(pod(), 0..6),
+        pods in vec(arbitrary::pod(), 0..6),
     ) {
         let turn = Turn { snapshot: None, pool, pods, ..Turn::of(market::empty()) };
         prop_assert_eq!(turn.sends(), vec![]);
@@ -229,7 +194,7 @@ proptest! {
     fn a_plan_repeated_while_its_calls_fly_is_empty(
         snapshot in arbitrary::snapshot(),
         pool in vec(arbitrary::found(), 0..20),
-        deletion in deletion(),
+        deletion in arbitrary::deletion(),
     ) {
         let mut turn = Turn::of(snapshot);
         (turn.pool, turn.deletion) = (pool, deletion);
@@ -242,7 +207,7 @@ proptest! {
         snapshot in arbitrary::snapshot(),
         pool in vec(arbitrary::found(), 0..20),
         management in prop::sample::select(vec![Management::Observe, Management::ReadOnly]),
-        deletion in deletion(),
+        deletion in arbitrary::deletion(),
     ) {
         let mut turn = Turn::of(snapshot);
         (turn.pool, turn.deletion) = (pool, deletion);
@@ -284,7 +249,7 @@ proptest! {
     }
 
     #[test]
-    fn never_two_roles_for_one_unit(snapshot in arbitrary::snapshot(), pods in vec(pod(), 0..8)) {
+    fn never_two_roles_for_one_unit(snapshot in arbitrary::snapshot(), pods in vec(arbitrary::pod(), 0..8)) {
         let mut turn = Turn::of(snapshot);
         turn.pods = pods;
         let plan = unit::plan(&turn.unit());
@@ -299,7 +264,7 @@ proptest! {
     }
 
     #[test]
-    fn a_pod_is_deleted_for_a_fact_only(snapshot in arbitrary::snapshot(), mask: u32, pods in vec(pod(), 0..8)) {
+    fn a_pod_is_deleted_for_a_fact_only(snapshot in arbitrary::snapshot(), mask: u32, pods in vec(arbitrary::pod(), 0..8)) {
         let mut turn = Turn::of(snapshot.clone());
         turn.pods = pods;
         let with_all = unit::plan(&turn.unit()).steps;
@@ -312,7 +277,7 @@ proptest! {
     }
 
     #[test]
-    fn pods_settle(snapshot in arbitrary::snapshot(), pods in vec(pod(), 0..8)) {
+    fn pods_settle(snapshot in arbitrary::snapshot(), pods in vec(arbitrary::pod(), 0..8)) {
         let mut turn = Turn::of(snapshot);
         let mut names = BTreeSet::new();
         turn.pods = pods.into_iter().filter(|pod| names.insert(pod.uid.clone())).collect();
@@ -332,10 +297,10 @@ proptest! {
     fn every_why_has_its_conditions(
         snapshot in arbitrary::snapshot(),
         known: bool,
-        pods in vec(pod(), 0..6),
+        pods in vec(arbitrary::pod(), 0..6),
         flags in any::<[bool; 4]>(),
         exclusive_cores in proptest::option::of(any::<bool>()),
-        deletion in deletion(),
+        deletion in arbitrary::deletion(),
     ) {
         let mut turn = Turn::of(snapshot);
         (turn.pods, turn.deletion) = (pods, deletion);
