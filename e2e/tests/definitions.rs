@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use coreward_e2e::bed::{self, Bed};
+use tokio::sync::Mutex;
 
 fn tree() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -20,13 +21,15 @@ fn kubectl(bed: &Bed, words: &[&str]) -> Result<String, String> {
     if output.status.success() { Ok(out.into_owned()) } else { Err(error.into_owned()) }
 }
 
+/// Helm does one thing at a time to a release.
+static HELM: Mutex<()> = Mutex::const_new(());
+
 /// The bed, with the definitions of this tree in force.
 async fn with_definitions() -> Bed {
     let bed = bed::up().await.unwrap();
-    for definition in yaml_files(&tree().join("crds")) {
-        let file = definition.to_str().unwrap().to_owned();
-        kubectl(&bed, &["apply", "--server-side", "--force-conflicts", "-f", &file]).unwrap();
-    }
+    // By Helm: it would not take over what somebody else made, and the stories install the product into the same bed.
+    let _turn = HELM.lock().await;
+    bed::define(&bed).await.unwrap();
     kubectl(&bed, &["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"])
         .unwrap();
     bed

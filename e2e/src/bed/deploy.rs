@@ -44,12 +44,20 @@ pub async fn deploy(bed: &Bed, values: Value) -> Result<()> {
     merge(&mut all, values);
     let file = bed.paths().state.join("values.json");
     paths::write(&file, all.to_string())?;
-    step("installing the definitions", install(bed, "coreward-crds", None)).await?;
+    define(bed).await?;
     if is_half_removed(bed).await {
         rollback(bed).await?;
     }
     step("installing the product", install(bed, "coreward", Some(&file))).await?;
     step("waiting for the operator", ready(bed, "coreward-operator")).await
+}
+
+/// Installs the definitions alone, as a user does before the product.
+///
+/// # Errors
+/// Helm's words.
+pub async fn define(bed: &Bed) -> Result<()> {
+    step("installing the definitions", install(bed, "coreward-crds", None)).await
 }
 
 /// Removes the product and its definitions.
