@@ -26,8 +26,8 @@ pub use teller::{Teller, now};
 
 /// What a cluster and a chain on a busy machine may take for one step.
 pub const STEP: Duration = Duration::from_mins(2);
-/// Within this, status agrees with what was seen from outside.
-pub const STATUS: Duration = Duration::from_secs(30);
+/// Within this, status agrees with what was seen from outside; mirrors of hundreds of units are made before it tells of them.
+pub const STATUS: Duration = Duration::from_mins(1);
 
 /// Waits until the status of one of the world's objects says what the contracts and the pods have said already.
 ///
