@@ -7,15 +7,21 @@ use super::{
     paths::{self, Paths},
 };
 
-/// Builds, packages, images and their room to work take this much from nothing.
-const GIB_FREE: u64 = 15;
+/// The cluster's programs with what they are built from, packages, images and nodes take this much from nothing.
+const GIB_FROM_NOTHING: u64 = 10;
+/// Images and nodes alone, where the programs are built.
+const GIB_BUILT: u64 = 3;
 
-/// Checks the machine; the first thing that is missing is told in one sentence.
+/// Checks the machine; the first thing that is missing is told in one sentence. Where the cluster's programs are
+/// `built`, what builds them is not asked for.
 ///
 /// # Errors
 /// [`Error::Missing`].
-pub(super) fn check(paths: &Paths) -> Result<()> {
+pub(super) fn check(paths: &Paths, built: bool) -> Result<()> {
     machine()?;
+    if built {
+        return disk(paths, GIB_BUILT);
+    }
     tool("go", "Install Go 1.26 or newer: the cluster's programs are built from their modules.")?;
     tool("node", "Install Node 20 or newer: the chain and its contracts come as packages.")?;
     tool(
@@ -23,7 +29,7 @@ pub(super) fn check(paths: &Paths) -> Result<()> {
         "Install Node 20 or newer with npm: the chain and its contracts come as packages.",
     )?;
     tool("cargo", "Install Rust by rustup; rust-toolchain.toml names the version.")?;
-    disk(paths)
+    disk(paths, GIB_FROM_NOTHING)
 }
 
 /// The part that even a bed with everything built needs.
@@ -69,16 +75,16 @@ fn tool(program: &str, remedy: &str) -> Result<()> {
     Err(Error::Missing { missing: format!("{program} is missing"), remedy: remedy.into() })
 }
 
-fn disk(paths: &Paths) -> Result<()> {
+fn disk(paths: &Paths, needed: u64) -> Result<()> {
     paths::make_folder(&paths.cache)?;
     let stat = rustix::fs::statvfs(&paths.cache)
         .map_err(|source| Error::file("ask for the free space of", &paths.cache)(source.into()))?;
     let free = stat.f_bavail * stat.f_frsize / (1 << 30);
-    if free >= GIB_FREE {
+    if free >= needed {
         return Ok(());
     }
     Err(Error::Missing {
-        missing: format!("{free} GiB are free at {}, {GIB_FREE} are needed", paths.cache.display()),
+        missing: format!("{free} GiB are free at {}, {needed} are needed", paths.cache.display()),
         remedy: "Make room, or set XDG_CACHE_HOME to a folder on a larger disk.".into(),
     })
 }

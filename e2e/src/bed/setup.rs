@@ -45,7 +45,6 @@ pub struct Parts {
 /// # Errors
 /// Each part's; [`Error::Missing`] says what a person has to do.
 pub async fn everything(paths: &Paths) -> Result<Parts> {
-    preflight::check(paths)?;
     let parts = parts(paths).await?;
     image::build(paths, &parts.programs, &image::ALL).await?;
     Ok(parts)
@@ -56,11 +55,7 @@ pub async fn everything(paths: &Paths) -> Result<Parts> {
 /// # Errors
 /// Each part's.
 pub(super) async fn parts(paths: &Paths) -> Result<Parts> {
-    if go::are_built(paths)? {
-        preflight::machine()?;
-    } else {
-        preflight::check(paths)?;
-    }
+    preflight::check(paths, go::are_built(paths)?)?;
     let _lock = lock::take(&paths.cache.join("setup.lock"), "another set-up").await?;
     debian().await?;
     let programs = go::programs(paths).await?;
