@@ -66,7 +66,9 @@ const KWOK: Module =
 /// # Errors
 /// As [`programs`].
 pub(super) async fn kwok(paths: &Paths) -> Result<PathBuf> {
-    KWOK.ensure(paths).await.map(|folder| folder.join("kwok"))
+    let folder = KWOK.ensure(paths).await?;
+    tidy(paths);
+    Ok(folder.join("kwok"))
 }
 
 /// Whether every program of the cluster is there.
@@ -95,6 +97,7 @@ pub(super) async fn programs(paths: &Paths) -> Result<PathBuf> {
         all.update(folder.as_os_str().as_encoded_bytes());
         built.extend(module.programs.iter().map(|(_, name)| folder.join(name)));
     }
+    tidy(paths);
     let together = paths.cache.join("programs").join(&hex::encode(all.finalize())[..16]);
     paths::make_folder(&together)?;
     for program in built {
@@ -129,7 +132,7 @@ impl Module {
             }
             step(
                 format_args!("building {name} from its Go module"),
-                self.build(&source, package, &finished),
+                self.build(paths, (&source, package), &finished),
             )
             .await?;
         }
@@ -144,11 +147,17 @@ impl Module {
         Ok((source, target))
     }
 
-    async fn build(self, source: &Path, package: &str, finished: &Path) -> Result<()> {
+    async fn build(
+        self,
+        paths: &Paths,
+        (source, package): (&Path, &str),
+        finished: &Path,
+    ) -> Result<()> {
         let partial = finished.with_extension("partial");
         Run::new("go", format!("build {package}"))
             .folder(source)
             .env("CGO_ENABLED", "0")
+            .env("GOCACHE", scratch(paths))
             .args(["build", "-trimpath", "-ldflags", self.flags, "-o"])
             .args([&partial])
             .args([package])
@@ -173,6 +182,16 @@ impl Module {
         hash.update(self.flags);
         Ok(format!("{}-{}", self.folder, &hex::encode(hash.finalize())[..12]))
     }
+}
+
+/// Where the compiler keeps what the modules share while they are built.
+fn scratch(paths: &Paths) -> PathBuf {
+    paths.cache.join("go-build")
+}
+
+/// Removes the gigabytes that nobody needs once all is built; what cannot be removed harms nobody.
+fn tidy(paths: &Paths) {
+    let _ = fs::remove_dir_all(scratch(paths));
 }
 
 /// Fetches the sources first, so that a proxy that does not answer is told from a compiler that refuses.

@@ -64,6 +64,7 @@ pub async fn up() -> Result<Bed> {
         step("removing what is left of an earlier bed", remove(&paths)).await?;
     }
     let _ = fs::remove_dir_all(&paths.state);
+    super::preflight::watchers();
     let started = progress::now();
     match start(&paths, &parts).await {
         Ok(bed) => {

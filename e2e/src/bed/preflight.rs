@@ -61,6 +61,19 @@ pub(super) fn machine() -> Result<()> {
     Ok(())
 }
 
+/// Watches on files that the machine's users may have, at least: kubelets, containerd and Go programs of two beds want more
+/// than the kernel's 128, and say "too many open files" then.
+const WATCHERS: u64 = 1024;
+
+/// Lets the machine watch files for all that a bed runs. A machine that does not let it be raised may have enough.
+pub(super) fn watchers() {
+    const LIMIT: &str = "/proc/sys/fs/inotify/max_user_instances";
+    let present = std::fs::read_to_string(LIMIT).ok().and_then(|text| text.trim().parse().ok());
+    if present.is_some_and(|present: u64| present < WATCHERS) {
+        let _ = std::fs::write(LIMIT, WATCHERS.to_string());
+    }
+}
+
 /// Whether a program is on the path.
 #[must_use]
 pub(super) fn has(program: &str) -> bool {
