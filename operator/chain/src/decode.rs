@@ -43,6 +43,12 @@ pub fn decode(encoded: &Encoded, diamond: Address, unsaid: &Unsaid) -> Result<Ca
     }
 }
 
+/// Whether calldata submits proofs, whosever.
+pub(crate) fn submits_proofs(encoded: &Encoded, diamond: Address) -> bool {
+    let call = Diamond::DiamondCalls::abi_decode(&encoded.input);
+    encoded.to == diamond && matches!(call, Ok(Diamond::DiamondCalls::submitProofs(_)))
+}
+
 fn from_deal(
     call: &DealV2::DealV2Calls,
     deal: Address,

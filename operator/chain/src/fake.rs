@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use alloy::primitives::B256;
+use alloy::primitives::{Address, B256, address};
 use alloy::rpc::client::RpcClient;
 use alloy::rpc::json_rpc::{
     ErrorPayload, RequestPacket, Response, ResponsePacket, ResponsePayload,
@@ -14,6 +14,9 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use crate::endpoint::{Endpoint, Pool, Timeouts, Unobserved};
+
+/// The account whose transactions there are.
+pub(crate) const ACCOUNT: Address = address!("f39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
 
 /// What a node's answer is made by: method and parameters in, result or error out.
 pub(crate) type Answerer = dyn Fn(&str, &Value) -> Result<Value, ErrorPayload> + Send + Sync;
@@ -103,6 +106,14 @@ pub(crate) fn refused(message: &str) -> ErrorPayload {
     ErrorPayload { code: -32000, message: message.to_owned().into(), data: None }
 }
 
+/// A transaction as a node tells it.
+fn told(raw: &str) -> Value {
+    let envelope = crate::node::envelope(&alloy::hex::decode(raw).unwrap().into()).unwrap();
+    let mut told = serde_json::to_value(envelope).unwrap();
+    told["from"] = json!(ACCOUNT);
+    told
+}
+
 /// A chain of one account's transactions.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
@@ -126,6 +137,7 @@ impl Ledger {
     /// Answers like a node.
     pub(crate) fn answer(&mut self, method: &str, params: &Value) -> Result<Value, ErrorPayload> {
         match method {
+            "eth_getBlockByNumber" if params[1] == true => Ok(self.whole_block(&params[0])),
             "eth_getBlockByNumber" => Ok(block(self.head, self.base_fee)),
             "eth_call" | "eth_estimateGas" => match &self.refusal {
                 Some(data) => Err(reverted(data)),
@@ -146,11 +158,27 @@ impl Ledger {
         }
     }
 
-    fn nonce(&self, at: &str) -> u64 {
-        let height = match at {
+    /// A block with the transactions in it.
+    fn whole_block(&self, at: &Value) -> Value {
+        let height = self.height(at.as_str().unwrap());
+        let is_in_it = |raw: &&String| {
+            let hash = alloy::primitives::keccak256(alloy::hex::decode(raw).unwrap());
+            self.mined.get(&hash) == Some(&height)
+        };
+        let mut block = block(height, self.base_fee);
+        block["transactions"] = self.sent.iter().filter(is_in_it).map(|raw| told(raw)).collect();
+        block
+    }
+
+    fn height(&self, at: &str) -> u64 {
+        match at {
             "latest" | "pending" => self.head,
             number => u64::from_str_radix(number.trim_start_matches("0x"), 16).unwrap(),
-        };
+        }
+    }
+
+    fn nonce(&self, at: &str) -> u64 {
+        let height = self.height(at);
         self.nonces.range(..=height).next_back().map_or(0, |(_, nonce)| *nonce)
     }
 

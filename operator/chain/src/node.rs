@@ -4,7 +4,9 @@ use alloy::consensus::TxEnvelope;
 use alloy::eips::eip2718::Decodable2718;
 use alloy::primitives::{Address, B256, Bytes, TxKind};
 use alloy::providers::Provider;
-use alloy::rpc::types::{BlockId, TransactionInput, TransactionReceipt, TransactionRequest};
+use alloy::rpc::types::{
+    BlockId, Transaction, TransactionInput, TransactionReceipt, TransactionRequest,
+};
 
 use serde::de::IgnoredAny;
 
@@ -53,6 +55,14 @@ impl Pool {
     /// The receipt of a mined transaction.
     pub(crate) async fn receipt(&self, hash: B256) -> Result<Option<TransactionReceipt>, Error> {
         self.ask(Ask::Receipt, async |node| node.get_transaction_receipt(hash).await).await
+    }
+
+    /// The transactions of a block.
+    pub(crate) async fn transactions(&self, block: u64) -> Result<Vec<Transaction>, Error> {
+        let found = self
+            .ask(Ask::Block, async |node| node.get_block_by_number(block.into()).full().await)
+            .await?;
+        Ok(found.map(|found| found.transactions.into_transactions_vec()).unwrap_or_default())
     }
 
     /// Whether the node knows a transaction, mined or waiting.

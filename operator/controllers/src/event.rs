@@ -41,6 +41,8 @@ pub enum Happening {
     EndpointsDisagree,
     /// The contract refused.
     TransactionReverted,
+    /// A transaction that is not ours used a signer's key.
+    ForeignSignerDetected,
     /// A wallet runs low.
     LowFunds,
     /// An epoch may be missed.
@@ -86,6 +88,7 @@ impl Happening {
             Self::ChainHeadStale => "ChainHeadStale",
             Self::EndpointsDisagree => "EndpointsDisagree",
             Self::TransactionReverted => "TransactionReverted",
+            Self::ForeignSignerDetected => "ForeignSignerDetected",
             Self::LowFunds => "LowFunds",
             Self::EpochAtRisk => "EpochAtRisk",
             Self::EpochMissed => "EpochMissed",
@@ -108,6 +111,7 @@ impl Happening {
             Self::ChainHeadStale
                 | Self::EndpointsDisagree
                 | Self::TransactionReverted
+                | Self::ForeignSignerDetected
                 | Self::LowFunds
                 | Self::EpochAtRisk
                 | Self::EpochMissed

@@ -1,7 +1,7 @@
 //! How far the operator may act for an offer: one gate for all plans.
 
 use alloy_primitives::Address;
-use coreward_crds::{ManagementPolicy, ProviderOffer};
+use coreward_crds::{ChainTransaction, ManagementPolicy, ProviderOffer, TransactionState};
 use coreward_domain::call::KeyRole;
 use coreward_domain::gate::{Gas, Gate, Management, Signer};
 use coreward_domain::money;
@@ -77,9 +77,21 @@ async fn state_of(context: &Context, offer: &ProviderOffer, signer: &str, role: 
     let namespace = offer.namespace().unwrap_or_default();
     let using = SignerUse { network: &offer.spec.network, signer, namespace: &namespace, role };
     match context.outbox.signer(using).await {
+        Ok(account) if is_shared(context, (&offer.spec.network, account)) => Signer::Shared,
         Ok(_) => Signer::Reachable,
         Err(Refusal::Unknown { .. } | Refusal::NotAllowed { .. }) => Signer::NotAllowed,
         Err(Refusal::WrongAddress { .. }) => Signer::WrongAddress,
         Err(Refusal::Unreachable { .. }) => Signer::Unreachable,
     }
+}
+
+/// Whether a transaction that is not ours has used this account: its record stays until a human deletes it.
+fn is_shared(context: &Context, (network, account): (&str, Address)) -> bool {
+    let is_displaced = |transaction: &ChainTransaction| {
+        let state = transaction.status.as_ref().and_then(|status| status.state);
+        state == Some(TransactionState::Displaced)
+            && transaction.spec.network == network
+            && transaction.spec.from.parse() == Ok(account)
+    };
+    context.stores.transactions.all().iter().any(|transaction| is_displaced(transaction))
 }

@@ -77,6 +77,8 @@ pub enum Hold {
     Epoch,
     /// The account cannot pay for it.
     Funds,
+    /// Somebody else has used the signing key: nothing new is begun until a human has looked.
+    ForeignSigner,
     /// Something contradicts what we know; a human must look.
     Conflict,
 }
@@ -98,6 +100,9 @@ impl Hold {
             Self::Finality => "waits for finality of an earlier transaction",
             Self::Epoch => "waits for a later epoch",
             Self::Funds => "the account holds too little",
+            Self::ForeignSigner => {
+                "a transaction that is not ours used the signer's key: see `kubectl get ctx` for the Displaced one, and delete it once the key is ours alone"
+            }
             Self::Conflict => "contradicts what is known",
         }
     }
@@ -110,6 +115,7 @@ impl Hold {
         match self {
             Self::SignerUnavailable => Some("SignerRefused"),
             Self::GasBudget | Self::MaxFee => Some("GasBudgetExhausted"),
+            Self::ForeignSigner => Some("ForeignSigner"),
             Self::Conflict => Some("Conflict"),
             Self::Observe
             | Self::ReadOnly
@@ -129,6 +135,8 @@ impl Hold {
 pub enum Signer {
     /// Signs.
     Reachable,
+    /// Signs, and so does somebody else: a transaction that is not ours took a nonce.
+    Shared,
     /// A human signs.
     Manual,
     /// Does not answer.
@@ -171,7 +179,7 @@ impl Gate {
     #[must_use]
     pub fn hold(&self, role: KeyRole, urgency: Urgency, base_fee: u128) -> Option<Hold> {
         self.hold_by_management(urgency)
-            .or_else(|| self.hold_by_signer(role))
+            .or_else(|| self.hold_by_signer(role, urgency))
             .or_else(|| self.hold_by_gas(urgency, base_fee))
     }
 
@@ -187,13 +195,14 @@ impl Gate {
         }
     }
 
-    fn hold_by_signer(&self, role: KeyRole) -> Option<Hold> {
+    fn hold_by_signer(&self, role: KeyRole, urgency: Urgency) -> Option<Hold> {
         let signer = match role {
             KeyRole::Provider => self.provider_signer,
             KeyRole::Peer => self.peer_signer,
         };
         match signer {
             Signer::Reachable => None,
+            Signer::Shared => (urgency == Urgency::Intent).then_some(Hold::ForeignSigner),
             Signer::Manual => Some(Hold::AwaitingSignature),
             Signer::Unreachable | Signer::WrongAddress | Signer::NotAllowed | Signer::Unknown => {
                 Some(Hold::SignerUnavailable)

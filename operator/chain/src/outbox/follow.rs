@@ -42,7 +42,7 @@ impl<J: Journal> Sender<J> {
         }
         let head = self.pool.nonce(self.address(), BlockId::latest()).await;
         let spent = head.map_err(|source| Error::Chain { function: "transfer", source })?;
-        desk.unkept.retain(|nonce, _| *nonce >= spent);
+        self.follow_unkept(&mut desk, at, spent).await?;
         for entry in open.into_values() {
             let name = entry.record.name();
             match self.follow(&mut desk, entry, (at, spent), may_send).await {
@@ -57,6 +57,25 @@ impl<J: Journal> Sender<J> {
             }
         }
         Ok(followed)
+    }
+
+    /// Looks where proofs without a record are; those whose nonce another transaction took are forgotten, to be sent again.
+    async fn follow_unkept(&self, desk: &mut Desk, at: &Tick, spent: u64) -> Result<(), Error> {
+        desk.unkept.retain(|_, sent| !is_stale(&sent.call, at));
+        let taken: Vec<u64> = desk.unkept.range(..spent).map(|(nonce, _)| *nonce).collect();
+        for nonce in taken {
+            let Some(sent) = desk.unkept.get_mut(&nonce).filter(|sent| sent.mined.is_none()) else {
+                continue;
+            };
+            let found = self.pool.receipt(sent.hash).await;
+            let function = sent.call.function();
+            let found = found.map_err(|source| Error::Chain { function, source })?;
+            sent.mined = found.and_then(|receipt| receipt.block_number);
+            if sent.mined.is_none() {
+                desk.unkept.remove(&nonce);
+            }
+        }
+        Ok(())
     }
 
     /// Whether the account's nonce was beyond this one in the newest final block.
@@ -80,18 +99,36 @@ impl<J: Journal> Sender<J> {
             return self.mined(desk, entry, call, (purpose, receipt), at).await;
         }
         if spent > entry.record.nonce {
-            if !self.is_spent_for_good(entry.record.nonce, &call, at).await? {
-                return Ok(None);
-            }
-            let name = entry.record.name();
-            error!(transaction.name = name, "a transaction that is not ours took this nonce");
-            return self.moved(desk, entry, call, State::Displaced, Vec::new()).await.map(Some);
+            return self.lost(desk, entry, call, at).await;
         }
         if matches!(entry.state, State::Mined(_)) {
             info!(transaction.name = entry.record.name(), "the block of this transaction is gone");
             self.set_state(desk, &mut entry, State::Signed).await?;
         }
         self.push(desk, entry, call, (at, spent), may_send).await
+    }
+
+    /// A record whose nonce was spent by none of its attempts.
+    async fn lost(
+        &self,
+        desk: &mut Desk,
+        entry: Entry,
+        call: Call,
+        at: &Tick,
+    ) -> Result<Option<Change>, Error> {
+        let (name, nonce) = (entry.record.name(), entry.record.nonce);
+        if !self.is_spent_for_good(nonce, &call, at).await? {
+            return Ok(None);
+        }
+        let buried = at.head.number.saturating_sub(self.account.finality_blocks);
+        let state = if let Some(receipt) = self.own_proofs((nonce, &call), buried).await? {
+            info!(transaction.name = name, "proofs that could not be kept took this nonce");
+            State::Replaced(self.read(&call, Purpose::Cancel, &receipt).await.0)
+        } else {
+            error!(transaction.name = name, "a transaction that is not ours took this nonce");
+            State::Displaced
+        };
+        self.moved(desk, entry, call, state, Vec::new()).await.map(Some)
     }
 
     /// The receipt of any attempt.

@@ -64,6 +64,8 @@ pub enum State {
     Final(Receipt),
     /// An empty transfer to ourselves spent the nonce, and is final. An end.
     Cancelled(Receipt),
+    /// Proofs that a leader without the API server sent spent the nonce, and are final. An end; the receipt is theirs.
+    Replaced(Receipt),
     /// A transaction that is not ours spent the nonce, and is final. An end, and an alert.
     Displaced,
 }
@@ -202,7 +204,7 @@ impl State {
     pub const fn is_end(&self) -> bool {
         match self {
             Self::Signed | Self::Sent | Self::Mined(_) => false,
-            Self::Final(_) | Self::Cancelled(_) | Self::Displaced => true,
+            Self::Final(_) | Self::Cancelled(_) | Self::Replaced(_) | Self::Displaced => true,
         }
     }
 
@@ -211,9 +213,10 @@ impl State {
     pub const fn mined(&self) -> Option<u64> {
         match self {
             Self::Signed | Self::Sent | Self::Displaced => None,
-            Self::Mined(receipt) | Self::Final(receipt) | Self::Cancelled(receipt) => {
-                Some(receipt.block)
-            }
+            Self::Mined(receipt)
+            | Self::Final(receipt)
+            | Self::Cancelled(receipt)
+            | Self::Replaced(receipt) => Some(receipt.block),
         }
     }
 
@@ -226,6 +229,7 @@ impl State {
             Self::Mined(_) => "Mined",
             Self::Final(_) => "Final",
             Self::Cancelled(_) => "Cancelled",
+            Self::Replaced(_) => "Replaced",
             Self::Displaced => "Displaced",
         }
     }

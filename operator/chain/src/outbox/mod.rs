@@ -7,6 +7,7 @@ mod fee;
 mod follow;
 mod journal;
 mod sender;
+mod taker;
 #[cfg(test)]
 mod tests;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use alloy::primitives::Address;
+use alloy::primitives::{Address, B256};
 use alloy::rpc::types::BlockId;
 use coreward_domain::call::Call;
 use tokio::sync::Mutex;
@@ -54,6 +54,15 @@ pub struct Sender<J> {
     pub(super) desk: Mutex<Desk>,
 }
 
+/// Proofs that were sent without a record.
+#[derive(Clone, Debug)]
+pub(super) struct Unkept {
+    pub(super) call: Call,
+    pub(super) hash: B256,
+    /// Height of the block that holds them, if any.
+    pub(super) mined: Option<u64>,
+}
+
 /// What the sender remembers; all of it can be lost.
 #[derive(Debug, Default)]
 pub(super) struct Desk {
@@ -61,8 +70,8 @@ pub(super) struct Desk {
     pub(super) next: u64,
     /// Records that we wrote and a lagging list may not show yet, by nonce.
     pub(super) written: BTreeMap<u64, Entry>,
-    /// Proofs sent while nothing could be kept, by nonce.
-    pub(super) unkept: BTreeMap<u64, Call>,
+    /// Proofs sent while nothing could be kept, by nonce; remembered until their epoch is over.
+    pub(super) unkept: BTreeMap<u64, Unkept>,
     /// Height at which an attempt was first seen waiting, by nonce: the attempts so far, the height.
     pub(super) waiting: BTreeMap<u64, (usize, u64)>,
 }
@@ -151,7 +160,7 @@ impl<J: Journal> Sender<J> {
         Err(Error::NonceContended { address: self.address(), tries: NONCE_TRIES, nonce })
     }
 
-    /// Calls whose effect the block at this height does not show: on their way, or mined above it.
+    /// Calls that have not come to their end, and those that have in a block above this height.
     ///
     /// # Errors
     ///
@@ -160,15 +169,15 @@ impl<J: Journal> Sender<J> {
         let mut desk = self.desk.lock().await;
         let entries = self.entries(&mut desk).await?;
         let diamond = self.account.contracts.diamond;
-        let unseen =
-            entries.values().filter(|entry| is_unseen(entry, at_block)).filter_map(|entry| {
-                let call = entry.record.call(diamond).ok()?;
-                Some(InFlight { name: Some(entry.record.name()), call, mined: entry.state.mined() })
-            });
-        let unkept = desk.unkept.values().map(|call| InFlight {
+        let is_open = |entry: &&Entry| !entry.state.is_end() || is_unseen(entry, at_block);
+        let unseen = entries.values().filter(is_open).filter_map(|entry| {
+            let call = entry.record.call(diamond).ok()?;
+            Some(InFlight { name: Some(entry.record.name()), call, mined: entry.state.mined() })
+        });
+        let unkept = desk.unkept.values().map(|sent| InFlight {
             name: None,
-            call: call.clone(),
-            mined: None,
+            call: sent.call.clone(),
+            mined: sent.mined,
         });
         Ok(unseen.chain(unkept).collect())
     }
@@ -324,10 +333,7 @@ impl<J: Journal> Sender<J> {
     ) -> Result<Submitted, Error> {
         let call = &order.call;
         let function = call.function();
-        let chain = |source| Error::Chain { function, source };
-        let latest = self.pool.nonce(self.address(), BlockId::latest()).await.map_err(chain)?;
-        desk.unkept.retain(|nonce, _| *nonce >= latest);
-        if desk.unkept.values().any(|sent| sent == call) {
+        if desk.unkept.values().any(|sent| sent.call == *call) {
             return Err(Error::MayNotSend { function });
         }
         let draft = self.draft(call, encode(call, self.account.contracts.diamond)).await?;
@@ -348,7 +354,8 @@ impl<J: Journal> Sender<J> {
     ) -> Result<Submitted, Error> {
         let sent = self.pool.send(&attempt.raw).await;
         sent.map_err(|source| Error::Chain { function: call.function(), source })?;
-        desk.unkept.insert(nonce, call.clone());
+        let unkept = Unkept { call: call.clone(), hash: attempt.hash, mined: None };
+        desk.unkept.insert(nonce, unkept);
         warn!(transaction.hash = %attempt.hash, transaction.nonce = nonce, "sent proofs that could not be kept");
         Ok(Submitted::Unkept { hash: attempt.hash })
     }
@@ -378,7 +385,7 @@ const fn is_proof(call: &Call) -> bool {
 /// Whether the block at this height does not show what became of the record.
 const fn is_unseen(entry: &Entry, at_block: u64) -> bool {
     match (&entry.state, entry.state.mined()) {
-        (State::Displaced, _) => false,
+        (State::Displaced | State::Replaced(_), _) => false,
         (_, Some(block)) => block > at_block,
         (_, None) => true,
     }

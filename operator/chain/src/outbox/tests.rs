@@ -10,14 +10,13 @@ use coreward_domain::id::{CommitmentId, PeerId, UnitId};
 use super::*;
 use crate::Contracts;
 use crate::abi::Refusals;
-use crate::fake::{FakeNode, Ledger, block_hash};
+use crate::fake::{ACCOUNT, FakeNode, Ledger, block_hash};
 use crate::node::envelope;
 use crate::signer::{Permitted, Secret};
 use alloy::consensus::Transaction;
 use alloy::sol_types::SolError;
 
 const KEY: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
-const ACCOUNT: Address = address!("f39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
 const DIAMOND: Address = address!("00000000000000000000000000000000000000d1");
 const WORD: B256 = b256!("1111111111111111111111111111111111111111111111111111111111111111");
 
@@ -310,6 +309,34 @@ async fn a_foreign_transaction_displaces_only_when_final() {
 }
 
 #[tokio::test]
+async fn proofs_of_a_leader_that_keeps_nothing_replace() {
+    let world = World::new();
+    let blind = Shelf::default();
+    blind.inside().is_away = true;
+    let kept_and_not_sent = Mutex::new(0);
+    let lost = |_: &Call| {
+        let mut asked = kept_and_not_sent.lock().unwrap();
+        *asked += 1;
+        *asked < 3
+    };
+    world.sender.submit(&order(finish(1)), &lost).await.unwrap();
+    let other = sender(&world.node, blind);
+    let sent = other.submit(&order(proofs(5)), &|_| true).await.unwrap();
+    let Submitted::Unkept { hash } = sent else { panic!("{sent:?}") };
+    world.ledger().mine(hash);
+    world.ledger().head += 7;
+    assert_eq!(world.tick().await[0].1, "Replaced");
+    let State::Replaced(receipt) = world.only().state else { panic!() };
+    assert_eq!((receipt.hash, receipt.block), (hash, 101));
+    world.shelf.settle();
+    assert_eq!(
+        world.sender.in_flight(100).await.unwrap(),
+        [],
+        "the call is free to be asked again"
+    );
+}
+
+#[tokio::test]
 async fn a_transaction_that_the_node_lost_is_sent_again_after_a_look_for_its_receipt() {
     let world = World::new();
     world.submit(finish(1)).await.unwrap();
@@ -383,17 +410,25 @@ async fn while_nothing_can_be_kept_proofs_go_out_and_nothing_else() {
     assert!(matches!(world.submit(proofs(5)).await.unwrap(), Submitted::Unkept { .. }));
     assert!(matches!(world.submit(proofs(6)).await.unwrap(), Submitted::Unkept { .. }));
     assert!(world.submit(proofs(6)).await.is_err(), "the same proofs are on their way");
-    let ledger = world.ledger();
-    let nonces: Vec<u64> = ledger
+    let nonces: Vec<u64> = world
+        .ledger()
         .sent
         .iter()
         .map(|raw| envelope(&alloy::hex::decode(raw).unwrap().into()).unwrap().nonce())
         .collect();
     assert_eq!(nonces, [0, 1]);
+    let first =
+        alloy::primitives::keccak256(alloy::hex::decode(world.ledger().sent[0].clone()).unwrap());
+    world.ledger().mine(first);
+    world.shelf.inside().is_away = false;
+    world.tick().await;
+    let known: Vec<_> = world.sender.in_flight(101).await.unwrap();
+    let mined: Vec<_> = known.iter().map(|flying| (flying.call.clone(), flying.mined)).collect();
+    assert_eq!(mined, [(proofs(5), Some(101)), (proofs(6), None)], "none is to be sent again");
 }
 
 #[tokio::test]
-async fn a_call_is_in_flight_until_its_block_is_seen() {
+async fn a_call_is_in_flight_until_it_is_final_and_its_block_is_seen() {
     let world = World::new();
     let Submitted::Kept { hash, .. } = world.submit(proofs(5)).await.unwrap() else { panic!() };
     world.ledger().mine(hash);
@@ -401,6 +436,12 @@ async fn a_call_is_in_flight_until_its_block_is_seen() {
     world.shelf.settle();
     let calls =
         |flight: Vec<InFlight>| flight.into_iter().map(|flying| flying.call).collect::<Vec<_>>();
+    assert_eq!(calls(world.sender.in_flight(100).await.unwrap()), [proofs(5)]);
+    let mined = world.sender.in_flight(101).await.unwrap();
+    assert_eq!((mined[0].mined, calls(mined)), (Some(101), vec![proofs(5)]), "may still go");
+    world.ledger().head += 2;
+    world.tick().await;
+    world.shelf.settle();
     assert_eq!(calls(world.sender.in_flight(100).await.unwrap()), [proofs(5)]);
     assert_eq!(calls(world.sender.in_flight(101).await.unwrap()), []);
 }

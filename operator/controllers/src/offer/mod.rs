@@ -13,6 +13,7 @@ use std::sync::Arc;
 use coreward_crds::{ProviderOffer, ProviderOfferStatus, TransactionState};
 use coreward_domain::chain::Snapshot;
 use coreward_domain::condition::{ChainHealth, ConditionType, Verdict};
+use coreward_domain::gate::{Hold, Signer};
 use coreward_domain::id::{OfferId, PeerId};
 use coreward_domain::offer::{Deletion, Withdrawal};
 use coreward_domain::{commitment, offer as domain, payout};
@@ -203,6 +204,10 @@ async fn tell(
         (&path, Happening::ChainHeadStale, stale.then_some("no endpoint answers")),
     )
     .await;
+    let gate = &sight.seen.gate;
+    let is_shared = [gate.provider_signer, gate.peer_signer].contains(&Signer::Shared);
+    let words = is_shared.then_some(Hold::ForeignSigner.text());
+    told_while(shared, offer, (&path, Happening::ForeignSignerDetected, words)).await;
     for (peer, plan) in &plans.commitments {
         let key = format!(
             "{path}/{}",

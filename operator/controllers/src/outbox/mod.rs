@@ -160,8 +160,8 @@ impl Outbox {
         }
     }
 
-    /// Calls of this account whose effect a snapshot of this height does not show: neither ask for them again, nor count
-    /// on them.
+    /// Calls of this account that have not come to their end, and those that have in a block above this height: what a
+    /// snapshot does not show of them is neither to be asked for again nor to be counted on.
     ///
     /// # Errors
     ///
@@ -315,10 +315,14 @@ fn note_end(metrics: &crate::metrics::TransactionMetrics, signer: &str, change: 
         engine::State::Final(receipt) if receipt.succeeded => "succeeded",
         engine::State::Final(_) => "reverted",
         engine::State::Cancelled(_) => "cancelled",
+        engine::State::Replaced(_) => "replaced",
         engine::State::Displaced => "displaced",
     };
     metrics.total.with_label_values(&[change.call.function(), result]).inc();
-    if let engine::State::Final(receipt) | engine::State::Cancelled(receipt) = &change.state {
+    if let engine::State::Final(receipt)
+    | engine::State::Cancelled(receipt)
+    | engine::State::Replaced(receipt) = &change.state
+    {
         #[expect(clippy::cast_precision_loss, reason = "a metric: sixteen digits are enough")]
         let spent = receipt.gas_used as f64 * receipt.effective_gas_price as f64 / 1e18;
         metrics.gas_spent.with_label_values(&[signer]).inc_by(spent);

@@ -94,9 +94,10 @@ pub(super) fn from_object(object: &ChainTransaction) -> Result<Entry, Unreadable
 pub(super) fn to_status(further: &[Attempt], state: &State) -> ChainTransactionStatus {
     let receipt = match state {
         State::Signed | State::Sent | State::Displaced => None,
-        State::Mined(receipt) | State::Final(receipt) | State::Cancelled(receipt) => {
-            Some(to_receipt(receipt))
-        }
+        State::Mined(receipt)
+        | State::Final(receipt)
+        | State::Cancelled(receipt)
+        | State::Replaced(receipt) => Some(to_receipt(receipt)),
     };
     ChainTransactionStatus {
         observed_generation: Some(1),
@@ -106,6 +107,7 @@ pub(super) fn to_status(further: &[Attempt], state: &State) -> ChainTransactionS
             State::Mined(_) => TransactionState::Mined,
             State::Final(_) => TransactionState::Final,
             State::Cancelled(_) => TransactionState::Cancelled,
+            State::Replaced(_) => TransactionState::Replaced,
             State::Displaced => TransactionState::Displaced,
         }),
         attempts: further.iter().map(to_attempt).collect(),
@@ -121,7 +123,8 @@ fn from_status(status: &ChainTransactionStatus) -> Option<State> {
         TransactionState::Sent => State::Sent,
         TransactionState::Mined => State::Mined(receipt()?),
         TransactionState::Final => State::Final(receipt()?),
-        TransactionState::Replaced | TransactionState::Cancelled => State::Cancelled(receipt()?),
+        TransactionState::Cancelled => State::Cancelled(receipt()?),
+        TransactionState::Replaced => State::Replaced(receipt()?),
         TransactionState::Displaced => State::Displaced,
     })
 }

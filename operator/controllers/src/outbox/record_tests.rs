@@ -46,6 +46,7 @@ fn entry(state: State) -> Entry {
 #[case::mined(State::Mined(receipt()))]
 #[case::done(State::Final(receipt()))]
 #[case::cancelled(State::Cancelled(receipt()))]
+#[case::replaced(State::Replaced(receipt()))]
 #[case::displaced(State::Displaced)]
 fn what_is_kept_is_read_back(#[case] state: State) {
     let entry = entry(state);

@@ -43,11 +43,21 @@ fn superfluous(all: Vec<Arc<ChainTransaction>>) -> Vec<Arc<ChainTransaction>> {
     let mut superfluous = Vec::new();
     for mut transactions in accounts.into_values() {
         transactions.sort_by_key(|transaction| std::cmp::Reverse(transaction.spec.nonce));
+        // A human is told of a stranger on the key by this one, and says by deleting it that the key is ours alone.
+        let alarm = transactions.iter().position(|transaction| is_displaced(transaction));
+        let beyond = transactions.into_iter().enumerate().skip(KEPT);
         superfluous.extend(
-            transactions.into_iter().skip(KEPT).filter(|transaction| has_ended(transaction)),
+            beyond
+                .filter(|(place, transaction)| Some(*place) != alarm && has_ended(transaction))
+                .map(|(_, transaction)| transaction),
         );
     }
     superfluous
+}
+
+fn is_displaced(transaction: &ChainTransaction) -> bool {
+    let state = transaction.status.as_ref().and_then(|status| status.state);
+    state == Some(TransactionState::Displaced)
 }
 
 fn has_ended(transaction: &ChainTransaction) -> bool {

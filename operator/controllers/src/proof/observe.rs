@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use alloy_primitives::Address;
 use coreward_crds::{ProofTarget, ProviderOffer};
+use coreward_domain::chain::Snapshot;
 use coreward_domain::gate::Gate;
 use coreward_domain::id::{PeerId, UnitId};
 use coreward_domain::proof::{Limits, Seen, Target};
@@ -18,6 +19,8 @@ use crate::gate;
 use crate::outbox::Error;
 use crate::stores::COMPONENT_LABEL;
 
+/// Blocks from a transaction's end until its proofs are marked: a proof is known as sent by one of the two at any time.
+const SETTLING: u64 = 32;
 /// Annotation of an offer by which a human confirms, with the offer's id, that its staked units may stop proving.
 const STOP_CONFIRM: &str = "coreward.dev/stop-proving-confirm";
 /// Between blocks, as far as it is worth knowing: it only ever makes us refrain at the end of an epoch.
@@ -90,7 +93,7 @@ pub(super) async fn observe(context: &Context, peer: &ProvingPeer) -> Result<See
     let (flights, gate) = match (&snapshot, owner) {
         (Some(snapshot), Some(owner)) => {
             let flights =
-                context.outbox.in_flight(&spec.network, owner, snapshot.head.number).await?;
+                context.outbox.in_flight(&spec.network, owner, settled_by(snapshot)).await?;
             (flights, gate::gate_of_peer(context, &peer.offer, owner).await)
         }
         (None, _) | (_, None) => (Vec::new(), Gate::default()),
@@ -112,6 +115,11 @@ pub(super) async fn observe(context: &Context, peer: &ProvingPeer) -> Result<See
         stop_confirmed: stop_confirmed(&peer.offer),
         gate,
     })
+}
+
+/// Height of what proofs have surely been marked as settled by.
+fn settled_by(snapshot: &Snapshot) -> u64 {
+    snapshot.finalized.saturating_sub(SETTLING)
 }
 
 /// The account that may prove for a peer.

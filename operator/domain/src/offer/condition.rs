@@ -13,7 +13,7 @@ pub fn conditions(seen: &Seen, plan: &Plan, commitments: &[commitment::Why]) -> 
     vec![
         ready(seen, plan, commitments),
         reconciling(plan, commitments),
-        stalled(plan, commitments),
+        stalled(seen, plan, commitments),
         Verdict::new(ConditionType::ChainSynced, seen.chain.truth(), seen.chain.reason(), ""),
         offer_in_sync(plan),
         commitments_healthy(plan, commitments),
@@ -172,7 +172,11 @@ fn reconciling(plan: &Plan, commitments: &[commitment::Why]) -> Verdict {
     }
 }
 
-fn stalled(plan: &Plan, commitments: &[commitment::Why]) -> Verdict {
+fn stalled(seen: &Seen, plan: &Plan, commitments: &[commitment::Why]) -> Verdict {
+    if [seen.gate.provider_signer, seen.gate.peer_signer].contains(&Signer::Shared) {
+        let message = Hold::ForeignSigner.text();
+        return Verdict::new(ConditionType::Stalled, Truth::True, "ForeignSigner", message);
+    }
     let reason = match &plan.why {
         Why::InvalidSpec { .. } => Some("InvalidSpec"),
         Why::UnknownUnits { .. }
@@ -268,7 +272,7 @@ fn signers_available(seen: &Seen, plan: &Plan) -> Verdict {
         Signer::WrongAddress => Some((Truth::False, "WrongAddress", *name)),
         Signer::Unreachable => Some((Truth::False, "Unreachable", *name)),
         Signer::Unknown => Some((Truth::Unknown, "Unreachable", *name)),
-        Signer::Reachable | Signer::Manual => None,
+        Signer::Reachable | Signer::Shared | Signer::Manual => None,
     });
     match failing {
         Some((truth, reason, name)) => {

@@ -140,6 +140,14 @@ fn a_commitment_stalls_the_offer(#[case] why: commitment::Why, #[case] reason: &
     assert_eq!(verdict(&at_work(), &[why], ConditionType::Stalled), (Truth::True, reason));
 }
 
+#[test]
+fn a_key_that_somebody_else_uses_is_told_even_while_nothing_is_wanted() {
+    let mut seen = at_work();
+    seen.gate.peer_signer = Signer::Shared;
+    assert_eq!(verdict(&seen, &[], ConditionType::Stalled), (Truth::True, "ForeignSigner"));
+    assert_eq!(verdict(&seen, &[], ConditionType::SignersAvailable), (Truth::True, "Reachable"));
+}
+
 #[rstest]
 #[case::not_allowed(Signer::NotAllowed, (Truth::False, "NotAllowed"))]
 #[case::another_key(Signer::WrongAddress, (Truth::False, "WrongAddress"))]

@@ -394,6 +394,7 @@ fn without_leave_the_plan_is_shown_and_nothing_is_sent(
 #[case::a_signer_that_is_away(Signer::Unreachable, Hold::SignerUnavailable)]
 #[case::a_signer_of_another_address(Signer::WrongAddress, Hold::SignerUnavailable)]
 #[case::a_signer_not_tried_yet(Signer::Unknown, Hold::SignerUnavailable)]
+#[case::a_key_that_somebody_else_uses(Signer::Shared, Hold::ForeignSigner)]
 fn the_signer_must_be_there(#[case] signer: Signer, #[case] hold: Hold) {
     let mut seen = fresh();
     seen.gate.provider_signer = signer;

@@ -184,6 +184,8 @@ fn no_budget_holds_the_minimum_back() {
 #[test]
 fn without_its_signer_a_batch_is_shown_as_held() {
     let mut seen = seen(at(60, 0), pool(0, 2));
+    seen.gate.peer_signer = Signer::Shared;
+    assert_ne!(sent(&seen), vec![], "proofs go on whoever else uses the key");
     seen.gate.peer_signer = Signer::Unreachable;
     assert_eq!((sent(&seen), plan(&seen).why), (vec![], Why::Held(Hold::SignerUnavailable)));
 }
