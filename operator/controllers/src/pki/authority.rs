@@ -96,7 +96,7 @@ impl Authority {
 }
 
 /// The authority's certificate is the same for the same key: it can be made again to sign with. It is good for so long that
-/// its end is not an event: whoever can read the Secret replaces it by deleting it.
+/// its end is not an event; rotation is by age.
 fn parameters() -> CertificateParams {
     let mut parameters = CertificateParams::default();
     parameters.distinguished_name.push(DnType::CommonName, AUTHORITY_NAME);

@@ -1,8 +1,10 @@
 //! Keeps the endpoint reachable and trusted: the authority, the anchor, the serving certificate, the slice.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::ResourceExt;
 use rustls::ServerConfig;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -10,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::endpoint::{self, ClusterKeys};
-use crate::pki::{self, Authority, Material};
+use crate::labels::DEAL;
+use crate::pki::{self, Authority, Generations};
 
 /// Between looks while all is well.
 const LOOK: Duration = Duration::from_secs(15);
@@ -32,7 +35,7 @@ pub(super) async fn keep(
     stop: CancellationToken,
 ) {
     let mut leadership = context.leadership.clone();
-    let mut known: Option<Material> = None;
+    let mut known: Option<Known> = None;
     let mut looks: u64 = 0;
     loop {
         if looks.is_multiple_of(KEYS_EVERY) {
@@ -67,27 +70,50 @@ pub(super) async fn keep(
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
+/// The authority as it was seen last.
+struct Known {
+    kept: Generations,
+    /// Namespaces of deals whose pods were told of it.
+    told: BTreeSet<String>,
+}
+
 async fn look(
     context: &Context,
-    known: &mut Option<Material>,
+    known: &mut Option<Known>,
     to: &(Anchors, Certificates),
 ) -> Result<(), Failure> {
     let leads = context.leadership.may_send();
-    let authority = if leads {
+    let kept = if leads {
         Some(pki::ensure(&context.client, &context.namespace).await?)
     } else {
         pki::read(&context.client, &context.namespace).await?
     };
-    let Some(authority) = authority else { return Ok(()) };
-    if known.as_ref() != Some(authority.material()) {
-        present(context, &authority, to)?;
-        *known = Some(authority.material().clone());
+    let Some(kept) = kept else { return Ok(()) };
+    if known.as_ref().is_none_or(|known| known.kept != kept) {
+        present(context, &kept, to)?;
+        *known = Some(Known { kept, told: BTreeSet::new() });
     }
-    if leads && context.leadership.may_send() {
-        pki::keep_anchor(&context.client, &context.namespace, &authority.material().certificate)
-            .await?;
-        if let Some(serving) = context.serving {
-            endpoint::claim(&context.client, &context.namespace, serving).await?;
+    let Some(known) = known.as_mut().filter(|_| leads && context.leadership.may_send()) else {
+        return Ok(());
+    };
+    pki::keep_anchor(&context.client, &context.namespace, &known.kept.bundle()).await?;
+    if let Some(serving) = context.serving {
+        endpoint::claim(&context.client, &context.namespace, serving).await?;
+    }
+    tell(context, known).await
+}
+
+/// Brings the anchors of the deals' namespaces up to date, once for each change.
+async fn tell(context: &Context, known: &mut Known) -> Result<(), Failure> {
+    let namespaces = context.stores.namespaces.all();
+    let names = namespaces.iter().filter(|found| found.labels().contains_key(DEAL));
+    let names: BTreeSet<String> = names.map(|found| found.name_any()).collect();
+    known.told.retain(|told| names.contains(told));
+    let bundle = known.kept.bundle();
+    for name in names {
+        if !known.told.contains(&name) {
+            pki::refresh_anchor(&context.client, &name, &bundle).await?;
+            known.told.insert(name);
         }
     }
     Ok(())
@@ -95,10 +121,11 @@ async fn look(
 
 fn present(
     context: &Context,
-    authority: &Authority,
+    kept: &Generations,
     (anchors, certificates): &(Anchors, Certificates),
 ) -> Result<(), pki::Error> {
+    let authority = Authority::load(kept.current.clone())?;
     certificates.send_replace(Some(authority.serving(&endpoint::names(&context.namespace))?));
-    anchors.send_replace(Some(pki::certificate_of(authority)));
+    anchors.send_replace(Some(kept.bundle().into()));
     Ok(())
 }
