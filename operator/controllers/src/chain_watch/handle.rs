@@ -39,12 +39,6 @@ impl Health {
         age(self.confirmed_at, now)
     }
 
-    /// How long no endpoint has answered; `None` if none ever did.
-    #[must_use]
-    pub fn silence(&self, now: Instant) -> Option<Duration> {
-        age(self.answered_at, now)
-    }
-
     /// Since the head arrived; `None` if none ever did.
     #[must_use]
     pub fn head_age(&self, now: Instant) -> Option<Duration> {
