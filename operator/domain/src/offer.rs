@@ -54,6 +54,8 @@ pub struct Seen {
     pub chain: ChainHealth,
     /// Our transactions of the provider's key that the final block does not show.
     pub flights: Vec<Flight>,
+    /// The object that has the offer which this one names; nothing of it may be touched from here.
+    pub taken_by: Option<String>,
     /// What may be sent.
     pub gate: Gate,
     /// Wei below which a signer's wallet counts as low.
@@ -172,6 +174,8 @@ pub enum IneligibleReason {
     HugePagesMissing,
     /// Less memory than the units need.
     TooLittleMemory,
+    /// Fewer cores than the units need.
+    TooFewCores,
 }
 
 impl IneligibleReason {
@@ -184,6 +188,30 @@ impl IneligibleReason {
             Self::SmtMismatch => "SmtMismatch",
             Self::HugePagesMissing => "HugePagesMissing",
             Self::TooLittleMemory => "TooLittleMemory",
+            Self::TooFewCores => "TooFewCores",
+        }
+    }
+
+    /// What is wrong, and what helps.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::CpuPolicyNotStatic => {
+                "its kubelet gives no exclusive cores: set cpuManagerPolicy static, or spec.capacity.coreIsolation Preferred"
+            }
+            Self::FullCoresNotEnforced => {
+                "its kubelet splits cores between pods: set full-pcpus-only, or spec.capacity.coreIsolation Preferred"
+            }
+            Self::SmtMismatch => {
+                "its cores have more than two threads, and a unit is one core of two"
+            }
+            Self::HugePagesMissing => "its huge pages are off: reserve some",
+            Self::TooLittleMemory => {
+                "its memory is too little for the units: lower spec.capacity.unitsPerNode"
+            }
+            Self::TooFewCores => {
+                "it has fewer free cores than units: lower spec.capacity.unitsPerNode, or write Auto"
+            }
         }
     }
 }
@@ -288,8 +316,13 @@ pub enum Why {
         /// Whose it is.
         owner: Address,
     },
+    /// Another object has the offer that `spec.offerID` names.
+    Taken {
+        /// Its namespace and name.
+        by: String,
+    },
     /// No node can carry a unit.
-    NoEligibleNode,
+    NoEligibleNode(NoNode),
     /// Evidence about nodes, or identities, are being made.
     Preparing,
     /// Transactions are to be sent in this turn.
@@ -311,6 +344,22 @@ pub enum Why {
     Withdrawing(Withdrawal),
     /// Deletion may be finished.
     Released,
+}
+
+/// Why no node can carry a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoNode {
+    /// None has the labels, or those that have belong to an older offer.
+    NoneSelected,
+    /// One that has the labels does not fit.
+    Unfit {
+        /// The first of them.
+        node: String,
+        /// Why not.
+        reason: IneligibleReason,
+    },
+    /// Nothing is known of those that have the labels.
+    Unheard,
 }
 
 /// What a withdrawal waits for, in the order in which it comes.

@@ -178,7 +178,7 @@ impl Evidence {
             return (Eligibility::Ineligible(IneligibleReason::TooLittleMemory), 0);
         }
         if cores < wanted || wanted == 0 {
-            return (Eligibility::Ineligible(IneligibleReason::CpuPolicyNotStatic), 0);
+            return (Eligibility::Ineligible(IneligibleReason::TooFewCores), 0);
         }
         (Eligibility::Eligible, u32::try_from(wanted).unwrap_or(u32::MAX))
     }
@@ -236,7 +236,7 @@ mod tests {
     #[case::shared_cores(evidence(1000, 8000, false), demand(AUTO, REQUIRED), (Eligibility::Ineligible(IneligibleReason::FullCoresNotEnforced), 0))]
     #[case::shared_cores_that_are_taken(evidence(2000, 8000, false), demand(AUTO, CoreIsolation::Preferred), (Eligibility::Eligible, 2))]
     #[case::no_memory(evidence(1000, 600, true), demand(AUTO, REQUIRED), (Eligibility::Ineligible(IneligibleReason::TooLittleMemory), 0))]
-    #[case::fewer_cores_than_asked(evidence(1000, 8000, true), demand(UnitsPerNode::Exactly(2), REQUIRED), (Eligibility::Ineligible(IneligibleReason::CpuPolicyNotStatic), 0))]
+    #[case::fewer_cores_than_asked(evidence(1000, 8000, true), demand(UnitsPerNode::Exactly(2), REQUIRED), (Eligibility::Ineligible(IneligibleReason::TooFewCores), 0))]
     #[case::nothing_known(Evidence::default(), demand(AUTO, REQUIRED), (Eligibility::Unknown, 0))]
     fn a_node_is(
         #[case] evidence: Evidence,

@@ -16,21 +16,35 @@ pub struct Claims {
     pub nodes: BTreeSet<String>,
     /// What is contested, in words; empty if nothing is.
     pub conflict: String,
+    /// The object that has the offer on chain which this one names.
+    pub taken_by: Option<String>,
 }
 
-/// Compares an offer with all older ones that are sound: a bad object takes nothing from others.
+/// Compares an offer with all others that are sound: a bad object takes nothing from others. Nodes are the older object's; an
+/// offer on chain is the object's whose peers are in it (`holds`), and the older one's where neither has any.
 #[must_use]
 pub fn claims(
     offer: &ProviderOffer,
     all: &[&ProviderOffer],
     nodes: &[&Node],
     config: &Config,
+    holds: &dyn Fn(&ProviderOffer, &str) -> bool,
 ) -> Claims {
-    let older =
-        all.iter().filter(|other| age(other) < age(offer) && resolve(other, config).is_ok());
+    let others =
+        all.iter().filter(|other| age(other) != age(offer) && resolve(other, config).is_ok());
     let mut claims = Claims::default();
-    for other in older {
+    for other in others {
         let path = format!("{}/{}", other.namespace().unwrap_or_default(), other.name_any());
+        let is_older = age(other) < age(offer);
+        if let Some(id) = shared_id(offer, other)
+            && !holds(offer, &id)
+            && (is_older || holds(other, &id))
+        {
+            claims.taken_by = Some(path.clone());
+        }
+        if !is_older {
+            continue;
+        }
         let taken: Vec<_> =
             nodes.iter().filter(|node| selects(offer, node) && selects(other, node)).collect();
         if let Some(node) = taken.first() {
@@ -40,9 +54,6 @@ pub fn claims(
             );
         }
         claims.nodes.extend(taken.iter().map(|node| node.name_any()));
-        if shares_id(offer, other) {
-            claims.conflict = format!("spec.offerID: the offer belongs to the older object {path}");
-        }
     }
     claims
 }
@@ -52,13 +63,16 @@ fn age(offer: &ProviderOffer) -> (Option<i64>, String, String) {
     (created, offer.namespace().unwrap_or_default(), offer.name_any())
 }
 
-fn shares_id(one: &ProviderOffer, other: &ProviderOffer) -> bool {
+/// The offer on chain that both objects name.
+fn shared_id(one: &ProviderOffer, other: &ProviderOffer) -> Option<String> {
     let id = |offer: &ProviderOffer| {
         let known = offer.status.as_ref().and_then(|status| status.offer_id.clone());
         let named = Some(offer.spec.offer_id.clone()).filter(|id| !id.is_empty());
         named.or(known).map(|id| id.to_lowercase())
     };
-    one.spec.network == other.spec.network && id(one).is_some() && id(one) == id(other)
+    id(one).filter(|shared| {
+        one.spec.network == other.spec.network && id(other).as_ref() == Some(shared)
+    })
 }
 
 /// Whether an offer's selector names a node.
@@ -67,3 +81,7 @@ pub fn selects(offer: &ProviderOffer, node: &Node) -> bool {
     let wanted = &offer.spec.capacity.node_selector.match_labels;
     !wanted.is_empty() && wanted.iter().all(|(key, value)| node.labels().get(key) == Some(value))
 }
+
+#[cfg(test)]
+#[path = "claim_tests.rs"]
+mod tests;

@@ -221,7 +221,7 @@ async fn tell(
         let key = format!("{path}/{}", node.name);
         let reason = match &node.eligibility {
             domain::Eligibility::Ineligible(reason) => {
-                Some(format!("node {}: {}", node.name, reason.reason()))
+                Some(format!("node {}: {}: {}", node.name, reason.reason(), reason.text()))
             }
             domain::Eligibility::Eligible
             | domain::Eligibility::Pending

@@ -71,7 +71,8 @@ pub async fn observe(
     let (all_nodes, all_offers) = (stores.nodes.all(), stores.offers.all());
     let node_refs: Vec<_> = all_nodes.iter().map(AsRef::as_ref).collect();
     let offer_refs: Vec<_> = all_offers.iter().map(AsRef::as_ref).collect();
-    let claims = claims(offer, &offer_refs, &node_refs, &context.config);
+    let holds = |other: &ProviderOffer, id: &str| holds(other, id, shared, snapshot.as_deref());
+    let claims = claims(offer, &offer_refs, &node_refs, &context.config, &holds);
     let own = all_nodes.iter().filter(|node| selects(offer, node)).map(|node| node.name_any());
     let nodes: Vec<_> = own
         .filter(|name| !claims.nodes.contains(name))
@@ -99,12 +100,22 @@ pub async fn observe(
             finalized(snapshot.as_deref()),
         )
         .await?,
+        taken_by: claims.taken_by.clone(),
         snapshot,
         chain: health,
         gate: gate::gate_of(context, offer).await,
         low_balance: U256::from(LOW_BALANCE),
     };
     Ok(Sight { key, seen, identities, nodes, claims })
+}
+
+/// Whether a peer of this object is in the offer on chain that has this id.
+fn holds(offer: &ProviderOffer, id: &str, shared: &Shared, snapshot: Option<&Snapshot>) -> bool {
+    let (Some(snapshot), Ok(id)) = (snapshot, id.parse()) else { return false };
+    view::identities(shared, &OfferKey::of(offer)).iter().any(|identity| {
+        let peer = snapshot.peers.get(&identity.identity.peer).and_then(Option::as_ref);
+        peer.is_some_and(|peer| peer.offer == OfferId(id))
+    })
 }
 
 /// The offer that the object's own status names.

@@ -14,6 +14,9 @@ use kube::ResourceExt;
 use crate::config::{Config, Network, SignerRole, Token};
 use crate::labels::{ACCEPT_UNKNOWN_UNITS, ORPHAN_CONFIRM};
 
+/// Choices that a message names.
+const LISTED: usize = 12;
+
 /// Seconds of an hour.
 const HOUR: u64 = 3600;
 
@@ -68,19 +71,25 @@ pub fn resolve(offer: &ProviderOffer, config: &Config) -> Result<Resolved, Mista
     let provider_name = config.provider_name(provider).ok_or_else(|| {
         Mistake::new(
             "spec.provider.address",
-            format!("the operator's configuration has no name for provider {provider}"),
+            format!("the operator's configuration has no provider {provider}: add it to providers, with its name"),
         )
     })?;
     let namespace = offer.namespace().unwrap_or_default();
     let desk = Desk { config, network, namespace: &namespace };
     let owner = desk.signer("spec.provider.signer", &spec.provider.signer, SignerRole::Provider)?;
     if owner != provider {
-        let message =
-            format!("signer `{}` has the address {owner}, not {provider}", spec.provider.signer);
+        let message = format!(
+            "signer `{}` has the address {owner}, not {provider}: name the signer of that account",
+            spec.provider.signer
+        );
         return Err(Mistake::of_signer("spec.provider.signer", "WrongAddress", message));
     }
     let token = network.token(&spec.payment_token).ok_or_else(|| {
-        let message = format!("network `{}` has no token `{}`", network.name, spec.payment_token);
+        let known = names(network.tokens.iter().map(|token| token.symbol.as_str()));
+        let message = format!(
+            "network `{}` has no token `{}`, but {known}",
+            network.name, spec.payment_token
+        );
         Mistake::new("spec.paymentToken", message)
     })?;
     let wanted = Wanted {
@@ -96,6 +105,9 @@ pub fn resolve(offer: &ProviderOffer, config: &Config) -> Result<Resolved, Mista
         intake: Intake::Open,
         deletion: deletion(offer),
     };
+    for (index, owner) in spec.intake.deny_owners.iter().enumerate() {
+        address(&format!("spec.intake.denyOwners[{index}]"), owner)?;
+    }
     let payouts = payout::Policy {
         interval_seconds: natural(spec.payouts.every_hours).saturating_mul(HOUR),
         minimum_pay: amount("spec.payouts.minAmount", &spec.payouts.min_amount, token.decimals)?
@@ -120,7 +132,10 @@ pub fn network<'a>(offer: &ProviderOffer, config: &'a Config) -> Result<&'a Netw
     let network = config.network(name).ok_or_else(|| {
         Mistake::new(
             "spec.network",
-            format!("the operator's configuration has no network `{name}`"),
+            format!(
+                "the operator's configuration has no network `{name}`, but {}",
+                names(config.networks.iter().map(|network| network.name.as_str()))
+            ),
         )
     })?;
     let namespace = offer.namespace().unwrap_or_default();
@@ -129,7 +144,9 @@ pub fn network<'a>(offer: &ProviderOffer, config: &'a Config) -> Result<&'a Netw
     } else {
         Err(Mistake::new(
             "spec.network",
-            format!("network `{name}` may not be used from namespace `{namespace}`"),
+            format!(
+                "network `{name}` may not be used from namespace `{namespace}`: its allowedNamespaces say from which"
+            ),
         ))
     }
 }
@@ -150,17 +167,19 @@ impl Desk<'_> {
         let Some(signer) = self.config.signer(name).filter(|signer| signer.network == *network)
         else {
             return refused(format!(
-                "the operator's configuration has no signer `{name}` for network `{network}`"
+                "the operator's configuration has no signer `{name}` for network `{network}`: add it to signers, or name another"
             ));
         };
         if !signer.allows(self.namespace) {
             return refused(format!(
-                "signer `{name}` may not be used from namespace `{}`",
+                "signer `{name}` may not be used from namespace `{}`: its allowedNamespaces say from which",
                 self.namespace
             ));
         }
         if !signer.roles.contains(&role) {
-            return refused(format!("signer `{name}` does not have the role {role:?}"));
+            return refused(format!(
+                "signer `{name}` does not have the role {role:?}: its roles say what it is for"
+            ));
         }
         Ok(signer.address)
     }
@@ -274,8 +293,26 @@ fn commitment_policy(spec: &crds::Commitment) -> commitment::Policy {
     }
 }
 
+/// An account; letters of both cases must be those of its checksum, so that a slip of the hand is found.
 fn address(field: &str, text: &str) -> Result<Address, Mistake> {
-    text.parse().map_err(|_| Mistake::new(field, "not 0x and 40 hex digits"))
+    let address: Address =
+        text.parse().map_err(|_| Mistake::new(field, "is not 0x and 40 hex digits"))?;
+    let digits = text.trim_start_matches("0x");
+    let is_mixed = digits.contains(|letter: char| letter.is_ascii_uppercase())
+        && digits.contains(|letter: char| letter.is_ascii_lowercase());
+    if is_mixed && address.to_checksum(None) != text {
+        let message = format!(
+            "{text} has a wrong checksum: copy it again, or write it in lower case if it is right"
+        );
+        return Err(Mistake::new(field, message));
+    }
+    Ok(address)
+}
+
+/// What there is to choose from.
+fn names<'a>(known: impl Iterator<Item = &'a str>) -> String {
+    let known: Vec<_> = known.take(LISTED).collect();
+    if known.is_empty() { "none at all".to_owned() } else { known.join(", ") }
 }
 
 fn counter(field: &str, text: &str) -> Result<B256, Mistake> {
@@ -294,87 +331,5 @@ fn natural(number: i64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use rstest::rstest;
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    const ADDRESS: &str = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
-    const HOT: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
-
-    fn config() -> Config {
-        Config::parse(&format!(
-            concat!(
-                "images: {{ prover: p, worker: w }}\n",
-                "podsEndpoint: {{ url: 'https://coreward-pods.x.svc:8443' }}\n",
-                "networks:\n",
-                "  - name: local\n    chainId: 31337\n    endpoints: [ {{ name: a, url: 'http://10.0.0.1:8545' }} ]\n",
-                "    contracts: {{ diamond: '{0}', multicall3: '{0}' }}\n",
-                "    tokens: [ {{ symbol: USDC, address: '{0}', decimals: 6 }} ]\n",
-                "    finalityBlocks: 2\n    pollMilliseconds: 300\n",
-                "providers: [ {{ address: '{0}', name: Example }} ]\n",
-                "signers:\n",
-                "  - {{ name: treasury, type: Secret, network: local, address: '{0}', secretName: t, roles: [Provider] }}\n",
-                "  - {{ name: hot, type: Secret, network: local, address: '{1}', secretName: h, roles: [Peer] }}\n",
-                "  - {{ name: another, type: Secret, network: local, address: '{1}', secretName: a, roles: [Provider] }}\n",
-                "  - {{ name: foreign, type: Secret, network: local, address: '{0}', secretName: f, roles: [Provider], allowedNamespaces: [x] }}\n",
-            ),
-            ADDRESS, HOT
-        ))
-        .unwrap()
-    }
-
-    fn spec() -> Value {
-        json!({
-            "network": "local",
-            "provider": { "address": ADDRESS, "signer": "treasury" },
-            "peers": { "signers": ["hot"] },
-            "datacenter": { "countryCode": "DE", "cityCode": "BER", "index": 1 },
-            "paymentToken": "USDC",
-            "prices": [{ "resource": "1", "price": "0.010" }, { "resource": "3", "price": "0.000002" }],
-            "capacity": {
-                "nodeSelector": { "matchLabels": { "pool": "compute" } },
-                "resources": [{ "resource": "1", "details": { "model": "EPYC" } }, { "resource": "3" }],
-            },
-        })
-    }
-
-    fn offer(change: impl FnOnce(&mut Value)) -> ProviderOffer {
-        let mut spec = spec();
-        change(&mut spec);
-        serde_json::from_value(
-            json!({ "metadata": { "name": "fra1", "namespace": "provider" }, "spec": spec }),
-        )
-        .unwrap()
-    }
-
-    #[test]
-    fn names_become_what_the_configuration_says() {
-        let resolved = resolve(&offer(|_| ()), &config()).unwrap();
-        assert_eq!(resolved.wanted.provider_name, "Example");
-        assert_eq!(resolved.wanted.peer_owners, vec![HOT.parse::<Address>().unwrap()]);
-        assert_eq!(
-            resolved.wanted.prices[&ResourceId(B256::with_last_byte(1))],
-            U256::from(10_000)
-        );
-        assert_eq!(resolved.wanted.resources[0].details, r#"{"model":"EPYC"}"#);
-        assert_eq!(resolved.wanted.resources[1].details, "{}");
-    }
-
-    #[rstest]
-    #[case::network("spec.network", |spec: &mut Value| spec["network"] = json!("other"))]
-    #[case::provider("spec.provider.address", |spec: &mut Value| spec["provider"]["address"] = json!("0x0000000000000000000000000000000000000001"))]
-    #[case::signer("spec.provider.signer", |spec: &mut Value| spec["provider"]["signer"] = json!("nobody"))]
-    #[case::another_address("spec.provider.signer", |spec: &mut Value| spec["provider"]["signer"] = json!("another"))]
-    #[case::another_namespace("spec.provider.signer", |spec: &mut Value| spec["provider"]["signer"] = json!("foreign"))]
-    #[case::another_role("spec.peers.signers[0]", |spec: &mut Value| spec["peers"]["signers"] = json!(["treasury"]))]
-    #[case::peer_signer("spec.peers.signers[0]", |spec: &mut Value| spec["peers"]["signers"] = json!(["nobody"]))]
-    #[case::token("spec.paymentToken", |spec: &mut Value| spec["paymentToken"] = json!("DAI"))]
-    #[case::too_fine("spec.prices[resource=1].price", |spec: &mut Value| spec["prices"][0]["price"] = json!("0.0000001"))]
-    #[case::twice("spec.prices[resource=1]", |spec: &mut Value| spec["prices"][1]["resource"] = json!("1"))]
-    #[case::payout("spec.payouts.minAmount", |spec: &mut Value| spec["payouts"] = json!({ "everyHours": 1, "minAmount": "0.00000001" }))]
-    fn a_mistake_names_its_field(#[case] field: &str, #[case] change: fn(&mut Value)) {
-        assert_eq!(resolve(&offer(change), &config()).unwrap_err().field, field);
-    }
-}
+#[path = "resolve_tests.rs"]
+mod tests;

@@ -45,7 +45,9 @@ impl Why {
             Self::NotReady => "the node or the peer's key is not confirmed",
             Self::UnitsChanging => "units are still being added",
             Self::UnitInDeal => "a unit is in a deal, and pledging it would corrupt the commitment",
-            Self::NotWhitelisted => "the market does not let this provider make commitments",
+            Self::NotWhitelisted => {
+                "the market does not let this provider make commitments: its owner must approve spec.provider.address"
+            }
             Self::DurationOutOfRange { minimum, maximum } => {
                 return format!(
                     "spec.commitment.durationEpochs: the market takes {minimum} to {maximum}"
@@ -56,7 +58,9 @@ impl Why {
                     "spec.capacity.unitsPerNode: the market takes {minimum} to {maximum} units of a peer"
                 );
             }
-            Self::CollateralMissing => "the provider's wallet does not hold the collateral",
+            Self::CollateralMissing => {
+                "the provider's wallet does not hold the collateral: send FLT to spec.provider.address"
+            }
             Self::Creating => "the commitment is being made",
             Self::WaitingForFinality => "the commitment is made and not yet final",
             Self::Funding => "the collateral is being paid",

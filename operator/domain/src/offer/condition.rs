@@ -5,7 +5,7 @@ use crate::commitment;
 use crate::condition::{ConditionType, Truth, Verdict};
 use crate::gate::{Hold, Management, Signer};
 
-use super::{Plan, Seen, Why, Withdrawal};
+use super::{NoNode, Plan, Seen, Why, Withdrawal};
 
 /// The conditions of an offer; `commitments` holds the why of each of its peers.
 #[must_use]
@@ -30,16 +30,23 @@ fn sentence(plan: &Plan) -> String {
         Why::InvalidSpec { field, message } => format!("{field}: {message}"),
         Why::UnknownUnits { on_chain, known } => {
             format!(
-                "the chain has {on_chain} units of this provider and {known} are known here: set spec.offerID"
+                "the chain has {on_chain} units of this provider and {known} are known here: name their offer in spec.offerID"
             )
         }
         Why::SeveralOffers => {
-            "identities of this offer are registered in several offers".to_owned()
+            "peers of this object are in several offers: remove those of one by hand".to_owned()
         }
         Why::WrongPeerOwner { peer, owner } => {
-            format!("peer {peer} is owned by {owner}, none of spec.peers.signers")
+            format!(
+                "peer {peer} is owned by {owner}, none of spec.peers.signers: add the signer of that account"
+            )
         }
-        Why::NoEligibleNode => "no node can carry a unit".to_owned(),
+        Why::Taken { by } => {
+            format!(
+                "spec.offerID: the offer belongs to {by}: take the field or one of the two objects away"
+            )
+        }
+        Why::NoEligibleNode(no_node) => missing(no_node),
         Why::Preparing => "nodes are being verified".to_owned(),
         Why::Sending | Why::WaitingForReceipt => {
             plan.planned.first().map_or_else(String::new, |planned| planned.why.to_owned())
@@ -55,6 +62,18 @@ fn sentence(plan: &Plan) -> String {
         Why::DeletionBlocked { until: Some(epoch) } => format!("staked until epoch {epoch}"),
         Why::DeletionBlocked { until: None } => "units are staked or in deals".to_owned(),
         Why::Withdrawing(stage) => withdrawal(*stage),
+    }
+}
+
+fn missing(no_node: &NoNode) -> String {
+    match no_node {
+        NoNode::NoneSelected => {
+            "spec.capacity.nodeSelector: no node that is free has these labels: label nodes, or name others".to_owned()
+        }
+        NoNode::Unfit { node, reason } => {
+            format!("no node can carry a unit; node {node}: {}", reason.text())
+        }
+        NoNode::Unheard => "no node can carry a unit; nothing has been heard from the selected ones: is the node agent running there?".to_owned(),
     }
 }
 
@@ -90,7 +109,8 @@ fn ready(seen: &Seen, plan: &Plan, commitments: &[commitment::Why]) -> Verdict {
         | Why::UnknownUnits { .. }
         | Why::SeveralOffers
         | Why::WrongPeerOwner { .. }
-        | Why::NoEligibleNode => {
+        | Why::Taken { .. }
+        | Why::NoEligibleNode(_) => {
             return Verdict::new(kind, Truth::False, "Degraded", sentence(plan));
         }
         Why::Preparing
@@ -158,7 +178,8 @@ fn reconciling(plan: &Plan, commitments: &[commitment::Why]) -> Verdict {
         | Why::UnknownUnits { .. }
         | Why::SeveralOffers
         | Why::WrongPeerOwner { .. }
-        | Why::NoEligibleNode
+        | Why::Taken { .. }
+        | Why::NoEligibleNode(_)
         | Why::Held(_)
         | Why::InSync
         | Why::DeletionBlocked { until: None }
@@ -181,12 +202,13 @@ fn stalled(seen: &Seen, plan: &Plan, commitments: &[commitment::Why]) -> Verdict
         Why::InvalidSpec { .. } => Some("InvalidSpec"),
         Why::UnknownUnits { .. }
         | Why::SeveralOffers
+        | Why::Taken { .. }
         | Why::Withdrawing(Withdrawal::StrangePeers { .. }) => Some("Conflict"),
         Why::WrongPeerOwner { .. } => Some("ForeignSigner"),
         Why::Held(hold) => hold.stalls(),
         Why::ChainUnknown
         | Why::ClusterUnknown
-        | Why::NoEligibleNode
+        | Why::NoEligibleNode(_)
         | Why::Preparing
         | Why::Sending
         | Why::WaitingForReceipt
@@ -219,13 +241,13 @@ fn offer_in_sync(plan: &Plan) -> Verdict {
         Why::Held(Hold::AwaitingSignature) => {
             Verdict::new(kind, Truth::False, "AwaitingSignature", sentence(plan))
         }
-        Why::Held(_) | Why::UnknownUnits { .. } => {
+        Why::Held(_) | Why::UnknownUnits { .. } | Why::Taken { .. } => {
             Verdict::new(kind, Truth::False, "AwaitingApproval", sentence(plan))
         }
         Why::InvalidSpec { .. }
         | Why::SeveralOffers
         | Why::WrongPeerOwner { .. }
-        | Why::NoEligibleNode
+        | Why::NoEligibleNode(_)
         | Why::Preparing
         | Why::Sending
         | Why::WaitingForReceipt => Verdict::new(kind, Truth::False, "Progressing", sentence(plan)),
@@ -266,20 +288,31 @@ fn signers_available(seen: &Seen, plan: &Plan) -> Verdict {
     if let Why::WrongPeerOwner { .. } = plan.why {
         return Verdict::new(kind, Truth::False, "WrongAddress", sentence(plan));
     }
-    let signers = [("provider", seen.gate.provider_signer), ("peer", seen.gate.peer_signer)];
-    let failing = signers.iter().find_map(|(name, signer)| match signer {
-        Signer::NotAllowed => Some((Truth::False, "NotAllowed", *name)),
-        Signer::WrongAddress => Some((Truth::False, "WrongAddress", *name)),
-        Signer::Unreachable => Some((Truth::False, "Unreachable", *name)),
-        Signer::Unknown => Some((Truth::Unknown, "Unreachable", *name)),
-        Signer::Reachable | Signer::Shared | Signer::Manual => None,
+    let signers = [
+        ("spec.provider.signer", seen.gate.provider_signer),
+        ("spec.peers.signers", seen.gate.peer_signer),
+    ];
+    let failing = signers.iter().find_map(|(field, signer)| {
+        let (truth, reason, text) = match signer {
+            Signer::NotAllowed => {
+                (Truth::False, "NotAllowed", "the operator's configuration does not allow its use")
+            }
+            Signer::WrongAddress => (
+                Truth::False,
+                "WrongAddress",
+                "the key in its Secret has another address than the operator's configuration says",
+            ),
+            Signer::Unreachable => (
+                Truth::False,
+                "Unreachable",
+                "its key cannot be read: its Secret must hold 64 hex digits under privateKey",
+            ),
+            Signer::Unknown => (Truth::Unknown, "Unreachable", "its key was not tried yet"),
+            Signer::Reachable | Signer::Shared | Signer::Manual => return None,
+        };
+        Some(Verdict::new(kind, truth, reason, format!("{field}: {text}")))
     });
-    match failing {
-        Some((truth, reason, name)) => {
-            Verdict::new(kind, truth, reason, format!("the {name} signer"))
-        }
-        None => Verdict::new(kind, Truth::True, "Reachable", ""),
-    }
+    failing.unwrap_or_else(|| Verdict::new(kind, Truth::True, "Reachable", ""))
 }
 
 fn funds_sufficient(seen: &Seen, commitments: &[commitment::Why]) -> Verdict {
@@ -288,15 +321,19 @@ fn funds_sufficient(seen: &Seen, commitments: &[commitment::Why]) -> Verdict {
         return Verdict::unknown(kind, "Unknown", "");
     };
     if commitments.contains(&commitment::Why::CollateralMissing) {
-        let message = format!("{} does not hold the collateral", seen.wanted.provider);
+        let message =
+            format!("{} does not hold the collateral: send FLT to it", seen.wanted.provider);
         return Verdict::new(kind, Truth::False, "Empty", message);
     }
     let wallets = || seen.wanted.peer_owners.iter().chain([&seen.wanted.provider]);
     let known = wallets().filter_map(|wallet| Some((snapshot.wallets.get(wallet)?, wallet)));
     match known.min() {
-        Some((balance, wallet)) if balance.is_zero() => {
-            Verdict::new(kind, Truth::False, "Empty", format!("{wallet} holds nothing"))
-        }
+        Some((balance, wallet)) if balance.is_zero() => Verdict::new(
+            kind,
+            Truth::False,
+            "Empty",
+            format!("{wallet} holds nothing: send FLT to it"),
+        ),
         Some((balance, wallet)) if *balance < seen.low_balance => {
             // The balance itself would change the message with every transaction.
             let limit = crate::money::flt(seen.low_balance);
@@ -304,7 +341,7 @@ fn funds_sufficient(seen: &Seen, commitments: &[commitment::Why]) -> Verdict {
                 kind,
                 Truth::False,
                 "LowGas",
-                format!("{wallet} holds less than {limit} FLT"),
+                format!("{wallet} holds less than {limit} FLT: send some to it"),
             )
         }
         Some(_) if wallets().all(|wallet| snapshot.wallets.contains_key(wallet)) => {

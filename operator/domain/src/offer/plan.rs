@@ -10,7 +10,10 @@ use crate::id::{OfferId, PeerId};
 
 use super::peers::{self, Growth};
 use super::terms::Terms;
-use super::{Deletion, Identity, Node, PendingChange, Plan, Seen, Step, Why, align, withdraw};
+use super::{
+    Deletion, Eligibility, Identity, NoNode, Node, PendingChange, Plan, Seen, Step, Why, align,
+    withdraw,
+};
 
 /// What the turn can work with, all of it known.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +46,12 @@ pub fn plan(seen: &Seen) -> Plan {
         return Plan::idle(Why::ChainUnknown);
     };
     let view = View { seen, nodes, identities, snapshot };
+    if let Some(by) = seen.taken_by.as_ref().filter(|_| view.has_no_peer()) {
+        return match seen.wanted.deletion {
+            Some(_) => Plan { steps: vec![Step::Release], ..Plan::idle(Why::Released) },
+            None => Plan::idle(Why::Taken { by: by.clone() }),
+        };
+    }
     let located = match locate(&view) {
         Ok(located) => located,
         Err(why) => return Plan::idle(why),
@@ -107,7 +116,10 @@ fn locate<'seen>(view: &View<'seen>) -> Result<Located<'seen>, Why> {
             offer.filter(|offer| offer.provider == view.seen.wanted.provider).ok_or_else(|| {
                 Why::InvalidSpec {
                     field: "spec.offerID",
-                    message: "the chain has no such offer of this provider".to_owned(),
+                    message: format!(
+                        "the chain has no offer {adopted} of provider {}; leave the field out to register one",
+                        view.seen.wanted.provider
+                    ),
                 }
             })?;
         located.settle_on(adopted, offer)?;
@@ -246,12 +258,27 @@ fn why(
         return Why::Pending(change.reason);
     }
     if located.offer.is_none() || (located.registered.is_empty() && growth.ready.is_empty()) {
-        return Why::NoEligibleNode;
+        return Why::NoEligibleNode(no_node(view.nodes));
     }
     Why::InSync
 }
 
+fn no_node(nodes: &[Node]) -> NoNode {
+    let unfit = nodes.iter().find_map(|node| match node.eligibility {
+        Eligibility::Ineligible(reason) => Some(NoNode::Unfit { node: node.name.clone(), reason }),
+        Eligibility::Eligible | Eligibility::Pending | Eligibility::Unknown => None,
+    });
+    unfit.unwrap_or(if nodes.is_empty() { NoNode::NoneSelected } else { NoNode::Unheard })
+}
+
 impl<'seen> View<'seen> {
+    /// Whether the chain says of each identity that it is no peer.
+    fn has_no_peer(&self) -> bool {
+        self.identities
+            .iter()
+            .all(|identity| self.snapshot.peers.get(&identity.peer) == Some(&None))
+    }
+
     /// The node that an identity belongs to, if the selector still names it.
     pub(super) fn node_of(&self, identity: &Identity) -> Option<&'seen Node> {
         self.nodes.iter().find(|node| node.name == identity.node)

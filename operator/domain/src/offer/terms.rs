@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use alloy_primitives::U256;
+use alloy_primitives::{B256, U256};
 
 use crate::call::ResourcePrice;
-use crate::chain::{ResourceClass, Snapshot};
+use crate::chain::{Datacenter, ResourceClass, Snapshot};
 use crate::id::{DatacenterId, ResourceId};
 
 use super::{CLOSED_PRICE, DatacenterChoice, Intake, Wanted, WantedResource, Why};
+
+/// Choices that a message names.
+const LISTED: usize = 12;
 
 /// The spec's terms, checked against the market.
 #[derive(Clone, Debug)]
@@ -34,17 +37,18 @@ impl Terms {
             if !prices.contains_key(&resource.resource) {
                 return Err(invalid(
                     "spec.prices",
-                    format!("resource {} has no price", number(resource.resource)),
+                    format!("resource {} has no price: write one", number(resource.resource)),
                 ));
             }
             match (class, resource.quantity) {
                 (ResourceClass::Vcpu, None) => vcpu.push(resource.clone()),
                 (ResourceClass::Ram, None) => ram.push(resource.clone()),
                 (ResourceClass::Vcpu | ResourceClass::Ram, Some(_)) => {
-                    return Err(invalid(
-                        "spec.capacity.resources",
-                        "vCPU and RAM follow from the units: no quantityPerNode",
-                    ));
+                    let message = format!(
+                        "vCPU and RAM follow from the units: resource {} takes no quantityPerNode",
+                        number(resource.resource)
+                    );
+                    return Err(invalid("spec.capacity.resources", message));
                 }
                 (
                     ResourceClass::Storage | ResourceClass::PublicIp | ResourceClass::Bandwidth,
@@ -86,7 +90,10 @@ fn check_accounts(wanted: &Wanted, snapshot: &Snapshot) -> Result<(), Why> {
     match snapshot.tokens.get(&wanted.payment_token) {
         None => Err(Why::ChainUnknown),
         Some(false) => {
-            Err(invalid("spec.paymentToken", "the market does not take this token for payment"))
+            let token = wanted.payment_token;
+            let message =
+                format!("the market does not take {token} for payment: name another token");
+            Err(invalid("spec.paymentToken", message))
         }
         Some(true) => Ok(()),
     }
@@ -108,7 +115,16 @@ fn datacenter(choice: &DatacenterChoice, snapshot: &Snapshot) -> Result<Datacent
             })
             .map(|(id, _)| *id),
     };
-    found.ok_or_else(|| invalid("spec.datacenter", "the market has no such datacenter"))
+    found.ok_or_else(|| {
+        let places = snapshot.datacenters.iter().map(|(id, place)| {
+            let Datacenter { country_code, city_code, index } = place;
+            format!("{} ({country_code} {city_code} {index})", decimal(id.0))
+        });
+        invalid(
+            "spec.datacenter",
+            format!("the market has no such datacenter, but {}", some(places)),
+        )
+    })
 }
 
 fn prices(
@@ -121,11 +137,12 @@ fn prices(
     let mut prices = BTreeMap::new();
     for (resource, price) in &wanted.prices {
         let class = class_of(*resource, snapshot, "spec.prices")?;
-        if price.is_zero() {
-            return Err(invalid(
-                "spec.prices",
-                format!("the price of resource {} is zero", number(*resource)),
-            ));
+        if price.is_zero() || *price >= CLOSED_PRICE {
+            let (resource, limit) = (number(*resource), CLOSED_PRICE);
+            let message = format!(
+                "the price of resource {resource} must be above zero and below {limit} base units: no deal pays more"
+            );
+            return Err(invalid("spec.prices", message));
         }
         let is_closed = wanted.intake == Intake::Closed && class == ResourceClass::Vcpu;
         prices.insert(*resource, (class, if is_closed { CLOSED_PRICE } else { *price }));
@@ -139,16 +156,28 @@ fn class_of(
     field: &'static str,
 ) -> Result<ResourceClass, Why> {
     let kind = snapshot.resources.get(&resource);
-    kind.map(|kind| kind.class)
-        .ok_or_else(|| invalid(field, format!("the market has no resource {}", number(resource))))
+    kind.map(|kind| kind.class).ok_or_else(|| {
+        let kinds = some(snapshot.resources.keys().map(|kind| number(*kind)));
+        invalid(field, format!("the market has no resource {}, but {kinds}", number(resource)))
+    })
+}
+
+/// The first of what there is to choose from.
+fn some(choices: impl Iterator<Item = String>) -> String {
+    let mut listed: Vec<_> = choices.take(LISTED + 1).collect();
+    if listed.len() > LISTED {
+        listed[LISTED] = "others".to_owned();
+    }
+    listed.join(", ")
 }
 
 fn only(mut found: Vec<WantedResource>, class: &str) -> Result<WantedResource, Why> {
+    let count = found.len();
     match (found.pop(), found.is_empty()) {
         (Some(resource), true) => Ok(resource),
         _ => Err(invalid(
             "spec.capacity.resources",
-            format!("exactly one {class} resource is needed"),
+            format!("exactly one {class} resource is needed, and {count} stand there"),
         )),
     }
 }
@@ -159,5 +188,9 @@ fn invalid(field: &'static str, message: impl Into<String>) -> Why {
 
 /// A resource's id as the spec writes it.
 fn number(resource: ResourceId) -> String {
-    U256::from_be_bytes(resource.0.0).to_string()
+    decimal(resource.0)
+}
+
+fn decimal(id: B256) -> String {
+    U256::from_be_bytes(id.0).to_string()
 }

@@ -143,7 +143,9 @@ fn node_eligible(report: &UnitReport) -> Verdict {
     let kind = ConditionType::NodeEligible;
     match report.node {
         NodeEvidence::Verified => Verdict::new(kind, Truth::True, "Verified", ""),
-        NodeEvidence::Ineligible(reason) => Verdict::new(kind, Truth::False, reason.reason(), ""),
+        NodeEvidence::Ineligible(reason) => {
+            Verdict::new(kind, Truth::False, reason.reason(), reason.text())
+        }
         NodeEvidence::Stale => {
             Verdict::unknown(kind, "Stale", "the last evidence about the node is too old")
         }

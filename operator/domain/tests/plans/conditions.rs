@@ -40,7 +40,7 @@ fn words() -> BTreeMap<ConditionType, Vec<&'static str>> {
         (Type::FundsSufficient, "AboveRunway LowGas Empty Unknown"),
         (
             Type::NodeEligible,
-            "Verified CpuPolicyNotStatic FullCoresNotEnforced SmtMismatch HugePagesMissing TooLittleMemory Stale",
+            "Verified CpuPolicyNotStatic FullCoresNotEnforced SmtMismatch HugePagesMissing TooLittleMemory TooFewCores Stale",
         ),
         (Type::CoresExclusive, "Verified SharedPool NotScheduled"),
         (Type::Proving, "OnTrack Behind TargetReached WorkerActive DatasetBuilding Idle Unknown"),

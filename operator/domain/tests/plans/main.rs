@@ -13,3 +13,4 @@ mod properties;
 mod story;
 mod unit;
 mod withdraw;
+mod wrong;

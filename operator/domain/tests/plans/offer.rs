@@ -11,7 +11,8 @@ use coreward_domain::gate::{Flight, Hold, Management, Signer};
 use coreward_domain::id::UnitId;
 use coreward_domain::offer::{
     CLOSED_PRICE, DatacenterChoice, Deletion, Eligibility, Identity, IneligibleReason, Intake,
-    Node, PendingReason, Seen, Step, Wanted, WantedResource, Why, conditions, owner_of, plan,
+    NoNode, Node, PendingReason, Seen, Step, Wanted, WantedResource, Why, conditions, owner_of,
+    plan,
 };
 use rstest::rstest;
 
@@ -67,6 +68,7 @@ pub(crate) fn seen(snapshot: Snapshot) -> Seen {
         snapshot: Some(Arc::new(snapshot)),
         chain: ChainHealth::HeadFresh,
         flights: Vec::new(),
+        taken_by: None,
         gate: market::open_gate(),
         low_balance: U256::from(10),
     }
@@ -437,7 +439,8 @@ fn no_node_can_carry_a_unit() {
     change(&mut seen, |snapshot| {
         snapshot.providers.get_mut(&PROVIDER).expect("provider").name = NAME.to_owned();
     });
-    assert_eq!((plan(&seen).steps, plan(&seen).why), (Vec::new(), Why::NoEligibleNode));
+    let unfit = NoNode::Unfit { node: "n1".to_owned(), reason };
+    assert_eq!((plan(&seen).steps, plan(&seen).why), (Vec::new(), Why::NoEligibleNode(unfit)));
 }
 
 #[test]
