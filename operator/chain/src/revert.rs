@@ -91,6 +91,11 @@ refusals! {
 }
 
 impl Refusal {
+    /// Whether a contract's text says this; the library that says it may put its own name and a colon first.
+    fn is_in(self, text: &str) -> bool {
+        text.strip_suffix(self.text()).is_some_and(|name| name.is_empty() || name.ends_with(": "))
+    }
+
     /// Whether it says that a thing does not exist.
     #[must_use]
     pub const fn is_absence(self) -> bool {
@@ -135,7 +140,7 @@ impl Revert {
     fn from_text(text: String) -> Self {
         Refusal::ALL
             .iter()
-            .find(|known| known.text() == text)
+            .find(|known| known.is_in(&text))
             .map_or(Self::Text(text), |known| Self::Known(*known))
     }
 
@@ -194,6 +199,12 @@ mod tests {
 
     #[rstest::rstest]
     #[case::a_known_text(text("Compute unit is in deal"), Revert::Known(Refusal::UnitInDeal), true)]
+    #[case::a_known_text_of_a_library(
+        text("BalanceKeeper: User is permanently frozen"),
+        Revert::Known(Refusal::Frozen),
+        true
+    )]
+    #[case::a_text_that_only_ends_alike(text("No Peer has commitment"), Revert::Text("No Peer has commitment".to_owned()), true)]
     #[case::another_text(text("something new"), Revert::Text("something new".to_owned()), true)]
     #[case::a_custom_error(hex!("0852c7200000000000000000000000000000000000000000000000000000000000000004").to_vec(), Revert::CommitmentNotActive(4), true)]
     #[case::another_status(hex!("b16acd3f0000000000000000000000000000000000000000000000000000000000000001").to_vec(), Revert::CommitmentStatus(1), true)]

@@ -1,12 +1,14 @@
 //! What stands on chain, brought to what the spec says.
 
+use std::collections::BTreeSet;
+
 use alloy_primitives::U256;
 
 use crate::call::{Call, NewResource};
-use crate::chain::{Offer, Peer, PeerResource, ResourceClass};
+use crate::chain::{Offer, Peer, PeerResource, ResourceClass, Snapshot};
 use crate::epoch::Epoch;
 use crate::gate::{Draft, Hold, Urgency};
-use crate::id::{OfferId, PeerId, UnitId};
+use crate::id::{OfferId, PeerId, ResourceId, UnitId};
 
 use super::plan::View;
 use super::terms::Terms;
@@ -93,7 +95,8 @@ pub(super) fn peer(
     let wanted = [(&terms.vcpu, None), (&terms.ram, Some(ram))];
     let others = terms.others.iter().map(|(resource, quantity)| (resource, Some(*quantity)));
     for (resource, supply) in wanted.into_iter().chain(others) {
-        pending.extend(self::resource(draft, scene, resource, supply));
+        let used = in_use(scene.on_chain, resource.resource, view.snapshot);
+        pending.extend(self::resource(draft, scene, (resource, supply), used));
     }
     pending
 }
@@ -153,12 +156,21 @@ fn add_units(draft: &mut Draft<'_>, scene: &Scene<'_>, wanted: u64) {
     }
 }
 
-/// One resource of a peer; `supply` is `None` for vCPU, which follows the units by itself.
+/// What the workers on a peer take of a resource by the terms of their deals; `None` while a deal is not known.
+fn in_use(peer: &Peer, resource: ResourceId, snapshot: &Snapshot) -> Option<u64> {
+    let seats: BTreeSet<_> = peer.units.values().filter_map(|unit| unit.seat).collect();
+    seats.iter().try_fold(0_u64, |sum, seat| {
+        let required = snapshot.deals.get(&seat.deal)?.required_resources.get(&resource);
+        Some(sum.saturating_add(required.map_or(0, |(_, quantity)| *quantity)))
+    })
+}
+
+/// One resource of a peer; the supply is `None` for vCPU, which follows the units by itself.
 fn resource(
     draft: &mut Draft<'_>,
     scene: &Scene<'_>,
-    wanted: &WantedResource,
-    supply: Option<u64>,
+    (wanted, supply): (&WantedResource, Option<u64>),
+    used: Option<u64>,
 ) -> Option<PendingChange> {
     const FIELD: &str = "spec.capacity.resources";
     let Some(present) = scene.on_chain.resources.get(&wanted.resource) else {
@@ -168,7 +180,8 @@ fn resource(
             // A peer has one vCPU and one RAM resource for life: the contract binds its units to them.
             return Some(scene.pending(FIELD, PendingReason::AwaitingApproval, None));
         }
-        register(draft, scene, wanted, supply.unwrap_or(0));
+        // Taken away under a worker it must come back before that can leave, and then has what the worker gives back.
+        register(draft, scene, wanted, supply.unwrap_or(0).saturating_sub(used?));
         return None;
     };
     if present.details != wanted.details {
@@ -180,6 +193,10 @@ fn resource(
         draft.want(call, Urgency::Intent, "the spec has other details");
     }
     let supply = supply.filter(|supply| *supply != present.supply)?;
+    // Declared again under a worker: what that gives back was not declared, and a larger supply would sell it twice.
+    if present.available > present.supply || used? > reserved(present) {
+        return None;
+    }
     if supply < reserved(present) {
         return Some(scene.pending(FIELD, PendingReason::LockedByDeal, None));
     }

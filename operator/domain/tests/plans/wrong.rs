@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use alloy_primitives::U256;
-use coreward_domain::chain::Snapshot;
+use coreward_domain::call::Call;
+use coreward_domain::chain::{ResourceClass, Snapshot};
 use coreward_domain::commitment;
 use coreward_domain::condition::{ConditionType, Verdict};
 use coreward_domain::gate::Signer;
@@ -195,4 +196,29 @@ fn an_offer_of_another_object_is_left_alone(
     seen.taken_by = Some("provider/first".to_owned());
     assert_eq!(plan(&seen).steps, steps);
     assert_eq!(plan(&seen).planned, []);
+}
+
+/// What a worker holds comes back to a resource that was declared again meanwhile, and must not be sold twice.
+#[test]
+fn a_resource_taken_away_under_a_worker_comes_back_without_what_the_worker_holds() {
+    let mut seen = crate::offer::seen(market::matched(2));
+    let storage = resource(5);
+    edit(&mut seen, |snapshot| {
+        let required = (ResourceClass::Storage, 300);
+        market::deal_mut(snapshot).required_resources.insert(storage, required);
+        market::peer_mut(snapshot, 1).resources.remove(&storage);
+    });
+    let [Step::Send(Call::RegisterPeerResource { resource: declared, .. })] =
+        &plan(&seen).steps[..]
+    else {
+        panic!("{:?}", plan(&seen).steps)
+    };
+    assert_eq!((declared.resource, declared.supply), (storage, 700));
+    edit(&mut seen, |snapshot| {
+        let back = market::peer_resource(ResourceClass::Storage, 700);
+        market::peer_mut(snapshot, 1).resources.insert(storage, back);
+    });
+    assert_eq!(plan(&seen).steps, [], "the worker is still there");
+    edit(&mut seen, |snapshot| snapshot.deals.clear());
+    assert_eq!(plan(&seen).steps, [], "nothing is known of the deal");
 }
