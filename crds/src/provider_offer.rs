@@ -200,7 +200,10 @@ pub struct Capacity {
 /// Which nodes.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("size(self.matchLabels) > 0").message("nodeSelector.matchLabels is empty; name the nodes").field_path(".matchLabels"))]
+#[x_kube(
+    validation = Rule::new("size(self.matchLabels) > 0").message("nodeSelector.matchLabels is empty; name the nodes").field_path(".matchLabels"),
+    validation = Rule::new("self.matchLabels.all(key, !format.qualifiedName().validate(key).hasValue())").message("nodeSelector.matchLabels has a key that no label can have; write it as example.com/pool").field_path(".matchLabels")
+)]
 pub struct NodeSelector {
     /// Labels that a node must carry, all of them.
     #[schemars(schema_with = "crate::schema::labels")]
@@ -218,8 +221,9 @@ pub enum CoreIsolation {
 }
 
 /// A resource that each peer declares.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.details) || self.details.all(key, size(key) >= 1 && size(key) <= 63)").message("details has a key of more than 63 characters, or an empty one").field_path(".details"))]
 pub struct OfferedResource {
     /// Id of the resource on chain, in decimal.
     #[schemars(schema_with = "crate::schema::counter")]
@@ -434,12 +438,13 @@ impl Default for Payouts {
 }
 
 /// Limits of what transactions may cost.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Gas {
-    /// Highest fee per gas, gwei; decimal. Never holds back minimum proofs or leaving a deal.
+    /// Highest fee per gas, gwei; a decimal above zero of at most 9 places. Never holds back minimum proofs or leaving a deal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::schema::amount")]
+    #[schemars(schema_with = "gwei")]
+    #[x_kube(validation = Rule::new("double(self) > 0.0").message("maxFeeGwei must be above zero; leave it out for no limit"))]
     pub max_fee_gwei: Option<String>,
 }
 
@@ -456,5 +461,9 @@ fn city(_: &mut SchemaGenerator) -> Schema {
 }
 
 fn quantity(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "integer", "format": "int64", "minimum": 1 })
+    json_schema!({ "type": "integer", "format": "int64", "minimum": 1, "maximum": 1_000_000_000_000_i64 })
+}
+
+fn gwei(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": "^[0-9]{1,20}([.][0-9]{1,9})?$", "maxLength": 30 })
 }

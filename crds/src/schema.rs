@@ -32,11 +32,11 @@ pub(crate) fn addresses(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "maxItems": 256, "x-kubernetes-list-type": "set", "items": address(generator) })
 }
 
-/// Exact host names, at most 64.
+/// Exact host names, at most 64; the last part of a name begins with a letter, so no address is one.
 pub(crate) fn hosts(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array", "maxItems": 64, "x-kubernetes-list-type": "set",
-        "items": { "type": "string", "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "maxLength": 253 },
+        "items": { "type": "string", "pattern": "^([a-z0-9]([-a-z0-9]*[a-z0-9])?[.])*[a-z]([-a-z0-9]*[a-z0-9])?$", "maxLength": 253 },
     })
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn counter(_: &mut SchemaGenerator) -> Schema {
 pub(crate) fn labels(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object", "maxProperties": 16,
-        "additionalProperties": { "type": "string", "maxLength": 63 },
+        "additionalProperties": { "type": "string", "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$", "maxLength": 63 },
     })
 }
 
