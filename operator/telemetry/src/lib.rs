@@ -5,6 +5,7 @@
 
 mod cause;
 mod health;
+mod listener;
 mod log;
 mod metrics;
 mod page;
@@ -12,7 +13,8 @@ mod shutdown;
 
 pub use cause::{Causes, causes};
 pub use health::{Health, Liveness, Readiness};
+pub use listener::{ServeError, serve};
 pub use log::{LogError, log_to_stdout};
 pub use metrics::{Metrics, PREFIX};
-pub use page::{ServeError, router, serve};
+pub use page::router;
 pub use shutdown::{Drained, Shutdown, SignalError};

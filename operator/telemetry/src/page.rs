@@ -1,8 +1,5 @@
 //! What `--listen` serves: `/metrics`, `/livez`, `/readyz`.
 
-use std::io;
-use std::net::SocketAddr;
-
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -10,34 +7,11 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus::TEXT_FORMAT;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::error;
 
 use crate::cause::causes;
 use crate::health::{Findings, Health, now};
 use crate::metrics::Metrics;
-
-/// Why a listener ended.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The address cannot be had: taken, or not of this host.
-    #[error("listen on {address}")]
-    Bind {
-        /// As configured.
-        address: SocketAddr,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The listener broke.
-    #[error("serve on {address}")]
-    Serve {
-        /// As configured.
-        address: SocketAddr,
-        /// What the system says.
-        source: io::Error,
-    },
-}
 
 /// The three pages, for a listener of the caller or a test without a socket.
 pub fn router(metrics: Metrics, health: Health) -> Router {
@@ -45,25 +19,6 @@ pub fn router(metrics: Metrics, health: Health) -> Router {
         .route("/metrics", get(show_metrics).with_state(metrics))
         .route("/livez", get(show_liveness).with_state(health.clone()))
         .route("/readyz", get(show_readiness).with_state(health))
-}
-
-/// Serves `router` in plain HTTP until `stop`, then lets requests under way end.
-///
-/// # Errors
-///
-/// [`ServeError`] if the address cannot be had or the listener breaks.
-pub async fn serve(
-    address: SocketAddr,
-    router: Router,
-    stop: CancellationToken,
-) -> Result<(), ServeError> {
-    let listener =
-        TcpListener::bind(address).await.map_err(|source| ServeError::Bind { address, source })?;
-    info!(listen.address = %address, "listens on {address}");
-    axum::serve(listener, router)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
-        .map_err(|source| ServeError::Serve { address, source })
 }
 
 async fn show_metrics(State(metrics): State<Metrics>) -> Response {

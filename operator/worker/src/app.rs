@@ -5,6 +5,7 @@ mod failure;
 mod guest;
 mod log;
 mod memory;
+mod whole;
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub(crate) use failure::Failure;
 use guest::Guest;
 pub(crate) use log::GuestLog;
 use memory::{Budget, Share};
+use whole::Stopped;
 
 use crate::body::Body;
 use crate::metrics::{Ending, Metrics, Origin};
@@ -138,7 +140,8 @@ impl App {
         let (sender, receiver) = oneshot::channel();
         let abandoned = CancellationToken::new();
         let guard = abandoned.clone().drop_guard();
-        let work = Arc::clone(self).work(request, passage, sender);
+        let stopped = Stopped::default();
+        let work = Arc::clone(self).work(request, passage, sender, stopped.clone());
         let task = self.host.surroundings.tasks.spawn(async move {
             let _place = place;
             abandoned.run_until_cancelled(timeout(limit, work)).await
@@ -146,7 +149,7 @@ impl App {
         match receiver.await {
             Ok(Ok(response)) => {
                 guard.disarm();
-                Ok(response)
+                Ok(response.map(|body| stopped.guard(body)))
             }
             Ok(Err(code)) => Err(Failure::Refused(code.to_string())),
             Err(_) => Err(match task.await {
@@ -163,6 +166,7 @@ impl App {
         request: Request<Body>,
         passage: Passage,
         sender: oneshot::Sender<Answer>,
+        stopped: Stopped,
     ) -> Result<(), Failure> {
         let memory =
             Share::of(&self.host.budget, self.host.orders.borrow().limits.memory_mib << 20);
@@ -171,7 +175,13 @@ impl App {
         store.limiter(|guest| &mut guest.memory);
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
+        let running = stopped.unless_it_returns();
         let result = self.call(&mut store, request, sender).await;
+        if result.is_ok() {
+            running.returned();
+        } else {
+            drop(running);
+        }
         let denied = store.data().memory.was_denied();
         result.map_err(|error| failure_of(&error, denied))
     }

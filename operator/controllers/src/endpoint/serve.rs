@@ -107,3 +107,7 @@ async fn converse(
         tracing::debug!(error = %coreward_telemetry::causes(&error), "a connection of a pod ended early");
     }
 }
+
+#[cfg(test)]
+#[path = "serve_tests.rs"]
+mod tests;

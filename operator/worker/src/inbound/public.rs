@@ -9,7 +9,8 @@ use std::sync::Arc;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncWriteExt as _;
+use rustix::net::sockopt::set_tcp_user_timeout;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,8 @@ use super::Inbound;
 
 /// From one request's end, or the connection's start, to the end of the next request's head.
 const HEAD: Duration = Duration::from_secs(30);
+/// An answer that the other side does not take for this long ends the connection.
+const UNREAD_MILLISECONDS: u32 = 30_000;
 /// To tell a connection that there is no room for it.
 const REFUSE: Duration = Duration::from_secs(1);
 /// The pause after the system refused to accept: it is out of descriptors, and a loop would only burn the guest's core.
@@ -80,6 +83,8 @@ impl PublicPort {
 async fn serve(stream: TcpStream, inbound: Inbound, stop: CancellationToken) {
     // Answers are small and come in two parts, head and body; the second must not wait for the first's acknowledgement.
     let _best_effort = stream.set_nodelay(true);
+    // Whoever asks and does not read would hold a connection for ever.
+    let _best_effort = set_tcp_user_timeout(&stream, UNREAD_MILLISECONDS);
     let inbound = Arc::new(inbound);
     let service = service_fn(move |request| {
         let answer = Inbound::clone(&inbound).answer_public(request);
@@ -103,8 +108,14 @@ async fn serve(stream: TcpStream, inbound: Inbound, stop: CancellationToken) {
 
 async fn refuse(mut stream: TcpStream) {
     let tell = async {
+        // Clients take an answer that comes before their request for a fault.
+        let mut unread = [0; 1024];
+        stream.read(&mut unread).await?;
         stream.write_all(NO_ROOM).await?;
-        stream.shutdown().await
+        stream.shutdown().await?;
+        // Ended with a request unread, the connection would be reset, and the answer lost.
+        while stream.read(&mut unread).await? > 0 {}
+        Ok::<_, io::Error>(())
     };
     // Whoever does not even listen to the refusal is cut.
     let _told = timeout(REFUSE, tell).await;

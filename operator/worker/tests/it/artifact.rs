@@ -1,7 +1,5 @@
 use bytes::Bytes;
-use coreward_artifact::{Blocks, car, raw};
-use coreward_wire::{ArtifactFault, WorkerDuty, WorkerStage};
-use rstest::rstest;
+use coreward_wire::{ArtifactFault, WorkerStage};
 
 use crate::guest::{GOOD, Guest, long_to_compile};
 use crate::world::{World, key_of};
@@ -16,84 +14,6 @@ async fn a_good_component_is_served_and_reported() {
     assert_eq!(worker.get("/").await, 200);
     assert_eq!(worker.page("/readyz").await.0, 200);
     assert!(worker.page("/metrics").await.1.contains("coreward_worker_requests_total"));
-}
-
-/// Orders that end in a failure.
-#[derive(Clone, Copy)]
-enum Wrong {
-    NotWasm,
-    Missing,
-    Trapping,
-    WithoutAnAnswer,
-    WithAnImport,
-    OtherBytes,
-    TooLarge,
-    NoCid,
-}
-
-fn wrong_order(world: &World, wrong: Wrong) -> WorkerDuty {
-    let duty = |bytes: Bytes| world.duty(1, &world.publish(bytes));
-    match wrong {
-        Wrong::NotWasm => duty(Bytes::from_static(b"#!/bin/sh")),
-        Wrong::Missing => world.duty(1, &raw(b"nobody has this").to_string()),
-        Wrong::Trapping => duty(Guest { first: "unreachable", ..GOOD }.build()),
-        Wrong::WithoutAnAnswer => duty(Guest { first: "return", ..GOOD }.build()),
-        Wrong::WithAnImport => duty(
-            Guest {
-                wants_gpu: true,
-                first: "(drop (call $multiply (i32.const 2) (i32.const 3)))",
-                ..GOOD
-            }
-            .build(),
-        ),
-        Wrong::OtherBytes => {
-            let root = raw(b"good");
-            let mut blocks = Blocks::default();
-            blocks.insert(root, Bytes::from_static(b"good"), "the test").unwrap();
-            let mut archive = car::write(&root, &blocks);
-            *archive.last_mut().unwrap() ^= 1;
-            world.forge(&root.to_string(), archive.into());
-            world.duty(1, &root.to_string())
-        }
-        Wrong::TooLarge => {
-            let mut duty = duty(GOOD.build());
-            duty.artifact.max_bytes = 100;
-            duty
-        }
-        Wrong::NoCid => world.duty(1, "hello"),
-    }
-}
-
-#[rstest]
-#[case::that_is_not_wasm(Wrong::NotWasm, ArtifactFault::InvalidWasm, "not a usable component")]
-#[case::that_is_missing(Wrong::Missing, ArtifactFault::NotFound, "not found")]
-#[case::that_traps_at_start(Wrong::Trapping, ArtifactFault::InvalidWasm, "traps at start")]
-#[case::that_gives_no_answer(
-    Wrong::WithoutAnAnswer,
-    ArtifactFault::InvalidWasm,
-    "without an answer"
-)]
-#[case::that_imports_what_is_not_there(
-    Wrong::WithAnImport,
-    ArtifactFault::InvalidWasm,
-    "acme:gpu/compute"
-)]
-#[case::of_other_bytes(Wrong::OtherBytes, ArtifactFault::DigestMismatch, "another digest")]
-#[case::that_is_too_large(Wrong::TooLarge, ArtifactFault::TooLarge, "100 bytes")]
-#[case::without_a_cid(Wrong::NoCid, ArtifactFault::InvalidWasm, "not a CID")]
-#[tokio::test]
-async fn tells_what_is_wrong_with_an_artifact(
-    #[case] wrong: Wrong,
-    #[case] fault: ArtifactFault,
-    #[case] words: &str,
-) {
-    let world = World::new().await;
-    let worker = world.start(wrong_order(&world, wrong)).await;
-    let failure = worker.fails().await;
-    assert_eq!(failure.fault, fault, "{}", failure.message);
-    assert!(failure.message.contains(words), "{}", failure.message);
-    assert_eq!(worker.page("/readyz").await.0, 503);
-    assert_eq!(worker.get("/").await, 503);
 }
 
 #[tokio::test]

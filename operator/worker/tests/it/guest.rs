@@ -13,10 +13,12 @@ pub(crate) struct Guest {
     pub(crate) first: &'static str,
     /// Whether it imports an interface that nobody has.
     pub(crate) wants_gpu: bool,
+    /// Memory that it begins with, 64 KiB each.
+    pub(crate) pages: u32,
 }
 
 /// A guest that behaves.
-pub(crate) const GOOD: Guest = Guest { status: 200, first: "", wants_gpu: false };
+pub(crate) const GOOD: Guest = Guest { status: 200, first: "", wants_gpu: false, pages: 2 };
 
 impl Guest {
     /// The component's bytes.
@@ -25,6 +27,7 @@ impl Guest {
         let text = include_str!("guest.wat")
             .replace("IMPORT", if self.wants_gpu { import } else { "" })
             .replace("FIRST", self.first)
+            .replace("PAGES", &self.pages.to_string())
             .replace("STATUS", &self.status.to_string());
         let mut module = wat::parse_str(text).unwrap();
         let interface = include_str!("guest.wit")

@@ -1,5 +1,7 @@
 ;; A guest whose path says what it does:
 ;;   /trap /loop /hog /silent     misbehave so
+;;   /big                         answers with a body that never ends
+;;   /flood                       answers with headers that never end
 ;;   /who                         200 if the host says which member asks, else 401
 ;;   /out/<host>[/<path>]         asks that host, and answers with its status; 600 + the error code if there is none
 ;;   anything else                STATUS
@@ -21,9 +23,13 @@
   (import "wasi:http/types@0.2.0" "[method]incoming-response.status" (func $status-of (param i32) (result i32)))
   (import "wasi:http/outgoing-handler@0.2.0" "handle" (func $handle (param i32 i32 i32 i32)))
   (import "wasi:io/poll@0.2.0" "[method]pollable.block" (func $block (param i32)))
+  (import "wasi:http/types@0.2.0" "[method]fields.append" (func $append (param i32 i32 i32 i32 i32 i32)))
+  (import "wasi:http/types@0.2.0" "[method]outgoing-response.body" (func $body-of (param i32 i32)))
+  (import "wasi:http/types@0.2.0" "[method]outgoing-body.write" (func $stream-of (param i32 i32)))
+  (import "wasi:io/streams@0.2.0" "[method]output-stream.blocking-write-and-flush" (func $write (param i32 i32 i32 i32)))
   IMPORT
 
-  (memory (export "memory") 2)
+  (memory (export "memory") PAGES)
   (data (i32.const 8) "/")
   (data (i32.const 16) "coreward-caller")
   (global $heap (mut i32) (i32.const 65536))
@@ -34,12 +40,36 @@
     (global.set $heap (i32.add (local.get $at) (local.get $length)))
     (local.get $at))
 
+  (func $send (param $out i32) (param $response i32)
+    (call $set (local.get $out) (i32.const 0) (local.get $response)
+      (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))
+
   (func $respond (param $out i32) (param $status i32)
     (local $response i32)
     (local.set $response (call $new-response (call $new-fields)))
     (drop (call $set-status (local.get $response) (local.get $status)))
-    (call $set (local.get $out) (i32.const 0) (local.get $response)
-      (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))
+    (call $send (local.get $out) (local.get $response)))
+
+  (func $big (param $out i32)
+    (local $response i32) (local $stream i32)
+    (local.set $response (call $new-response (call $new-fields)))
+    (call $body-of (local.get $response) (i32.const 3072))
+    (call $stream-of (i32.load (i32.const 3076)) (i32.const 3072))
+    (local.set $stream (i32.load (i32.const 3076)))
+    (call $send (local.get $out) (local.get $response))
+    (loop $more
+      (call $write (local.get $stream) (i32.const 0) (i32.const 4096) (i32.const 3072))
+      (br_if $more (i32.eqz (i32.load8_u (i32.const 3072))))))
+
+  (func $flood (param $out i32)
+    (local $fields i32) (local $count i32)
+    (local.set $fields (call $new-fields))
+    (memory.fill (i32.const 8192) (i32.const 97) (i32.const 4096))
+    (loop $more
+      (call $append (local.get $fields) (i32.const 8192) (i32.const 8) (i32.const 8192) (i32.const 4096) (i32.const 3072))
+      (local.set $count (i32.add (local.get $count) (i32.const 1)))
+      (br_if $more (i32.and (i32.eqz (i32.load8_u (i32.const 3072))) (i32.lt_u (local.get $count) (i32.const 100000)))))
+    (call $send (local.get $out) (call $new-response (local.get $fields))))
 
   (func $ask (param $host i32) (param $host-length i32) (param $path i32) (param $path-length i32) (result i32)
     (local $request i32) (local $future i32)
@@ -90,6 +120,8 @@
         (loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))
         unreachable))
     (if (i32.eq (local.get $letter) (i32.const 115)) (then return))
+    (if (i32.eq (local.get $letter) (i32.const 98)) (then (call $big (local.get $out)) return))
+    (if (i32.eq (local.get $letter) (i32.const 102)) (then (call $flood (local.get $out)) return))
     (if (i32.eq (local.get $letter) (i32.const 119))
       (then (call $respond (local.get $out) (call $who (local.get $request))) return))
     (if (i32.eq (local.get $letter) (i32.const 111))

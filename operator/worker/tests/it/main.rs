@@ -8,7 +8,9 @@
 
 mod artifact;
 mod guest;
+mod hostile;
 mod process;
 mod request;
 mod subnet;
 mod world;
+mod wrong;

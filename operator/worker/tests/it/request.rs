@@ -1,5 +1,9 @@
+use core::time::Duration;
+
 use coreward_wire::Egress;
 use rstest::rstest;
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::timeout;
 
 use crate::guest::GOOD;
 use crate::process::Worker;
@@ -46,6 +50,45 @@ async fn endless_requests_do_not_starve_others() {
     };
     let (loops, ()) = tokio::join!(loops, goods);
     assert_eq!(loops, [504; 8]);
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_cut_with_its_time() {
+    let worker = worker().await;
+    let big = async {
+        let answer = reqwest::get(format!("{}/big", worker.public)).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        // Cut or ended: no whole answer has so many bytes.
+        answer.bytes().await.is_err()
+    };
+    let (is_cut, good) = tokio::join!(big, worker.get("/"));
+    assert!(is_cut, "a cut answer must not look like a whole one");
+    assert_eq!((good, worker.get("/").await), (200, 200));
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_reads_is_cut_with_its_time() {
+    let worker = worker().await;
+    let address = worker.public.trim_start_matches("http://");
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /big HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let holds_memory = async || {
+        let metrics = worker.page("/metrics").await.1;
+        !metrics.contains("coreward_worker_component_memory_bytes 0")
+    };
+    let ended = async {
+        while !holds_memory().await {}
+        while holds_memory().await {}
+    };
+    timeout(Duration::from_secs(30), ended).await.expect("it begins, and is cut");
+    assert_eq!(worker.get("/").await, 200);
+}
+
+#[tokio::test]
+async fn headers_without_end_fail_alone() {
+    let worker = worker().await;
+    let (flood, good) = tokio::join!(worker.get("/flood"), worker.get("/"));
+    assert_eq!((flood, good, worker.get("/").await), (500, 200, 200));
 }
 
 /// Error codes of `wasi:http` as the sample guest answers with them.
