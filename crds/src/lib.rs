@@ -18,6 +18,7 @@ mod chain_transaction;
 mod condition;
 mod deal;
 mod definition;
+mod intake;
 mod provider_offer;
 mod provider_offer_status;
 mod schema;
@@ -37,11 +38,11 @@ pub use deal::{
     DealTimeline, DealWorker, DesiredState, WorkerCounts,
 };
 pub use definition::{definitions, to_yaml};
+pub use intake::{Egress, EgressMode, Intake, Worker, WorkerLimits};
 pub use provider_offer::{
     Capacity, Collateral, Commitment, CommitmentMode, CoreIsolation, Datacenter, DeletionPolicy,
-    Egress, EgressMode, Gas, Intake, ManagementPolicy, NodeSelector, OfferedResource, Payouts,
-    Peers, ProofTarget, Proofs, ProviderAccount, ProviderOffer, ProviderOfferSpec, Renewal,
-    ResourcePrice, Worker, WorkerLimits,
+    Gas, ManagementPolicy, NodeSelector, OfferedResource, Payouts, Peers, ProofTarget, Proofs,
+    ProviderAccount, ProviderOffer, ProviderOfferSpec, Renewal, ResourcePrice,
 };
 pub use provider_offer_status::{
     CommitmentCounts, Earned, Economics, OfferSummary, OfferUnits, PastCommitment, PeerStatus,

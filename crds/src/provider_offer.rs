@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::{ProviderOfferStatus, UnitsPerNode};
+use crate::{Intake, ProviderOfferStatus, UnitsPerNode, Worker};
 
 /// What is offered on the market.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -339,84 +339,6 @@ pub enum ProofTarget {
     Minimum,
     /// The contract's maximum.
     Maximum,
-}
-
-/// Which deals are served.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Intake {
-    /// Owners of deals whose workers are given back in the turn that sees the match; 0x and 40 hex digits each.
-    #[schemars(schema_with = "crate::schema::addresses")]
-    pub deny_owners: Vec<String>,
-    /// Epochs that a worker goes on after its deal's last paid one; then it leaves.
-    #[schemars(range(min = 0, max = 1000))]
-    pub unpaid_grace_epochs: i64,
-    /// Epochs after the match within which a worker must answer; else it is given back before anything was billed.
-    #[schemars(range(min = 0, max = 1000))]
-    pub unready_grace_epochs: i64,
-}
-
-impl Default for Intake {
-    fn default() -> Self {
-        Self { deny_owners: Vec::new(), unpaid_grace_epochs: 1, unready_grace_epochs: 1 }
-    }
-}
-
-/// What a deal's worker may do.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Worker {
-    /// What it may reach outside its subnet.
-    pub egress: Egress,
-    /// Its bounds, besides the cores and the memory that its deal pays for.
-    pub limits: WorkerLimits,
-}
-
-/// What a worker may reach outside its subnet.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("(self.mode == 'AllowList') == (has(self.hosts) && size(self.hosts) > 0)").message("hosts are needed with mode AllowList, and only there").field_path(".hosts"))]
-pub struct Egress {
-    /// None, AllowList (the named hosts) or Internet (any public address).
-    #[serde(default)]
-    pub mode: EgressMode,
-    /// Exact host names; with AllowList only.
-    #[serde(default)]
-    #[schemars(schema_with = "crate::schema::hosts")]
-    pub hosts: Vec<String>,
-}
-
-/// How far a worker may reach.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
-pub enum EgressMode {
-    /// Nowhere.
-    #[default]
-    None,
-    /// The named hosts.
-    AllowList,
-    /// Any public address.
-    Internet,
-}
-
-/// A worker's bounds.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct WorkerLimits {
-    /// Connections open at once on its public port.
-    #[schemars(range(min = 1, max = 100_000))]
-    pub connections: i64,
-    /// Longest request, milliseconds.
-    #[schemars(range(min = 100, max = 3_600_000))]
-    pub request_milliseconds: i64,
-    /// Largest artifact, bytes.
-    #[schemars(range(min = 1024, max = 1_073_741_824))]
-    pub artifact_bytes: i64,
-}
-
-impl Default for WorkerLimits {
-    fn default() -> Self {
-        Self { connections: 500, request_milliseconds: 30_000, artifact_bytes: 64 * 1024 * 1024 }
-    }
 }
 
 /// When rewards are collected.

@@ -22,6 +22,10 @@ pub struct Apps {
     pub traps: String,
     /// Bytes that are no Wasm at all.
     pub not_wasm: String,
+    /// A Wasm module that is no component.
+    pub core_module: String,
+    /// The first half of a component.
+    pub truncated: String,
     /// A CID whose block no gateway has.
     pub missing: String,
 }
@@ -40,8 +44,10 @@ impl Apps {
         let traps = read(&built.join("traps.wasm")).await?;
         Ok(Self {
             hello: folder.add(&hello).await?,
-            hello_in_blocks: folder.add(&padded(hello)).await?,
+            hello_in_blocks: folder.add(&padded(hello.clone())).await?,
             traps: folder.add(&traps).await?,
+            core_module: folder.add(b"\0asm\x01\0\0\0").await?,
+            truncated: folder.add(&hello[..hello.len() / 2]).await?,
             not_wasm: folder.add(b"This is a letter, not a program.\n").await?,
             missing: BlockFolder::cid_of(b"Nobody ever published these words.\n"),
         })

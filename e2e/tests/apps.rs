@@ -37,7 +37,14 @@ async fn the_samples_are_built_and_published_under_their_cids() {
     let folder = tempfile::tempdir().unwrap();
     let artifacts = folder.path().join("artifacts");
     let apps = Apps::publish(&cache_root(), &BlockFolder::at(&artifacts)).await.unwrap();
-    for cid in [&apps.hello, &apps.hello_in_blocks, &apps.traps, &apps.not_wasm] {
+    for cid in [
+        &apps.hello,
+        &apps.hello_in_blocks,
+        &apps.traps,
+        &apps.not_wasm,
+        &apps.core_module,
+        &apps.truncated,
+    ] {
         assert!(artifacts.join(cid).is_file(), "{cid}");
     }
     assert!(!artifacts.join(&apps.missing).exists());

@@ -41,9 +41,8 @@ pub(crate) fn offers() -> Vec<Wrong> {
 }
 
 fn row(line: &str) -> Wrong {
-    let [name, changes, field, fault] = line.split(" | ").collect::<Vec<_>>()[..] else {
-        panic!("not four parts: {line}")
-    };
+    let parts: [&str; 4] = line.split(" | ").collect::<Vec<_>>().try_into().unwrap();
+    let [name, changes, field, fault] = parts;
     let changes: serde_json::Map<String, Value> = serde_json::from_str(changes).unwrap();
     let mut object = good();
     for (place, value) in changes {

@@ -3,6 +3,7 @@
 //! Stories that need the two exclusive cores take turns; the others run beside them. Only a quiet story has the whole
 //! cluster to itself.
 
+mod bad_input;
 mod hands_off;
 mod killed_once;
 mod plain_mistakes;
@@ -33,7 +34,8 @@ mod people {
     pub(crate) const LATE_BESIDE_QUIET: usize = 6;
     pub(crate) const HANDS_OFF: usize = 7;
     pub(crate) const WITHDRAWN: usize = 8;
-    pub(crate) const COUNT: u8 = 9;
+    pub(crate) const BAD_INPUT: usize = 9;
+    pub(crate) const COUNT: u8 = 10;
 }
 
 /// Held by whoever uses the cores of n1 and n2.

@@ -10,17 +10,22 @@ use serde_json::{Value, json};
 use super::{SILENCE, Told, chain_of, finish, people, stage, tell_and_release};
 
 /// How soon a mistake is told.
-const TOLD_WITHIN: Duration = Duration::from_secs(30);
+pub(super) const TOLD_WITHIN: Duration = Duration::from_secs(30);
 
 /// A change that makes a good offer wrong, and a word of the condition that tells so.
-struct Mistake {
-    name: &'static str,
+pub(super) struct Mistake {
+    pub(super) name: &'static str,
     path: &'static str,
     value: Value,
     told: &'static str,
 }
 
-fn mistake(name: &'static str, path: &'static str, value: Value, told: &'static str) -> Mistake {
+pub(super) fn mistake(
+    name: &'static str,
+    path: &'static str,
+    value: Value,
+    told: &'static str,
+) -> Mistake {
     Mistake { name, path, value, told }
 }
 
@@ -90,7 +95,12 @@ fn good(world: &World) -> Value {
     good
 }
 
-async fn told_in_time(world: &World, teller: &Teller, good: &Value, wrong: &Mistake) -> Result<()> {
+pub(super) async fn told_in_time(
+    world: &World,
+    teller: &Teller,
+    good: &Value,
+    wrong: &Mistake,
+) -> Result<()> {
     let mut object = good.clone();
     object["metadata"]["name"] = json!(wrong.name);
     // Nobody else's node, so that the mistake is the only one.

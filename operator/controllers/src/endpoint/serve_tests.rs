@@ -99,7 +99,8 @@ async fn noise_behind_a_handshake_is_a_bad_request() {
         let said = say(port.tls().await, &bytes).await;
         assert!(said.is_empty() || said.starts_with(b"HTTP/1.1 400"), "seed {seed}");
     }
-    let flood = [&b"GET / HTTP/1.1\r\nhost: localhost\r\nx-flood: "[..], &[b'a'; 1 << 20]].concat();
+    let flood =
+        [&b"GET / HTTP/1.1\r\nhost: localhost\r\nx-flood: "[..], &vec![b'a'; 1 << 20]].concat();
     assert!(say(port.tls().await, &flood).await.starts_with(b"HTTP/1.1 431"));
     assert!(port.answers().await);
 }

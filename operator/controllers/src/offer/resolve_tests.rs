@@ -99,9 +99,10 @@ fn a_mistake_names_the_field_the_fault_and_a_way_out(
 ) {
     let change = |spec: &mut Value| {
         let (parent, field) = place.rsplit_once('/').unwrap();
-        match spec.pointer_mut(parent).unwrap() {
-            Value::Array(items) => items[field.parse::<usize>().unwrap()] = value,
-            other => other[field] = value,
+        let parent = spec.pointer_mut(parent).unwrap();
+        match parent.as_array_mut() {
+            Some(items) => items[field.parse::<usize>().unwrap()] = value,
+            None => parent[field] = value,
         }
     };
     let mistake = resolve(&offer(change), &config()).unwrap_err().to_string();

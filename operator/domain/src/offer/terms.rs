@@ -166,7 +166,8 @@ fn class_of(
 fn some(choices: impl Iterator<Item = String>) -> String {
     let mut listed: Vec<_> = choices.take(LISTED + 1).collect();
     if listed.len() > LISTED {
-        listed[LISTED] = "others".to_owned();
+        listed.truncate(LISTED);
+        listed.push("others".to_owned());
     }
     listed.join(", ")
 }

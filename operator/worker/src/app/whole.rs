@@ -64,7 +64,7 @@ impl HttpBody for Guarded {
             Poll::Ready(None) if self.stopped.0.load(Ordering::Acquire) => {
                 Poll::Ready(Some(Err(Error::HttpResponseIncomplete)))
             }
-            polled => polled,
+            polled @ (Poll::Ready(_) | Poll::Pending) => polled,
         }
     }
 

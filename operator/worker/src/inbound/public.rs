@@ -110,7 +110,7 @@ async fn refuse(mut stream: TcpStream) {
     let tell = async {
         // Clients take an answer that comes before their request for a fault.
         let mut unread = [0; 1024];
-        stream.read(&mut unread).await?;
+        let _some = stream.read(&mut unread).await?;
         stream.write_all(NO_ROOM).await?;
         stream.shutdown().await?;
         // Ended with a request unread, the connection would be reset, and the answer lost.

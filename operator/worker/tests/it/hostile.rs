@@ -53,7 +53,7 @@ async fn attack(address: SocketAddr) -> Vec<TcpStream> {
         assert!(!said.starts_with(b"HTTP/1.1 2"), "seed {seed}");
         silent.push(TcpStream::connect(address).await.unwrap());
     }
-    let flood = [&b"GET / HTTP/1.1\r\nhost: x\r\nx-flood: "[..], &[b'a'; 1 << 20]].concat();
+    let flood = [&b"GET / HTTP/1.1\r\nhost: x\r\nx-flood: "[..], &vec![b'a'; 1 << 20]].concat();
     let many = "GET / HTTP/1.1\r\nhost: x\r\n".to_owned() + &"a: b\r\n".repeat(1000) + "\r\n";
     for head in [flood, many.into_bytes()] {
         assert!(!say(address, &head).await.starts_with(b"HTTP/1.1 2"));
