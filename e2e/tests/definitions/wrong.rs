@@ -63,17 +63,29 @@ fn change(object: &mut Value, place: &str, value: Value) {
 
 /// Wrong objects of the mirrored kinds.
 pub(crate) fn mirrors() -> Vec<Wrong> {
-    let wrong = |kind: &str, spec: Value, field: &str| Wrong {
-        name: format!("a wrong {kind}"),
+    let wrong = |kind: &str, spec: Value, field: &str, fault: &str| Wrong {
+        name: format!("{kind} with a wrong {field}"),
         object: json!({
             "apiVersion": "coreward.dev/v1alpha1", "kind": kind,
             "metadata": { "name": "wrong", "namespace": "default" }, "spec": spec,
         }),
-        words: [field.to_owned(), "should match".to_owned()],
+        words: [field.to_owned(), fault.to_owned()],
     };
     let unit = json!({ "offerRef": { "name": "fra1" }, "unitID": "0x51", "peerID": "12D3KooW" });
+    let address = "0x90F79bf6EB2c4f870365E785982E1f101E93b906";
+    let deal =
+        |policy: Value| json!({ "network": "local", "dealAddress": address, "policy": policy });
+    let short = json!({ "network": "local", "dealAddress": "0x12" });
+    let (state, grace) = (json!({ "desiredState": "Leave" }), json!({ "unpaidGraceEpochs": -1 }));
+    let list = json!({ "egress": { "mode": "AllowList" } });
+    let number = json!({ "egress": { "mode": "AllowList", "hosts": ["10.0.0.1"] } });
+    let policy = |field: &str| format!("spec.policy.{field}");
     vec![
-        wrong("Deal", json!({ "network": "local", "dealAddress": "0x12" }), "spec.dealAddress"),
-        wrong("CapacityUnit", unit, "spec.unitID"),
+        wrong("Deal", short, "spec.dealAddress", "should match"),
+        wrong("Deal", deal(state), &policy("desiredState"), "supported values"),
+        wrong("Deal", deal(grace), &policy("unpaidGraceEpochs"), "greater than or equal to 0"),
+        wrong("Deal", deal(list), &policy("egress.hosts"), "needed with mode AllowList"),
+        wrong("Deal", deal(number), &policy("egress.hosts[0]"), "should match"),
+        wrong("CapacityUnit", unit, "spec.unitID", "should match"),
     ]
 }

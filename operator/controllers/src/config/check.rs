@@ -4,7 +4,12 @@ use std::collections::BTreeSet;
 
 use alloy_primitives::Address;
 
-use super::{Config, LeaseTimes, Network, Problem, Signer};
+use super::{Config, LeaseTimes, Network, Problem, Signer, Token};
+
+/// Decimals that any token is known to have, and some; 10 to this power is far below what a word holds.
+const MOST_DECIMALS: u8 = 36;
+/// Bytes of a provider's public name.
+const PROVIDER_NAME: usize = 128;
 
 pub(super) fn check(config: &Config) -> Result<(), Problem> {
     if !config.pods_endpoint.url.starts_with("https://") {
@@ -25,6 +30,7 @@ pub(super) fn check(config: &Config) -> Result<(), Problem> {
     for (index, network) in config.networks.iter().enumerate() {
         check_network(&format!("networks[{index}]"), network)?;
     }
+    check_providers(config)?;
     for (index, signer) in config.signers.iter().enumerate() {
         check_signer(&format!("signers[{index}]"), signer, config)?;
     }
@@ -68,6 +74,9 @@ fn check_network(path: &str, network: &Network) -> Result<(), Problem> {
         "symbol",
         network.tokens.iter().map(|token| token.symbol.as_str()),
     )?;
+    for (index, token) in network.tokens.iter().enumerate() {
+        check_token(&format!("{path}.tokens[{index}]"), token)?;
+    }
     if network.poll_milliseconds < 50 {
         return Err(Problem::field(
             format!("{path}.pollMilliseconds"),
@@ -75,6 +84,45 @@ fn check_network(path: &str, network: &Network) -> Result<(), Problem> {
         ));
     }
     Ok(())
+}
+
+fn check_token(path: &str, token: &Token) -> Result<(), Problem> {
+    let is_symbol = |letter: u8| letter.is_ascii_alphanumeric() || letter == b'.';
+    let starts_well = token.symbol.starts_with(|letter: char| letter.is_ascii_alphabetic());
+    if !starts_well || token.symbol.len() > 16 || !token.symbol.bytes().all(is_symbol) {
+        return Err(Problem::field(
+            format!("{path}.symbol"),
+            format!("`{}` must be a letter and at most 15 letters, digits or dots", token.symbol),
+        ));
+    }
+    if token.address == Address::ZERO {
+        return Err(Problem::field(format!("{path}.address"), "is the zero address"));
+    }
+    if token.decimals > MOST_DECIMALS {
+        return Err(Problem::field(
+            format!("{path}.decimals"),
+            format!("is above {MOST_DECIMALS}; write what the token's own `decimals` says"),
+        ));
+    }
+    Ok(())
+}
+
+fn check_providers(config: &Config) -> Result<(), Problem> {
+    for (index, provider) in config.providers.iter().enumerate() {
+        let path = format!("providers[{index}]");
+        if provider.address == Address::ZERO {
+            return Err(Problem::field(format!("{path}.address"), "is the zero address"));
+        }
+        if provider.name.trim().is_empty() || provider.name.len() > PROVIDER_NAME {
+            return Err(Problem::field(
+                format!("{path}.name"),
+                format!("must have 1 to {PROVIDER_NAME} bytes; it goes on chain"),
+            ));
+        }
+    }
+    let addresses: Vec<_> =
+        config.providers.iter().map(|provider| provider.address.to_string()).collect();
+    unique("providers", "address", addresses.iter().map(String::as_str))
 }
 
 fn check_signer(path: &str, signer: &Signer, config: &Config) -> Result<(), Problem> {

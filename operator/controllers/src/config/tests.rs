@@ -35,6 +35,28 @@ fn a_small_file_is_enough() {
 #[case::no_roles("roles: [Peer]", "roles: []", "signers[0].roles")]
 #[case::a_hot_poll("pollMilliseconds: 300", "pollMilliseconds: 0", "networks[0].pollMilliseconds")]
 #[case::a_name_that_is_no_name("name: local", "name: Local", "networks[0].name")]
+#[case::a_provider_without_name("name: \"Example Hosting\"", "name: \" \"", "providers[0].name")]
+#[case::a_provider_of_no_account(
+    "0x4444444444444444444444444444444444444444",
+    "0x0000000000000000000000000000000000000000",
+    "providers[0].address"
+)]
+#[case::a_token_of_no_contract(
+    "0x3333333333333333333333333333333333333333",
+    "0x0000000000000000000000000000000000000000",
+    "networks[0].tokens[0].address"
+)]
+#[case::a_token_finer_than_any("decimals: 6", "decimals: 200", "networks[0].tokens[0].decimals")]
+#[case::a_token_that_no_offer_can_name(
+    "symbol: USDC",
+    "symbol: \"US DC\"",
+    "networks[0].tokens[0].symbol"
+)]
+#[case::a_signer_of_no_account(
+    "0x5555555555555555555555555555555555555555",
+    "0x0000000000000000000000000000000000000000",
+    "signers[0].address"
+)]
 #[case::a_gateway_without_scheme("\"http://127.0.0.1:8088\"", "ipfs.io", "artifactGateways[0]")]
 fn a_wrong_value_names_its_field(#[case] from: &str, #[case] to: &str, #[case] field: &str) {
     let error = Config::parse(&GOOD.replace(from, to)).unwrap_err();
