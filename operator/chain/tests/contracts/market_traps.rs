@@ -126,3 +126,24 @@ async fn an_offer_without_a_named_provider_is_refused_and_the_name_comes_first()
     let (calls, _) = offer_plan(&offer_seen(&world, world.look().await, &[(peer.peer, 1)]));
     assert_eq!(calls, [Call::SetProviderInfo { name: "Example".to_owned() }]);
 }
+
+#[tokio::test]
+#[ignore = "wants the marketplace contracts on 127.0.0.1:18546"]
+async fn a_price_can_be_neither_zero_nor_taken_back_and_is_refused_before() {
+    let world = World::new("free").await;
+    let peer = new_peer(&world, "free", 1);
+    let offer = registered(&world, vec![peer.clone()]).await;
+    let resource = ResourceId(word(3));
+    let refusal = world.refusal(&Call::ChangePrice { offer, resource, price: U256::ZERO }).await;
+    assert!(refusal.is_fact(), "{refusal:?}");
+    let mut seen = offer_seen(&world, world.look().await, &[(peer.peer, 1)]);
+    seen.wanted.prices.insert(resource, U256::ZERO);
+    let (calls, plan) = offer_plan(&seen);
+    assert!(matches!(plan.why, Why::InvalidSpec { field: "spec.prices", .. }), "{:?}", plan.why);
+    assert_eq!(calls, []);
+    seen.wanted.prices.insert(resource, U256::from(10));
+    seen.wanted.prices.insert(ResourceId(word(2)), U256::from(1));
+    assert_eq!(offer_plan(&seen).0.len(), 1, "another resource's price is set");
+    seen.wanted.prices.remove(&ResourceId(word(2)));
+    assert_eq!(offer_plan(&seen).0, [], "one that the spec does not name is left alone");
+}

@@ -56,7 +56,7 @@ fn unfit(seen: &mut Seen, reason: IneligibleReason) {
 
 #[rstest]
 #[case::a_datacenter_that_is_none(|w: &mut Wanted| w.datacenter = DatacenterChoice::Id(datacenter(99)), "spec.datacenter: the market has no such datacenter, but 1 (FR PAR 1), 2 (DE BER 1)")]
-#[case::another_city(|w: &mut Wanted| w.datacenter = place("DE", "MUC", 1), "spec.datacenter: the market has no such")]
+#[case::another_city(|w: &mut Wanted| w.datacenter = place("DE", "FRA", 1), "spec.datacenter: the market has no such")]
 #[case::another_index(|w: &mut Wanted| w.datacenter = place("DE", "BER", 7), "spec.datacenter: the market has no such")]
 #[case::another_country(|w: &mut Wanted| w.datacenter = place("FR", "BER", 1), "spec.datacenter: the market has no such")]
 #[case::a_price_of_an_unknown_resource(|w: &mut Wanted| price(w, 77, U256::ONE), "spec.prices: the market has no resource 77, but 1, 2, 3, 5, 9")]
