@@ -17,7 +17,7 @@ pub const OFFER: [ConditionType; 8] = [
 ];
 
 /// Types of a unit's conditions.
-pub const UNIT: [ConditionType; 7] = [
+pub const UNIT: [ConditionType; 8] = [
     ConditionType::Ready,
     ConditionType::Reconciling,
     ConditionType::Stalled,
@@ -25,6 +25,7 @@ pub const UNIT: [ConditionType; 7] = [
     ConditionType::CoresExclusive,
     ConditionType::Proving,
     ConditionType::AtRisk,
+    ConditionType::Draining,
 ];
 
 /// Types of a deal's conditions.

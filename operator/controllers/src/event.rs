@@ -65,6 +65,14 @@ pub enum Happening {
     NodeNotEligible,
     /// A deletion waits for what is staked.
     DeletionBlocked,
+    /// A pod ended, or cannot start.
+    PodFailed,
+    /// A unit's node was cordoned.
+    DrainStarted,
+    /// Nothing of a unit is left on its cordoned node.
+    DrainCompleted,
+    /// A worker keeps its cordoned node from being drained.
+    DrainBlocked,
 }
 
 impl Happening {
@@ -100,6 +108,10 @@ impl Happening {
             Self::SubnetUnreachable => "SubnetUnreachable",
             Self::NodeNotEligible => "NodeNotEligible",
             Self::DeletionBlocked => "DeletionBlocked",
+            Self::PodFailed => "PodFailed",
+            Self::DrainStarted => "DrainStarted",
+            Self::DrainCompleted => "DrainCompleted",
+            Self::DrainBlocked => "DrainBlocked",
         }
     }
 
@@ -123,6 +135,8 @@ impl Happening {
                 | Self::SubnetUnreachable
                 | Self::NodeNotEligible
                 | Self::DeletionBlocked
+                | Self::PodFailed
+                | Self::DrainBlocked
         )
     }
 }

@@ -29,6 +29,8 @@ pub const RETIRED: &str = "coreward.dev/retired";
 pub const COMMITMENTS: &str = "coreward.dev/commitments";
 /// Annotation: a commitment of the peer was funded once; outlives the list of those that hold rewards.
 pub const WAS_COMMITTED: &str = "coreward.dev/was-committed";
+/// Annotation: the node that pods of the peer were evicted from since it was cordoned.
+pub const DRAINED: &str = "coreward.dev/drained";
 /// Annotation: people's fields of the offer's units and deals, as JSON by the object's name.
 pub const KEPT: &str = "coreward.dev/kept";
 /// Annotation: the peer's id as people know it.
@@ -47,6 +49,8 @@ pub struct PeerIdentity {
     pub retired: bool,
     /// Whether a commitment of the peer was ever funded.
     pub was_committed: bool,
+    /// Whether pods of the peer were evicted from its node since that was cordoned.
+    pub drained: bool,
     /// People's fields of units and deals of the offer, by the object's name; one identity of an offer holds them for all.
     pub kept: BTreeMap<String, Value>,
     seed: [u8; 32],
@@ -97,6 +101,7 @@ impl PeerIdentity {
         let commitments = annotations.get(COMMITMENTS).map(String::as_str).unwrap_or_default();
         Some(Self {
             offer: OfferKey::of_labels(secret)?,
+            drained: annotations.get(DRAINED) == annotations.get(NODE),
             identity: Identity {
                 peer,
                 node: annotations.get(NODE)?.clone(),
@@ -211,6 +216,16 @@ mod tests {
             (offer(), "n1", 2)
         );
         assert_eq!(read.identity.peer, peer_of(&[7; 32]));
+    }
+
+    #[test]
+    fn a_drain_is_that_of_one_node() {
+        let mut secret = secret(&offer(), "n1", 0, [7; 32]);
+        assert!(!PeerIdentity::read(&secret).unwrap().drained);
+        secret.annotations_mut().insert(DRAINED.into(), "n1".into());
+        assert!(PeerIdentity::read(&secret).unwrap().drained);
+        secret.annotations_mut().insert(DRAINED.into(), "n2".into());
+        assert!(!PeerIdentity::read(&secret).unwrap().drained);
     }
 
     #[test]

@@ -15,8 +15,12 @@ pub const OFFER: &str = "coreward.dev/offer";
 pub const OFFER_NAMESPACE: &str = "coreward.dev/offer-namespace";
 /// Hash of the template that a pod or child was made from.
 pub const TEMPLATE: &str = "coreward.dev/template";
-/// Pods with the value `hold` are kept from eviction by the standing budget.
+/// Whether the standing budget keeps a pod from eviction.
 pub const EVICT: &str = "coreward.dev/evict";
+/// Its value on a pod that is kept.
+pub const HOLD: &str = "hold";
+/// Its value on a pod that may be evicted.
+pub const LET_GO: &str = "let-go";
 /// On a deal's namespace: the deal's address, the same in the namespaces of all offers that serve it.
 pub const DEAL: &str = "coreward.dev/deal";
 /// On a worker's pod and Service: its seat, in decimal.

@@ -27,6 +27,8 @@ pub enum ConditionType {
     Proving,
     /// Unit; abnormal when true.
     AtRisk,
+    /// Unit; abnormal when true.
+    Draining,
     /// Deal.
     Funded,
     /// Deal.
@@ -58,6 +60,7 @@ impl ConditionType {
             Self::CoresExclusive => "CoresExclusive",
             Self::Proving => "Proving",
             Self::AtRisk => "AtRisk",
+            Self::Draining => "Draining",
             Self::Funded => "Funded",
             Self::WorkersActivated => "WorkersActivated",
             Self::ArtifactAvailable => "ArtifactAvailable",

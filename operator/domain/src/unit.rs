@@ -1,6 +1,7 @@
 //! What runs on a node for the units of one peer: a prover per idle unit, one worker per seat.
 
 mod condition;
+mod drain;
 mod plan;
 mod pods;
 
@@ -14,6 +15,7 @@ use crate::id::{PeerId, UnitId};
 use crate::offer::IneligibleReason;
 
 pub use condition::{UnitReport, account, conditions};
+pub use drain::{Draining, draining};
 pub use plan::plan;
 
 /// Seconds that a prover has to end; it keeps its proofs on its volume.
@@ -41,6 +43,25 @@ pub struct Seen {
     pub refused_seats: BTreeSet<Seat>,
     /// How far the operator may act; provers of staked units do not depend on it.
     pub management: Management,
+    /// What the node's people want of it; `None` while the node is not listed.
+    pub cordon: Option<Cordon>,
+    /// Whether it was noted that pods of this peer were evicted from its node since that was cordoned.
+    pub drain_noted: bool,
+}
+
+/// What the people of a node want of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cordon {
+    /// Pods may come and stay.
+    Open,
+    /// Nothing new comes; what runs may go once that costs nothing.
+    Cordoned,
+    /// The same, and a time is set from which losses are accepted.
+    Announced,
+    /// That time has come.
+    Overdue,
+    /// A time is set that nobody can read; it counts for nothing.
+    Misdated,
 }
 
 /// A pod of ours.
@@ -60,6 +81,10 @@ pub struct Pod {
     pub template: String,
     /// How many pods for the same role came to nothing just before it; read from its annotation.
     pub attempt: u32,
+    /// Whether the standing budget keeps it from being evicted.
+    pub held: bool,
+    /// Whether it is on its way out because somebody evicted it.
+    pub evicted: bool,
 }
 
 /// What a pod is for.
@@ -96,6 +121,15 @@ pub enum Phase {
     Running,
     /// Running and ready.
     Ready,
+    /// Its container cannot be started; the kubelet tries again and again.
+    Stuck {
+        /// Why, e.g. `ErrImagePull`.
+        reason: String,
+        /// Seconds since the kubelet took it up.
+        seconds: u64,
+        /// Whether the container ran before: what it left on its volume is worth keeping.
+        has_run: bool,
+    },
     /// Has a deletion timestamp, and may still run.
     Deleting,
     /// Has a deletion timestamp, and all its containers have ended: its cores are free, its name is taken until it is gone.
@@ -147,6 +181,22 @@ pub enum Step {
         /// Why.
         cause: DeletionCause,
     },
+    /// Put one pod under the standing budget, or take it out so that it can be evicted.
+    SetHold {
+        /// Its UID: a precondition of the change.
+        uid: String,
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Whether it is held.
+        held: bool,
+    },
+    /// Note with the peer that its node is being drained, or that this is over.
+    NoteDrain {
+        /// Whether it is.
+        drained: bool,
+    },
 }
 
 /// The positive fact that a pod's deletion rests on.
@@ -162,6 +212,10 @@ pub enum DeletionCause {
     UnitGone,
     /// It ended by itself.
     Ended,
+    /// Its container could not be started for a long time.
+    Stuck,
+    /// Its node was drained before it came up.
+    NodeDrained,
     /// Another pod does the same.
     Duplicate,
     /// Its template is old, and its unit has its minimum.
@@ -216,6 +270,10 @@ pub enum Why {
         /// Seconds still to wait.
         seconds: u64,
     },
+    /// The node is cordoned, and a worker that the chain does not know yet is nothing to begin there.
+    NodeCordoned,
+    /// Pods were evicted from the node, and it is still cordoned.
+    NodeDrained,
     /// A pod is being made.
     Starting,
     /// The wanted pod is ready.

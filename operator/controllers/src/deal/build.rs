@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::config::ServiceType;
 use crate::deal::observe::Place;
-use crate::labels::{DEAL, EVICT, NODE_AGENT, TEMPLATE, WORKER, WORKER_POD, hash_of};
+use crate::labels::{DEAL, EVICT, HOLD, NODE_AGENT, TEMPLATE, WORKER, WORKER_POD, hash_of};
 use crate::pods::template::worker_name;
 use crate::stores::COMPONENT_LABEL;
 
@@ -87,7 +87,7 @@ fn limits() -> Value {
 fn budget() -> Value {
     json!({
         "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": { "name": "coreward-hold" },
-        "spec": { "minAvailable": 1_000_000, "selector": { "matchLabels": { EVICT: "hold" } } },
+        "spec": { "minAvailable": 1_000_000, "selector": { "matchLabels": { EVICT: HOLD } } },
     })
 }
 

@@ -11,6 +11,7 @@ use crate::anchor;
 use crate::apply;
 use crate::clock;
 use crate::labels::{NODE, PROBE, component};
+use crate::node::cordon::is_cordoned;
 use crate::node::evidence::Evidence;
 use crate::pods::{ProbeOrder, Surroundings, probe};
 use crate::turn::{Error, Shared};
@@ -42,6 +43,10 @@ async fn create(shared: &Shared, node: &str, evidence: &Evidence) -> Result<(), 
     let (None, Some(threads_per_core)) = (&evidence.cpu, evidence.threads_per_core()) else {
         return Ok(());
     };
+    let object = shared.context.stores.nodes.get_cluster(node);
+    if object.is_some_and(|node| is_cordoned(&node)) {
+        return Ok(());
+    }
     let context = &shared.context;
     let anchor = anchor::uid(shared, &context.namespace).await?;
     let at = Surroundings {

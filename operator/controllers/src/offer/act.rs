@@ -128,19 +128,19 @@ async fn retire(shared: &Shared, sight: &Sight, peer: PeerId) -> Result<(), Erro
     else {
         return Ok(());
     };
-    annotate(shared, identity, RETIRED, "true").await
+    annotate(shared, identity, RETIRED, Some("true")).await
 }
 
-/// Writes one annotation of an identity's Secret.
+/// Writes one annotation of an identity's Secret, or removes it.
 ///
 /// # Errors
 ///
 /// [`Error::Write`].
-pub(super) async fn annotate(
+pub async fn annotate(
     shared: &Shared,
     identity: &PeerIdentity,
     key: &str,
-    value: &str,
+    value: Option<&str>,
 ) -> Result<(), Error> {
     let name = secret_name(&identity.offer, &identity.identity.node, identity.identity.ordinal);
     let body = json!({ "metadata": { "annotations": { key: value } } });
@@ -166,7 +166,7 @@ async fn remember_commitments(shared: &Shared, sight: &Sight, plans: &Plans) -> 
         let wanted: BTreeSet<CommitmentId> = known.chain(peer.commitment).collect();
         if wanted != identity.identity.commitments {
             let text: Vec<_> = wanted.iter().map(ToString::to_string).collect();
-            annotate(shared, identity, COMMITMENTS, &text.join(",")).await?;
+            annotate(shared, identity, COMMITMENTS, Some(&text.join(","))).await?;
         }
         let present =
             peer.commitment.and_then(|id| snapshot.commitments.get(&id)).and_then(Option::as_ref);
@@ -174,7 +174,7 @@ async fn remember_commitments(shared: &Shared, sight: &Sight, plans: &Plans) -> 
             matches!(known.status, CommitmentStatus::WaitStart | CommitmentStatus::Active)
         });
         if is_funded && !identity.was_committed {
-            annotate(shared, identity, WAS_COMMITTED, "true").await?;
+            annotate(shared, identity, WAS_COMMITTED, Some("true")).await?;
         }
     }
     Ok(())

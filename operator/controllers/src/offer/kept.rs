@@ -57,7 +57,7 @@ pub async fn keep(
     let holder = identities.iter().find(|identity| !identity.kept.is_empty());
     match holder.or_else(|| identities.first()) {
         Some(holder) if wanted != known => {
-            annotate(shared, holder, KEPT, &json!(wanted).to_string()).await
+            annotate(shared, holder, KEPT, Some(&json!(wanted).to_string())).await
         }
         Some(_) | None => Ok(()),
     }

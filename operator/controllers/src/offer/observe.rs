@@ -16,6 +16,7 @@ use crate::config::ProverMode;
 use crate::gate;
 use crate::identity::PeerIdentity;
 use crate::labels::OfferKey;
+use crate::node::cordon::is_cordoned;
 use crate::node::evidence::{Demand, Evidence, look};
 use crate::offer::claim::{Claims, claims, selects};
 use crate::offer::resolve::Resolved;
@@ -81,7 +82,8 @@ pub async fn observe(
     let identities = view::identities(shared, &key);
     let judged = nodes.iter().map(|(name, evidence)| {
         let (eligibility, units) = evidence.judge(demand);
-        Node { name: name.clone(), eligibility, units }
+        let cordoned = stores.nodes.get_cluster(name).is_some_and(|node| is_cordoned(&node));
+        Node { name: name.clone(), eligibility, units, cordoned }
     });
     let seen = Seen {
         wanted: resolved.wanted.clone(),
@@ -211,7 +213,7 @@ impl Sight {
             provider: resolved.wanted.provider,
             policy: resolved.commitment,
             wanted_units: eligible.map(|node| u64::from(node.units)),
-            ready: eligible.is_some(),
+            ready: eligible.is_some_and(|node| !node.cordoned),
             ending: resolved.wanted.deletion,
             had_commitment: identity.was_committed,
             created_final,

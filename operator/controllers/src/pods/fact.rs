@@ -10,7 +10,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt;
 
-use crate::labels::{ATTEMPT, DEAL, PROVER, TEMPLATE, UNIT_ID, WORKER_ID, WORKER_POD, component};
+use crate::labels::{
+    ATTEMPT, DEAL, EVICT, HOLD, PROVER, TEMPLATE, UNIT_ID, WORKER_ID, WORKER_POD, component,
+};
 
 /// A prover or worker pod in domain terms; `None` for any other pod.
 #[must_use]
@@ -27,6 +29,8 @@ pub fn domain_pod(pod: &Pod, now: Timestamp) -> Option<DomainPod> {
             .get(ATTEMPT)
             .and_then(|attempt| attempt.parse().ok())
             .unwrap_or(0),
+        held: pod.labels().get(EVICT).is_some_and(|word| word == HOLD),
+        evicted: is_evicted(pod),
     })
 }
 
@@ -62,9 +66,44 @@ fn phase(pod: &Pod, now: Timestamp) -> Phase {
     match word {
         Some("Failed" | "Succeeded") => ended(pod, now),
         Some("Running") if is_ready(pod) => Phase::Ready,
-        Some("Running") => Phase::Running,
-        _ => Phase::Pending,
+        None | Some("Pending" | "Running") if let Some(stuck) = stuck(pod, now) => stuck,
+        None | Some("Pending") => Phase::Pending,
+        // Whatever else it says: it may run.
+        Some(_) => Phase::Running,
     }
+}
+
+/// The kubelet's account of a container that it cannot start, if there is one.
+fn stuck(pod: &Pod, now: Timestamp) -> Option<Phase> {
+    let (container, reason) = containers(pod).find_map(|container| {
+        let waiting = container.state.as_ref()?.waiting.as_ref()?;
+        let word = waiting.reason.as_deref().filter(|word| !is_on_its_way(word))?;
+        Some((container, word))
+    })?;
+    let since = pod.status.as_ref().and_then(|status| status.start_time.as_ref());
+    let since = since.or(pod.metadata.creation_timestamp.as_ref()).map_or(now, |time| time.0);
+    let last = container.last_state.as_ref().and_then(|last| last.terminated.as_ref());
+    Some(Phase::Stuck {
+        reason: reason.to_owned(),
+        seconds: seconds(since, now),
+        has_run: container.restart_count > 0 || last.is_some(),
+    })
+}
+
+/// Whether a waiting container is only being prepared.
+fn is_on_its_way(word: &str) -> bool {
+    matches!(word, "ContainerCreating" | "PodInitializing")
+}
+
+/// Whether somebody evicts it: the API server says so on the pod before that goes.
+fn is_evicted(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    pod.metadata.deletion_timestamp.is_some()
+        && conditions.into_iter().any(|condition| {
+            condition.type_ == "DisruptionTarget"
+                && condition.status == "True"
+                && condition.reason.as_deref() == Some("EvictionByEvictionAPI")
+        })
 }
 
 fn ended(pod: &Pod, now: Timestamp) -> Phase {
@@ -133,16 +172,17 @@ fn container_reason(container: &ContainerStatus) -> Option<String> {
             terminated.message.as_deref(),
         ));
     }
-    let waiting = state.waiting.as_ref()?;
-    let word = waiting
-        .reason
-        .as_deref()
-        .filter(|reason| !matches!(*reason, "ContainerCreating" | "PodInitializing"))?;
-    match (word, last) {
-        ("CrashLoopBackOff", Some(last)) => {
-            Some(sentence(last.reason.as_deref().unwrap_or("Error"), last.message.as_deref()))
-        }
-        _ => Some(sentence(word, waiting.message.as_deref())),
+    let before = last
+        .filter(|last| last.exit_code != 0)
+        .map(|last| sentence(last.reason.as_deref().unwrap_or("Error"), last.message.as_deref()));
+    let Some(waiting) = &state.waiting else {
+        // It runs again: what ended it before is still the best that is known, until it is ready.
+        return before.filter(|_| !container.ready);
+    };
+    match waiting.reason.as_deref().filter(|word| !is_on_its_way(word)) {
+        None => before,
+        Some("CrashLoopBackOff") if before.is_some() => before,
+        Some(word) => Some(sentence(word, waiting.message.as_deref())),
     }
 }
 
@@ -179,12 +219,51 @@ mod tests {
         json!({ "phase": "Running", "containerStatuses": [{ "name": "unit", "image": "", "imageID": "", "ready": false, "restartCount": 3, "state": { "waiting": { "reason": "CrashLoopBackOff" } }, "lastState": { "terminated": { "reason": "OOMKilled", "exitCode": 137 } } }] }),
         Some("OOMKilled")
     )]
+    #[case::killed_for_memory_and_started_again(
+        json!({ "phase": "Running", "containerStatuses": [{ "name": "unit", "image": "", "imageID": "", "ready": false, "restartCount": 3, "state": { "running": {} }, "lastState": { "terminated": { "reason": "OOMKilled", "exitCode": 137 } } }] }),
+        Some("OOMKilled")
+    )]
+    #[case::well_since(
+        json!({ "phase": "Running", "containerStatuses": [{ "name": "unit", "image": "", "imageID": "", "ready": true, "restartCount": 3, "state": { "running": {} }, "lastState": { "terminated": { "reason": "OOMKilled", "exitCode": 137 } } }] }),
+        None
+    )]
+    #[case::evicted_from_a_full_disk(
+        json!({ "phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: ephemeral-storage." }),
+        Some("Evicted: The node was low on resource: ephemeral-storage.")
+    )]
     #[case::on_its_way(
         json!({ "phase": "Pending", "containerStatuses": [{ "name": "unit", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": { "waiting": { "reason": "ContainerCreating" } } }] }),
         None
     )]
     fn the_decisive_reason_is(#[case] status: Value, #[case] reason: Option<&str>) {
         assert_eq!(decisive_reason(&pod(&status)).as_deref(), reason);
+    }
+
+    fn waiting(reason: &str, restarts: i32) -> Value {
+        json!({
+            "phase": "Pending", "startTime": "1970-01-01T00:00:10Z",
+            "containerStatuses": [{
+                "name": "unit", "image": "", "imageID": "", "ready": false, "restartCount": restarts,
+                "state": { "waiting": { "reason": reason } },
+            }],
+        })
+    }
+
+    #[rstest]
+    #[case::evicted("EvictionByEvictionAPI", true, true)]
+    #[case::asked_for_only("EvictionByEvictionAPI", false, false)]
+    #[case::preempted("PreemptionByScheduler", true, false)]
+    fn an_eviction_is_told_from_other_ends(
+        #[case] reason: &str,
+        #[case] goes: bool,
+        #[case] evicted: bool,
+    ) {
+        let mut pod = pod(&json!({ "phase": "Running", "conditions": [
+            { "type": "DisruptionTarget", "status": "True", "reason": reason },
+        ] }));
+        let time = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH);
+        pod.metadata.deletion_timestamp = goes.then_some(time);
+        assert_eq!(is_evicted(&pod), evicted);
     }
 
     #[rstest]
@@ -204,6 +283,11 @@ mod tests {
 
     #[rstest]
     #[case::running(json!({ "phase": "Running" }), Phase::Running)]
+    #[case::lost_sight_of(json!({ "phase": "Unknown" }), Phase::Running)]
+    #[case::not_scheduled(json!({ "phase": "Pending" }), Phase::Pending)]
+    #[case::being_made(waiting("ContainerCreating", 0), Phase::Pending)]
+    #[case::without_its_image(waiting("ErrImagePull", 0), Phase::Stuck { reason: "ErrImagePull".into(), seconds: 90, has_run: false })]
+    #[case::crashing(waiting("CrashLoopBackOff", 2), Phase::Stuck { reason: "CrashLoopBackOff".into(), seconds: 90, has_run: true })]
     #[case::ready(json!({ "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] }), Phase::Ready)]
     #[case::unknown(json!({}), Phase::Pending)]
     #[case::ended(

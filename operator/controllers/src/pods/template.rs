@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::config::{Config, ProverMode};
 use crate::labels::{
-    ANCHOR, ATTEMPT, DEAL, EVICT, NODE, OfferKey, PEER_ID, PROBE, PROVER, TEMPLATE, UNIT_ID,
+    ANCHOR, ATTEMPT, DEAL, EVICT, HOLD, NODE, OfferKey, PEER_ID, PROBE, PROVER, TEMPLATE, UNIT_ID,
     WORKER, WORKER_ID, WORKER_POD, hash_of,
 };
 use crate::stores::{COMPONENT_LABEL, MANAGED_LABEL, MANAGED_VALUE};
@@ -251,7 +251,7 @@ fn build(at: &Surroundings<'_>, parts: Parts) -> Result<Pod, Error> {
     let spec = spec(at, &parts);
     let mut labels = parts.labels;
     labels.insert(TEMPLATE.to_owned(), hash_of(&spec));
-    labels.insert(EVICT.to_owned(), "hold".to_owned());
+    labels.insert(EVICT.to_owned(), HOLD.to_owned());
     let mut annotations = parts.annotations;
     annotations.insert("sidecar.istio.io/inject".to_owned(), "false".to_owned());
     annotations.insert("linkerd.io/inject".to_owned(), "disabled".to_owned());

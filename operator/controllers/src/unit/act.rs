@@ -5,12 +5,15 @@ use std::collections::BTreeSet;
 use coreward_domain::id::UnitId;
 use coreward_domain::unit::{Plan, Step};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::Api;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
 
 use crate::anchor;
 use crate::apply;
 use crate::deal::observe::memory;
-use crate::identity::PeerIdentity;
+use crate::identity::{DRAINED, PeerIdentity};
+use crate::labels::{EVICT, HOLD, LET_GO};
+use crate::offer::act::annotate;
 use crate::pods::{ProverOrder, WorkerOrder, prover, worker};
 use crate::turn::{Error, Shared};
 use crate::unit::observe::{Sight, surroundings};
@@ -53,6 +56,7 @@ fn is_frozen(scene: Scene<'_>, step: &Step, frozen: &BTreeSet<UnitId>) -> bool {
     match step {
         Step::CreateProver { unit, .. } => frozen.contains(unit),
         Step::CreateWorker { units, .. } => !units.is_disjoint(frozen),
+        Step::SetHold { .. } | Step::NoteDrain { .. } => false,
         Step::DeletePod { uid, .. } => {
             let pods = scene.sight.seen.pods.iter().flatten();
             pods.filter(|pod| pod.uid == *uid)
@@ -69,6 +73,13 @@ async fn take(scene: Scene<'_>, step: &Step) -> Result<(), Error> {
         Step::CreateWorker { seat, units, node, attempt } => {
             create_worker(scene, (*seat, units, *attempt), node).await
         }
+        Step::SetHold { uid, namespace, name, held } => {
+            set_hold(scene.shared, (namespace, name, uid), *held).await
+        }
+        Step::NoteDrain { drained } => {
+            let node = drained.then_some(scene.identity.identity.node.as_str());
+            annotate(scene.shared, scene.identity, DRAINED, node).await
+        }
         Step::DeletePod { uid, namespace, name, grace_seconds, cause } => {
             tracing::info!(pod.name = name, pod.namespace = namespace, ?cause, "a pod is deleted");
             let api: Api<Pod> = Api::namespaced(scene.shared.context.client.clone(), namespace);
@@ -79,6 +90,24 @@ async fn take(scene: Scene<'_>, step: &Step) -> Result<(), Error> {
                 .map_err(|source| Error::write("deletion", name, source))
         }
     }
+}
+
+/// Labels one pod so that the standing budget holds it, or does not.
+async fn set_hold(
+    shared: &Shared,
+    (namespace, name, uid): (&str, &str, &str),
+    held: bool,
+) -> Result<(), Error> {
+    tracing::info!(pod.name = name, pod.namespace = namespace, held, "a pod may be evicted or not");
+    let label = if held { HOLD } else { LET_GO };
+    // With its UID: a pod of the same name that came after it is not meant.
+    let body = json!({ "metadata": { "uid": uid, "labels": { EVICT: label } } });
+    let api: Api<Pod> = Api::namespaced(shared.context.client.clone(), namespace);
+    api.patch(name, &PatchParams::default(), &Patch::Merge(&body))
+        .await
+        .map(drop)
+        .or_else(apply::gone_is_fine)
+        .map_err(|source| Error::write("label", name, source))
 }
 
 async fn create_prover(

@@ -4,6 +4,7 @@
 //! identity, which outlives every other object, is what the turn hangs on.
 
 pub mod act;
+pub mod events;
 pub mod observe;
 pub mod report;
 
@@ -19,7 +20,6 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
 use crate::apply::{self, Manager};
-use crate::condition;
 use crate::event::Happening;
 use crate::identity::PeerIdentity;
 use crate::metrics::Ending;
@@ -91,9 +91,8 @@ async fn tell(
     };
     let mut written = 0;
     for (unit, object) in objects(shared, identity) {
-        let (status, events) = report::status(told, unit, &object);
-        let path = format!("{}/{}", identity.offer.namespace, object.name_any());
-        for (what, note) in events {
+        let (status, happened) = report::status(told, unit, &object);
+        for (what, note) in happened {
             if what == Happening::EpochMissed {
                 shared
                     .context
@@ -105,19 +104,7 @@ async fn tell(
             }
             shared.events.tell(object.as_ref(), what, &note).await;
         }
-        let risk =
-            condition::find(&status.conditions, coreward_domain::condition::ConditionType::AtRisk);
-        let risk = risk.filter(|risk| {
-            risk.status == coreward_crds::ConditionStatus::True
-                && risk.reason == "EpochWillBeMissed"
-        });
-        match risk {
-            Some(risk) if shared.memory.tell_once(&path, Happening::EpochAtRisk.reason()) => {
-                shared.events.tell(object.as_ref(), Happening::EpochAtRisk, &risk.message).await;
-            }
-            Some(_) => {}
-            None => shared.memory.untold(&path, Happening::EpochAtRisk.reason()),
-        }
+        events::tell(told, unit, &object, &status).await;
         if object.status.as_ref() != Some(&status) {
             apply::status(&shared.context.client, object.as_ref(), &status, Manager::Unit).await?;
             written += 1;

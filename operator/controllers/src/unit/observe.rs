@@ -17,6 +17,7 @@ use crate::config::ProverMode;
 use crate::deal::observe::{Place, observe as observe_deal};
 use crate::identity::PeerIdentity;
 use crate::labels::{OfferKey, PEER_ID};
+use crate::node::cordon::cordon;
 use crate::node::{Evidence, look};
 use crate::offer::view_of;
 use crate::pods::{ProverOrder, Surroundings, domain_pod, prover_template};
@@ -72,6 +73,13 @@ pub async fn observe(
         open_seats,
         refused_seats,
         management: management(offer, shared),
+        cordon: shared
+            .context
+            .stores
+            .nodes
+            .get_cluster(node)
+            .map(|node| cordon(&node, clock::wall())),
+        drain_noted: identity.drained,
         snapshot,
     };
     Ok(Sight { seen, evidence, mode, pods })

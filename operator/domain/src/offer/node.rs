@@ -9,6 +9,8 @@ pub struct Node {
     pub eligibility: Eligibility,
     /// Units that it shall carry.
     pub units: u32,
+    /// Whether its people keep what is new away from it.
+    pub cordoned: bool,
 }
 
 /// Whether a node can carry units.

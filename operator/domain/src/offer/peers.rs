@@ -57,7 +57,7 @@ pub(super) fn identity_steps(view: &View<'_>, located: &Located<'_>) -> Vec<Step
 }
 
 fn wants_peer(node: &Node) -> bool {
-    node.eligibility == Eligibility::Eligible && node.units > 0
+    node.eligibility == Eligibility::Eligible && node.units > 0 && !node.cordoned
 }
 
 /// The identity that a node's peer has or gets: a registered one before any other, then the oldest.
@@ -78,7 +78,8 @@ fn usable<'seen>(
 pub(super) fn growth(view: &View<'_>, located: &Located<'_>, provider: &Provider) -> Growth {
     let mut growth = Growth::default();
     for node in view.nodes {
-        if node.eligibility == Eligibility::Pending && located.offer.is_none() {
+        let is_pending = node.eligibility == Eligibility::Pending && !node.cordoned;
+        if is_pending && located.offer.is_none() {
             growth.preparing = true;
         }
         if !wants_peer(node) {

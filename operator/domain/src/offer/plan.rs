@@ -200,13 +200,14 @@ fn converge(view: &View<'_>, located: &Located<'_>, terms: &Terms) -> Plan {
         peers::add(&mut draft, id, offer, &growth, terms);
         let may_grow = stalled.is_none();
         for (peer, (identity, on_chain)) in &located.registered {
+            let node = view.node_of(identity);
             let scene = align::Scene {
                 peer: *peer,
                 on_chain,
-                node: view.node_of(identity),
+                node,
                 offer,
                 terms,
-                may_grow,
+                may_grow: may_grow && node.is_none_or(|node| !node.cordoned),
             };
             pending.extend(align::peer(&mut draft, &scene, view));
         }

@@ -5,6 +5,7 @@ use crate::condition::{ConditionType, Truth, Verdict};
 use crate::gate::Management;
 use crate::id::UnitId;
 
+use super::drain;
 use super::plan::commitment;
 use super::{EpochAccount, NodeEvidence, Plan, Role, Running, Seen, Why};
 
@@ -42,6 +43,7 @@ pub fn conditions(seen: &Seen, plan: &Plan, report: &UnitReport) -> Vec<Verdict>
         cores_exclusive(report),
         proving(seen, plan, report, account),
         at_risk(seen, plan, report, account),
+        drain::verdict(seen, plan, report.unit),
     ]
 }
 
@@ -108,6 +110,10 @@ fn obstacle(plan: &Plan, report: &UnitReport) -> String {
         Some(Why::WaitingForNamespace) => "waits for the deal's namespace",
         Some(Why::SeatRefused) => "its seat is being given back",
         Some(Why::NodeUnknown) => "its node is not known",
+        Some(Why::NodeCordoned) => "its node is cordoned: no worker is begun there",
+        Some(Why::NodeDrained) => {
+            "its node is drained: nothing is made there until it is uncordoned"
+        }
         Some(Why::Starting | Why::Running) => "its pod is not ready yet",
         Some(Why::ChainUnknown | Why::ClusterUnknown | Why::Idle) | None => "nothing runs for it",
     };
@@ -124,9 +130,10 @@ fn reconciling(plan: &Plan, report: &UnitReport) -> Verdict {
         return Verdict::unknown(kind, "Unknown", "");
     }
     match plan.why.get(&report.unit) {
-        None | Some(Why::Running | Why::Idle | Why::SeatRefused) => {
-            Verdict::new(kind, Truth::False, "Settled", "")
-        }
+        None
+        | Some(
+            Why::Running | Why::Idle | Why::SeatRefused | Why::NodeCordoned | Why::NodeDrained,
+        ) => Verdict::new(kind, Truth::False, "Settled", ""),
         Some(
             Why::ChainUnknown
             | Why::ClusterUnknown

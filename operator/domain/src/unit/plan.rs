@@ -21,11 +21,14 @@ pub fn plan(seen: &Seen) -> Plan {
         return Plan { roles, ..Plan::idle(Why::ClusterUnknown) };
     };
     let mut desk = Desk::new(seen, pods, &roles);
+    desk.note_drain();
     desk.clear();
     for slot in slots(&roles) {
         desk.fill(&slot);
     }
+    desk.forget_unwanted();
     desk.renew_templates();
+    desk.hold_or_let_go();
     let (steps, why) = desk.finish();
     let running = running(pods);
     Plan { steps, roles, running, why, blocked: None }
@@ -125,7 +128,9 @@ impl Step {
         match self {
             Self::CreateProver { unit, .. } => BTreeSet::from([*unit]),
             Self::CreateWorker { units, .. } => units.clone(),
-            Self::DeletePod { .. } => BTreeSet::new(),
+            Self::DeletePod { .. } | Self::SetHold { .. } | Self::NoteDrain { .. } => {
+                BTreeSet::new()
+            }
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::chain::{CommitmentStatus, Seat};
+use crate::chain::Seat;
 use crate::id::UnitId;
 
-use super::plan::commitment;
+use super::drain::has_minimum;
 use super::{
-    DeletionCause, PROVER_GRACE_SECONDS, Phase, Pod, PodRole, Role, Seen, Step,
+    Cordon, DeletionCause, PROVER_GRACE_SECONDS, Phase, Pod, PodRole, Role, Seen, Step,
     WORKER_GRACE_SECONDS, Why,
 };
 
@@ -16,6 +16,9 @@ const FIRST_BACK_OFF_SECONDS: u64 = 1;
 
 /// Longest wait between tries, seconds.
 const LONGEST_BACK_OFF_SECONDS: u64 = 300;
+
+/// A pod whose container could not be started for this many seconds is made again.
+const STUCK_SECONDS: u64 = 300;
 
 /// A pod that ran this many seconds was no failed try.
 const SOUND_RUN_SECONDS: u64 = 600;
@@ -59,14 +62,21 @@ impl Pod {
         self.phase == Phase::Deleting
     }
 
+    /// Whether it never ran, and is not going to.
+    const fn is_given_up(&self) -> bool {
+        matches!(self.phase, Phase::Stuck { seconds, has_run: false, .. } if seconds >= STUCK_SECONDS)
+    }
+
     /// Whether the pod of a slot with these units cannot be made while this one is there.
     fn stands_before(&self, slot: &Slot, units: &BTreeSet<UnitId>) -> bool {
         match self.phase {
             Phase::Ended { .. } => false,
             Phase::Released => slot.is_filled_by(&self.role),
-            Phase::Pending | Phase::Running | Phase::Ready | Phase::Deleting => {
-                units.iter().any(|unit| self.role.holds(*unit))
-            }
+            Phase::Pending
+            | Phase::Stuck { .. }
+            | Phase::Running
+            | Phase::Ready
+            | Phase::Deleting => units.iter().any(|unit| self.role.holds(*unit)),
         }
     }
 }
@@ -74,10 +84,10 @@ impl Pod {
 /// Where the decisions about one peer's pods are made.
 #[derive(Debug)]
 pub(super) struct Desk<'seen> {
-    seen: &'seen Seen,
-    pods: &'seen [Pod],
+    pub(super) seen: &'seen Seen,
+    pub(super) pods: &'seen [Pod],
     roles: &'seen BTreeMap<UnitId, Role>,
-    steps: Vec<Step>,
+    pub(super) steps: Vec<Step>,
     deleted: BTreeSet<&'seen str>,
     why: BTreeMap<UnitId, Why>,
 }
@@ -134,7 +144,7 @@ impl<'seen> Desk<'seen> {
         }
     }
 
-    fn delete(&mut self, pod: &'seen Pod, cause: DeletionCause) {
+    pub(super) fn delete(&mut self, pod: &'seen Pod, cause: DeletionCause) {
         let grace_seconds = match pod.role {
             PodRole::Prover(_) => PROVER_GRACE_SECONDS,
             PodRole::Worker { .. } => WORKER_GRACE_SECONDS,
@@ -170,10 +180,16 @@ impl<'seen> Desk<'seen> {
         let own = holders.iter().find(|pod| slot.is_filled_by(&pod.role) && !self.is_going(pod));
         if let Some(pod) = own {
             self.forget_ended(slot);
+            if pod.is_given_up() {
+                self.delete(pod, DeletionCause::Stuck);
+            }
             return if pod.phase == Phase::Ready { Why::Running } else { Why::Starting };
         }
         if !holders.is_empty() {
             return Why::WaitingForCore;
+        }
+        if let Some(why) = self.closed(slot) {
+            return why;
         }
         if let Slot::Worker { seat, .. } = slot
             && !self.seen.open_seats.contains(seat)
@@ -197,7 +213,7 @@ impl<'seen> Desk<'seen> {
         Why::Starting
     }
 
-    fn is_going(&self, pod: &Pod) -> bool {
+    pub(super) fn is_going(&self, pod: &Pod) -> bool {
         matches!(pod.phase, Phase::Deleting | Phase::Released)
             || self.deleted.contains(pod.uid.as_str())
     }
@@ -211,6 +227,7 @@ impl<'seen> Desk<'seen> {
                         Some((pod.attempt, reason, *seconds_ago, *ran_seconds))
                     }
                     Phase::Pending
+                    | Phase::Stuck { .. }
                     | Phase::Running
                     | Phase::Ready
                     | Phase::Deleting
@@ -233,6 +250,11 @@ impl<'seen> Desk<'seen> {
         }
     }
 
+    /// Whether a pod of the slot came to nothing just before.
+    pub(super) fn has_ended(&self, slot: &Slot) -> bool {
+        self.pods.iter().any(|pod| pod.is_ended() && slot.is_filled_by(&pod.role))
+    }
+
     /// Deletes ended pods of a slot that has a successor.
     fn forget_ended(&mut self, slot: &Slot) {
         let pods = self.pods;
@@ -241,33 +263,29 @@ impl<'seen> Desk<'seen> {
         }
     }
 
-    /// Replaces one prover with an old template, if its unit loses nothing by it in this epoch.
+    /// Replaces one prover with an old template, if its unit loses nothing by it in this epoch; at once all those that the old
+    /// template keeps from running.
     pub(super) fn renew_templates(&mut self) {
-        self.forget_unwanted();
-        let is_calm =
-            self.steps.is_empty() && self.pods.iter().all(|pod| pod.phase == Phase::Ready);
-        let Some(min_proofs) =
-            self.seen.snapshot.as_deref().map(|snapshot| snapshot.rules.min_proofs)
-        else {
+        let (seen, pods) = (self.seen, self.pods);
+        if seen.cordon.is_some_and(Cordon::is_cordoned) {
             return;
-        };
-        let Some(commitment) = commitment(self.seen).filter(|_| is_calm) else { return };
-        let has_time = |unit: &UnitId| {
-            commitment.status == CommitmentStatus::WaitStart
-                || commitment.proofs.get(unit).is_some_and(|count| *count >= min_proofs)
-        };
-        let pods = self.pods;
-        let old = pods.iter().find(|pod| {
-            pod.template != self.seen.prover_template
-                && matches!(&pod.role, PodRole::Prover(unit) if has_time(unit))
-        });
-        if let Some(pod) = old {
+        }
+        let is_calm = self.steps.is_empty() && pods.iter().all(|pod| pod.phase == Phase::Ready);
+        let old = |pod: &&Pod| pod.template != seen.prover_template;
+        for pod in pods.iter().filter(old) {
+            if matches!((&pod.role, &pod.phase), (PodRole::Prover(_), Phase::Stuck { .. })) {
+                self.delete(pod, DeletionCause::OldTemplate);
+            }
+        }
+        let can_wait =
+            |pod: &&Pod| matches!(&pod.role, PodRole::Prover(unit) if has_minimum(seen, *unit));
+        if let Some(pod) = pods.iter().filter(old).find(can_wait).filter(|_| is_calm) {
             self.delete(pod, DeletionCause::OldTemplate);
         }
     }
 
     /// Deletes ended pods of roles that nobody wants any more.
-    fn forget_unwanted(&mut self) {
+    pub(super) fn forget_unwanted(&mut self) {
         let pods = self.pods;
         for pod in pods.iter().filter(|pod| pod.is_ended()) {
             if self.cause(&pod.role).is_some() {

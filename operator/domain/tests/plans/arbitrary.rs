@@ -292,6 +292,7 @@ pub(crate) fn pod() -> impl Strategy<Value = Pod> {
         Phase::Ready,
         Phase::Deleting,
         Phase::Released,
+        Phase::Stuck { reason: "ErrImagePull".to_owned(), seconds: 400, has_run: false },
         ended(),
     ]);
     let role = prop_oneof![
@@ -311,6 +312,8 @@ pub(crate) fn pod() -> impl Strategy<Value = Pod> {
         phase,
         template: "t1".to_owned(),
         attempt,
+        held: true,
+        evicted: false,
     })
 }
 

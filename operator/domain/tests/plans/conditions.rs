@@ -17,7 +17,7 @@ use crate::market::{self, HOT, PROVIDER, STRANGER};
 /// The words that a condition may use; where the users' contract has none for a value, the word of a neighbour.
 fn words() -> BTreeMap<ConditionType, Vec<&'static str>> {
     use ConditionType as Type;
-    let rows: [(Type, &str); 18] = [
+    let rows: [(Type, &str); 19] = [
         (Type::Ready, "Serving Proving Idle Degraded ChainUnknown Suspended Deleting"),
         (
             Type::Reconciling,
@@ -45,6 +45,7 @@ fn words() -> BTreeMap<ConditionType, Vec<&'static str>> {
         (Type::CoresExclusive, "Verified SharedPool NotScheduled"),
         (Type::Proving, "OnTrack Behind TargetReached WorkerActive DatasetBuilding Idle Unknown"),
         (Type::AtRisk, "EpochWillBeMissed EpochMissed CommitmentNearFailure OnTrack Unknown"),
+        (Type::Draining, "NodeCordoned Requested WaitingForSpare Settled Unknown"),
         (Type::Funded, "Prepaid SmallBalance InsufficientFunds Ended Unknown"),
         (Type::WorkersActivated, "Activated Pending Refused Unknown"),
         (

@@ -5,6 +5,7 @@ mod commitment;
 mod conditions;
 mod contract;
 mod deal;
+mod drain;
 mod market;
 mod offer;
 mod payout;

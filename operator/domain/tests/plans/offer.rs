@@ -49,7 +49,7 @@ pub(crate) fn wanted() -> Wanted {
 }
 
 pub(crate) fn node(name: &str, units: u32) -> Node {
-    Node { name: name.to_owned(), eligibility: Eligibility::Eligible, units }
+    Node { name: name.to_owned(), eligibility: Eligibility::Eligible, units, cordoned: false }
 }
 
 pub(crate) fn identity(number: u64, node: &str, ordinal: u32) -> Identity {
@@ -452,4 +452,15 @@ fn several_signers_share_the_peers_by_their_ids() {
     taken.dedup();
     assert_eq!(taken.len(), 2);
     assert_eq!(owner_of(peer_id(1), &[]), None);
+}
+
+#[test]
+fn nothing_new_is_registered_on_a_cordoned_node() {
+    let mut seen = fresh();
+    change(&mut seen, |snapshot| {
+        snapshot.providers.get_mut(&PROVIDER).expect("provider").name = NAME.to_owned();
+    });
+    assert_eq!(calls(&seen).len(), 1);
+    seen.nodes.as_mut().expect("nodes")[0].cordoned = true;
+    assert_eq!((calls(&seen), plan(&seen).why), (Vec::new(), Why::NoEligibleNode));
 }

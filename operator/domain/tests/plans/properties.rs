@@ -327,7 +327,7 @@ proptest! {
         prop_assert_eq!(told.len(), 9);
         let told = unit::conditions(&turn.unit(), &unit::plan(&turn.unit()), &report);
         crate::conditions::check(&told);
-        prop_assert_eq!(told.len(), 7);
+        prop_assert_eq!(told.len(), 8);
     }
 
     #[test]
@@ -345,7 +345,7 @@ proptest! {
 /// What time does to a pod: it becomes ready, and its end lies further back.
 fn grow_older(pod: &mut Pod) {
     match &mut pod.phase {
-        Phase::Pending | Phase::Running => pod.phase = Phase::Ready,
+        Phase::Pending | Phase::Stuck { .. } | Phase::Running => pod.phase = Phase::Ready,
         Phase::Ended { seconds_ago, .. } => *seconds_ago += 1000,
         Phase::Deleting => pod.phase = Phase::Released,
         Phase::Ready | Phase::Released => {}
@@ -365,6 +365,13 @@ fn apply(pods: &mut Vec<Pod>, step: &unit::Step, made: u32) {
             }
             return;
         }
+        unit::Step::SetHold { uid, held, .. } => {
+            for pod in pods.iter_mut().filter(|pod| pod.uid == *uid) {
+                pod.held = *held;
+            }
+            return;
+        }
+        unit::Step::NoteDrain { .. } => return,
     };
     pods.push(Pod {
         uid: format!("made-{made}"),
@@ -374,5 +381,7 @@ fn apply(pods: &mut Vec<Pod>, step: &unit::Step, made: u32) {
         phase: Phase::Ready,
         template: "t1".to_owned(),
         attempt,
+        held: true,
+        evicted: false,
     });
 }

@@ -8,7 +8,7 @@ use coreward_domain::condition::{ConditionType, Truth};
 use coreward_domain::gate::Management;
 use coreward_domain::id::UnitId;
 use coreward_domain::unit::{
-    DeletionCause, NodeEvidence, Phase, Pod, PodRole, Role, Seen, Step, UnitReport, Why,
+    Cordon, DeletionCause, NodeEvidence, Phase, Pod, PodRole, Role, Seen, Step, UnitReport, Why,
     conditions, plan,
 };
 use rstest::rstest;
@@ -27,10 +27,12 @@ pub(crate) fn seen(snapshot: Snapshot, pods: Vec<Pod>) -> Seen {
         open_seats: BTreeSet::from([seat(1)]),
         refused_seats: BTreeSet::new(),
         management: Management::Manage,
+        cordon: Some(Cordon::Open),
+        drain_noted: false,
     }
 }
 
-fn pod(name: &str, role: PodRole, phase: Phase) -> Pod {
+pub(crate) fn pod(name: &str, role: PodRole, phase: Phase) -> Pod {
     Pod {
         uid: format!("uid-{name}"),
         namespace: "ns".to_owned(),
@@ -39,14 +41,16 @@ fn pod(name: &str, role: PodRole, phase: Phase) -> Pod {
         phase,
         template: TEMPLATE.to_owned(),
         attempt: 0,
+        held: true,
+        evicted: false,
     }
 }
 
-fn prover(name: &str, index: u32, phase: Phase) -> Pod {
+pub(crate) fn prover(name: &str, index: u32, phase: Phase) -> Pod {
     pod(name, PodRole::Prover(unit(1, index)), phase)
 }
 
-fn worker(name: &str, indices: &[u32], phase: Phase) -> Pod {
+pub(crate) fn worker(name: &str, indices: &[u32], phase: Phase) -> Pod {
     pod(name, PodRole::Worker { seat: seat(1), units: units(indices) }, phase)
 }
 
@@ -54,11 +58,11 @@ fn units(indices: &[u32]) -> BTreeSet<UnitId> {
     indices.iter().map(|index| unit(1, *index)).collect()
 }
 
-fn ended(reason: &str, seconds_ago: u64) -> Phase {
+pub(crate) fn ended(reason: &str, seconds_ago: u64) -> Phase {
     Phase::Ended { reason: reason.to_owned(), seconds_ago, ran_seconds: 3 }
 }
 
-fn make_prover(index: u32, attempt: u32) -> Step {
+pub(crate) fn make_prover(index: u32, attempt: u32) -> Step {
     Step::CreateProver { unit: unit(1, index), node: "n1".to_owned(), attempt }
 }
 
@@ -66,7 +70,7 @@ fn make_worker(indices: &[u32]) -> Step {
     Step::CreateWorker { seat: seat(1), units: units(indices), node: "n1".to_owned(), attempt: 0 }
 }
 
-fn delete(name: &str, cause: DeletionCause) -> Step {
+pub(crate) fn delete(name: &str, cause: DeletionCause) -> Step {
     Step::DeletePod {
         uid: format!("uid-{name}"),
         namespace: "ns".to_owned(),
@@ -76,7 +80,7 @@ fn delete(name: &str, cause: DeletionCause) -> Step {
     }
 }
 
-fn active(units: u32) -> Snapshot {
+pub(crate) fn active(units: u32) -> Snapshot {
     market::committed(units, CommitmentStatus::Active)
 }
 
@@ -184,6 +188,24 @@ fn an_ended_pod_is_the_memory_of_its_back_off(
     }
 }
 
+#[rstest]
+#[case::is_given_time(299, false, "t1", None)]
+#[case::is_made_again_in_the_end(300, false, "t1", Some(DeletionCause::Stuck))]
+#[case::keeps_what_it_found_if_it_ran(9000, true, "t1", None)]
+#[case::is_made_again_at_once_where_that_may_help(1, true, "t0", Some(DeletionCause::OldTemplate))]
+fn a_prover_that_cannot_start(
+    #[case] seconds: u64,
+    #[case] has_run: bool,
+    #[case] template: &str,
+    #[case] cause: Option<DeletionCause>,
+) {
+    let phase = Phase::Stuck { reason: "ErrImagePull".to_owned(), seconds, has_run };
+    let stuck = Pod { template: template.to_owned(), ..prover("p", 0, phase) };
+    let plan = plan(&seen(active(2), vec![stuck, prover("q", 1, Phase::Ready)]));
+    let expected: Vec<_> = cause.into_iter().map(|cause| delete("p", cause)).collect();
+    assert_eq!((plan.steps, plan.why[&unit(1, 0)].clone()), (expected, Why::Starting));
+}
+
 #[test]
 fn a_pod_that_ran_well_for_long_starts_again_at_once() {
     let phase =
@@ -233,7 +255,7 @@ fn staked_units_prove_in_every_mode(#[case] management: Management) {
     assert_eq!(plan(&seen).steps, [make_prover(0, 0)]);
 }
 
-fn verdict(seen: &Seen, kind: ConditionType) -> (Truth, &'static str) {
+pub(crate) fn verdict(seen: &Seen, kind: ConditionType) -> (Truth, &'static str) {
     let report = UnitReport {
         unit: unit(1, 0),
         node: NodeEvidence::Verified,
