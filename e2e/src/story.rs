@@ -5,6 +5,7 @@ pub mod account;
 pub mod client;
 pub mod deal;
 pub mod end;
+pub mod node;
 pub mod offer;
 pub mod pods;
 pub mod product;

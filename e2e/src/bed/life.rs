@@ -170,6 +170,7 @@ async fn start(paths: &Paths, parts: &Parts) -> Result<Bed> {
     )?;
     for node in NODES {
         node.start_kubelet(paths, addresses, &parts.programs)?;
+        node.start_proxy(paths, &parts.programs)?;
     }
     let dns_image = cluster_images.iter().find(|image| image.reference.contains("coredns"));
     let dns_image = dns_image.map(|image| image.reference.clone()).unwrap_or_default();

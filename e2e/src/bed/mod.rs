@@ -36,6 +36,7 @@ mod setup;
 mod simulated;
 mod status;
 mod tar;
+mod upkeep;
 
 use std::{
     net::Ipv4Addr,
@@ -54,6 +55,7 @@ pub use progress::{say, step};
 pub use setup::{Parts, everything as setup};
 pub use simulated::{SIMULATED, Simulated, end_simulation, is_simulated, simulate};
 pub use status::{Status, status};
+pub use upkeep::{kubectl, start_kubelet, stop_kubelet};
 
 use crate::chain::Contracts;
 

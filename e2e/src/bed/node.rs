@@ -69,7 +69,7 @@ impl Node {
         ["kubelet", "kube-proxy", "containerd", "mounts"].map(|program| self.process(program))
     }
 
-    fn process(self, program: &str) -> String {
+    pub(super) fn process(self, program: &str) -> String {
         format!("{}-{program}", self.name)
     }
 
@@ -117,7 +117,7 @@ impl Node {
         })
     }
 
-    /// Starts the kubelet and the proxy; the node is Ready some three seconds later.
+    /// Starts the kubelet; the node is Ready some three seconds later.
     ///
     /// # Errors
     /// [`Error::Start`], [`Error::File`].
@@ -140,10 +140,19 @@ impl Node {
         if self.pool == Pool::Compute {
             kubelet.push("--register-with-taints=coreward.dev/compute=:NoSchedule".into());
         }
-        process::start(paths, &self.process("kubelet"), Some(&room), &kubelet)?;
+        process::start(paths, &self.process("kubelet"), Some(&room), &kubelet).map(drop)
+    }
+
+    /// Starts the proxy.
+    ///
+    /// # Errors
+    /// [`Error::Start`], [`Error::File`].
+    pub fn start_proxy(self, paths: &Paths, programs: &Path) -> Result<()> {
+        let room = self.room(paths)?;
+        let config = paths.node(self.name).join("kube-proxy.yaml");
         let proxy = [
             programs.join("kube-proxy").display().to_string(),
-            format!("--config={}", file("kube-proxy.yaml")),
+            format!("--config={}", config.display()),
         ];
         process::start(paths, &self.process("kube-proxy"), Some(&room), &proxy).map(drop)
     }

@@ -6,6 +6,7 @@
 mod bad_input;
 mod hands_off;
 mod killed_once;
+mod nodes;
 mod plain_mistakes;
 mod quiet;
 mod the_loop;
@@ -35,7 +36,8 @@ mod people {
     pub(crate) const HANDS_OFF: usize = 7;
     pub(crate) const WITHDRAWN: usize = 8;
     pub(crate) const BAD_INPUT: usize = 9;
-    pub(crate) const COUNT: u8 = 10;
+    pub(crate) const NODES: usize = 10;
+    pub(crate) const COUNT: u8 = 11;
 }
 
 /// Held by whoever uses the cores of n1 and n2.

@@ -83,12 +83,11 @@ pub(super) fn verdict(seen: &Seen, plan: &Plan, unit: UnitId) -> Verdict {
 /// Whether a pod's eviction costs nothing, or its cost was accepted.
 fn may_go(seen: &Seen, role: &PodRole) -> bool {
     match (seen.cordon, role) {
-        (None | Some(Cordon::Open), _) => false,
         (Some(Cordon::Overdue), _) => true,
         (Some(Cordon::Cordoned | Cordon::Announced | Cordon::Misdated), PodRole::Prover(unit)) => {
             has_minimum(seen, *unit)
         }
-        (Some(_), PodRole::Worker { .. }) => false,
+        (None | Some(_), _) => false,
     }
 }
 

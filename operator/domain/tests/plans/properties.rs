@@ -8,7 +8,7 @@ use coreward_domain::chain::{CommitmentStatus, Snapshot};
 use coreward_domain::epoch::Epoch;
 use coreward_domain::gate::{Flight, Gate, Management, PlannedCall};
 use coreward_domain::proof::Found;
-use coreward_domain::unit::{Phase, Pod, PodRole};
+use coreward_domain::unit::{Cordon, DeletionCause, Phase, Pod, PodRole};
 use coreward_domain::{commitment, deal, offer, payout, proof, unit};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -273,6 +273,28 @@ proptest! {
             if matches!(step, unit::Step::DeletePod { .. }) {
                 prop_assert!(with_all.contains(&step), "deleted from the unknown: {:?}", step);
             }
+        }
+    }
+
+    #[test]
+    fn a_cordon_makes_nobody_delete_what_runs(
+        snapshot in arbitrary::snapshot(),
+        pods in vec(arbitrary::pod(), 0..8),
+        drain_noted: bool,
+    ) {
+        let mut turn = Turn::of(snapshot);
+        turn.pods = pods;
+        let deletions = |cordon| {
+            let seen = unit::Seen { cordon: Some(cordon), drain_noted, ..turn.unit() };
+            let mut steps = unit::plan(&seen).steps;
+            steps.retain(|step| matches!(step, unit::Step::DeletePod { .. }));
+            steps
+        };
+        let open = deletions(Cordon::Open);
+        for step in deletions(Cordon::Overdue) {
+            let waits = |uid: &str| turn.pods.iter().any(|pod| pod.uid == uid && pod.phase == Phase::Pending);
+            let is_unborn = matches!(&step, unit::Step::DeletePod { uid, cause: DeletionCause::NodeDrained, .. } if waits(uid));
+            prop_assert!(open.contains(&step) || is_unborn, "{:?}", step);
         }
     }
 

@@ -1,0 +1,176 @@
+use alloy::primitives::B256;
+use coreward_e2e::{
+    bed::{self, Node},
+    story::{STEP, Teller, account, agrees, ensure, node, offer::Offered, pods, proving, the_loop},
+    world::{Error, Result, World, condition, until},
+};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+
+use super::{SILENCE, Told, chain_of, cores, finish, people, stage, tell_and_release};
+
+/// What a kubelet says of a pod that does not get whole cores.
+const REFUSAL: (&str, &str) =
+    ("SMTAlignmentError", "SMT Alignment Error: requested 1 cpus not multiple cpus per core = 2");
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes() -> Told {
+    let teller = Teller::of("nodes");
+    let stage = stage(&teller).await.map_err(|error| chain_of(&error))?;
+    let _cores = cores().await;
+    let _noise = SILENCE.read().await;
+    let told = tell_and_release(&stage, ("nodes", people::NODES), async |world| {
+        Box::pin(tell(world, &teller)).await
+    });
+    finish(told.await)
+}
+
+async fn tell(world: &World, teller: &Teller) -> Result<()> {
+    let offered = the_loop::proving_offer(world, teller, &the_loop::both_nodes(world), 2).await?;
+    proving::minimum(world, &offered, &offered.units()).await?;
+    let (unit, other) = (offered.peers[0].units[0], offered.peers[1].units[0]);
+    let node = node::of_pod(&pods::ready(world, "prover", unit).await?)?;
+    let scene = Scene { world, teller, offered, unit, other, node };
+
+    Box::pin(scene.refused_pod()).await?;
+    let told = Box::pin(scene.drained()).await;
+    // Whatever came of it, the next story finds the node as it was.
+    let opened = node::kubectl(world, &["uncordon", node.name]).await.map(drop);
+    told.and(opened)?;
+    Box::pin(scene.open_again()).await?;
+    let told = Box::pin(scene.without_kubelet()).await;
+    let started = bed::start_kubelet(world.bed(), node);
+    let started = started.map_err(|error| Error::Finding(chain_of(&error)));
+    told.and(started)?;
+    Box::pin(scene.kubelet_is_back()).await?;
+    proving::check_all(world, teller).await?;
+    account::nonces_are_whole(world, teller).await
+}
+
+/// Two units on two nodes, one of which is looked after by its people.
+struct Scene<'a> {
+    world: &'a World,
+    teller: &'a Teller,
+    offered: Offered,
+    unit: B256,
+    other: B256,
+    node: Node,
+}
+
+impl Scene<'_> {
+    async fn prover(&self) -> Result<Pod> {
+        pods::ready(self.world, "prover", self.unit).await
+    }
+
+    /// Waits until the unit's condition `Draining` says so.
+    async fn draining(&self, status: &str, words: &str) -> Result<()> {
+        let name = format!("{}-{}", self.offered.name, proving::short(self.unit));
+        let what = format!("Draining is {status}: {words}");
+        let object = agrees(self.world, ("CapacityUnit", &name), &what, |object| {
+            condition(object, "Draining")
+                .is_some_and(|told| told.0 == status && told.2.contains(words))
+        });
+        let told = condition(&object.await?, "Draining").unwrap_or_default();
+        self.teller.aside(&format!("the unit says {}: {}", told.1, told.2));
+        Ok(())
+    }
+
+    /// A pod that the kubelet refuses comes back, and the unit says why it went.
+    async fn refused_pod(&self) -> Result<()> {
+        let was = self.prover().await?;
+        node::refuse(self.world, &was, REFUSAL).await?;
+        let back = until("another prover hashes", STEP, async || {
+            let pod = self.prover().await?;
+            Ok((pods::uid(&pod) != pods::uid(&was)).then_some(pod))
+        });
+        let back = self.teller.step("a refused prover is made again", back).await?;
+        let unit = (&self.offered, self.unit);
+        let note = node::told(self.world, unit, ("PodFailed", REFUSAL.1)).await?;
+        self.teller.aside(&format!("{} stands in for it; the unit says {note}", back.name_any()));
+        self.all_prove().await
+    }
+
+    async fn all_prove(&self) -> Result<()> {
+        let units = self.offered.units();
+        proving::next(self.world, self.teller, &self.offered, &units).await.map(drop)
+    }
+
+    /// The drain of a node ends by itself, and not before the epoch's minimum is on chain.
+    async fn drained(&self) -> Result<()> {
+        let (world, teller) = (self.world, self.teller);
+        let was = self.prover().await?;
+        let process = node::prover_process(&was)?;
+        process.freeze().await?;
+        let told = self.held(&was).await;
+        process.resume().await?;
+        told?;
+        let words = [
+            "drain",
+            self.node.name,
+            "--ignore-daemonsets",
+            "--delete-emptydir-data",
+            "--timeout=120s",
+        ];
+        let drain = node::kubectl(world, &words);
+        let said = teller.step("kubectl drain ends by itself", drain).await?;
+        teller.aside(said.lines().last().unwrap_or_default());
+        let (count, wanted) = node::proofs(world, &self.offered, self.unit).await?;
+        ensure(count >= wanted, || format!("it went with {count} of {wanted} proofs"))?;
+        teller.aside(&format!("{count} proofs of the epoch are on chain, {wanted} were needed"));
+        self.draining("True", "nothing of it runs there").await?;
+        proving::minimum(world, &self.offered, &[self.other]).await?;
+        let left = pods::of_unit(&world.client(), "prover", self.unit).await?;
+        ensure(left.is_empty(), || format!("{} is on the drained node", left[0].name_any()))?;
+        teller.aside("no pod of the unit came back to the drained node");
+        Ok(())
+    }
+
+    /// A prover that cannot hash has no minimum: it is held on an open node and on a cordoned one.
+    async fn held(&self, was: &Pod) -> Result<()> {
+        let number = self.world.driver().next_epoch().await?;
+        let refusal = node::eviction_refused(self.world, was).await?;
+        self.teller.aside(&format!("an eviction on the open node: {refusal}"));
+        node::kubectl(self.world, &["cordon", self.node.name]).await?;
+        self.draining("True", "until the epoch's minimum is on chain").await?;
+        let (count, wanted) = node::proofs(self.world, &self.offered, self.unit).await?;
+        ensure(count < wanted, || format!("epoch {number} has {count} proofs of a frozen prover"))?;
+        let refusal = node::eviction_refused(self.world, was).await?;
+        self.teller.aside(&format!("with {count} of {wanted} proofs, cordoned: {refusal}"));
+        Ok(())
+    }
+
+    async fn open_again(&self) -> Result<()> {
+        let back = self.prover();
+        self.teller.step("the node is uncordoned: its prover is back", back).await?;
+        self.draining("False", "").await?;
+        self.all_prove().await
+    }
+
+    /// A node whose kubelet is away: its pods stay, and go on.
+    async fn without_kubelet(&self) -> Result<()> {
+        let world = self.world;
+        let was = self.prover().await?;
+        let block = world.oracle().block_number().await?;
+        let stopped = bed::stop_kubelet(world.bed(), self.node).await;
+        stopped.map_err(|error| Error::Finding(chain_of(&error)))?;
+        let words = format!("the kubelet of {} is away, and the cluster knows", self.node.name);
+        self.teller.step(&words, node::ready(world, self.node, false)).await?;
+        self.all_prove().await?;
+        let left = pods::of_unit(&world.client(), "prover", self.unit).await?;
+        let stays = matches!(&left[..], [pod] if pods::uid(pod) == pods::uid(&was)
+            && pod.metadata.deletion_timestamp.is_none());
+        ensure(stays, || format!("{} pods of the unit are there, not the one", left.len()))?;
+        node::nothing_but_proofs(world, block).await?;
+        self.teller
+            .aside("its pod was not touched and goes on proving; nothing but proofs was sent");
+        Ok(())
+    }
+
+    async fn kubelet_is_back(&self) -> Result<()> {
+        let back = node::ready(self.world, self.node, true);
+        self.teller.step("the kubelet is back, and the node ready", back).await?;
+        let pod = self.prover().await?;
+        ensure(pods::restarts(&pod) == 0, || "its container was started again".to_owned())?;
+        self.all_prove().await
+    }
+}
