@@ -24,7 +24,12 @@ check: ## Format, lints, docs, licences, spelling, generated files
 bench: ## Measure the loop's speed and write e2e/BENCH.md
 	@e2e/run bench
 
+soak: ## End our programs 200 times at random moments, and write e2e/SOAK.md
+	@e2e/run bed up
+	@COREWARD_KILLS=200 COREWARD_SOAK=$(CURDIR)/e2e/SOAK.md cargo test --quiet --package coreward-e2e --test stories \
+		killed_anywhere -- --nocapture
+
 bless: ## Rewrite the generated files
 	BLESS=1 cargo test --quiet --package coreward-crds
 
-.PHONY: help demo demo-down test test-unit check bench bless
+.PHONY: help demo demo-down test test-unit check bench soak bless

@@ -5,5 +5,6 @@ pub mod bed;
 pub mod bench;
 pub mod chain;
 pub mod demo;
+pub mod fault;
 pub mod story;
 pub mod world;

@@ -2,11 +2,15 @@
 //! the tests tell the same ones to their output.
 
 pub mod account;
+pub mod authority;
 pub mod client;
 pub mod deal;
 pub mod end;
+pub mod killer;
+pub mod money;
 pub mod node;
 pub mod offer;
+pub mod operators;
 pub mod pods;
 pub mod product;
 pub mod proving;
@@ -15,6 +19,7 @@ pub mod stranger;
 mod teller;
 pub mod the_loop;
 pub mod traffic;
+pub mod witness;
 
 use std::time::Duration;
 

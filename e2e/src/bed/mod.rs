@@ -49,7 +49,7 @@ pub use error::{Error, Result};
 pub use image::{ALL, ImageSpec, PRODUCT, Source, ensure};
 pub use life::{down, up, up_unless_interrupted};
 pub use node::{NODES, Node, Pool};
-pub use paths::{NAME_VARIABLE, Paths};
+pub use paths::{NAME_VARIABLE, Paths, variable};
 pub use process::Room;
 pub use progress::{say, step};
 pub use setup::{Parts, everything as setup};

@@ -114,6 +114,8 @@ fn kubelet(node: Node, paths: &Paths, addresses: Addresses) -> Result<Value> {
         "nodeStatusUpdateFrequency": "5s",
         // Secrets and config maps reach volumes at once.
         "configMapAndSecretChangeDetectionStrategy": "Watch",
+        // Stories end programs by the dozen, and do not wait for the kubelet's patience each time.
+        "crashLoopBackOff": { "maxContainerRestartPeriod": "1s" },
         "registryPullQPS": 0,
         "eventRecordQPS": 0,
         "kubeAPIQPS": 100,

@@ -159,10 +159,11 @@ pub(super) fn search_path() -> String {
 }
 
 /// A variable of the environment that is set and not empty.
+#[must_use]
 #[expect(
     clippy::disallowed_methods,
     reason = "the name and the folders of the bed are for tests too, which have no command line"
 )]
-pub(super) fn variable(name: &str) -> Option<String> {
+pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

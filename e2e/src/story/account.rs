@@ -135,7 +135,7 @@ async fn payouts(world: &World, offered: &Offered, from_block: u64) -> Result<U2
 }
 
 /// Gas and value of every transaction of `account` since `from_block`, wei.
-async fn spent(world: &World, account: Address, from_block: u64) -> Result<U256> {
+pub(super) async fn spent(world: &World, account: Address, from_block: u64) -> Result<U256> {
     let node = world.driver().node();
     let mut sum = U256::ZERO;
     for sent in world.oracle().used_nonces(account, from_block).await? {

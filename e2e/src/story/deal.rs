@@ -99,7 +99,7 @@ pub async fn serving(world: &World, teller: &Teller, seat: &Seat) -> Result<Serv
         pods::entrance(world, &pod).await?
     );
     let served = Served { seat: seat.clone(), pod, url };
-    teller.step("it answers from outside the cluster: hello", answers(&served)).await?;
+    teller.step("it answers from outside the cluster: hello", answers(&served.url)).await?;
     let cpus = pods::one_exclusive_core(world, &served.pod).await?;
     let node = pods::node(&served.pod);
     teller.aside(&format!("it has CPU {cpus} of {node} to itself"));
@@ -113,10 +113,27 @@ pub async fn serving(world: &World, teller: &Teller, seat: &Seat) -> Result<Serv
     Ok(served)
 }
 
-async fn answers(served: &Served) -> Result<()> {
+/// Follows a match until the worker is activated and answers, wherever it is; gives the URL.
+///
+/// # Errors
+/// [`Error::Late`].
+pub async fn answering(world: &World, seat: &Seat) -> Result<String> {
+    let pod = pods::ready(world, "worker", seat.unit).await?;
+    let node = world.bed().node_address(NODES[2]);
+    let url = format!("http://{node}:{}/", pods::entrance(world, &pod).await?);
+    activated(world, seat).await?;
+    answers(&url).await?;
+    Ok(url)
+}
+
+/// Waits until a worker answers as the sample app does.
+///
+/// # Errors
+/// [`Error::Late`].
+pub async fn answers(url: &str) -> Result<()> {
     let client = client::http()?;
-    until(&format!("{} answers hello", served.url), STEP, async || {
-        let (status, body) = client::get(&client, &served.url).await?;
+    until(&format!("{url} answers hello"), STEP, async || {
+        let (status, body) = client::get(&client, url).await?;
         ensure((status, body.trim()) == (200, "hello"), || format!("{status} {body:?}"))?;
         Ok(Some(()))
     })

@@ -63,6 +63,15 @@ impl PodProcess {
         Some(found.trim().to_owned())
     }
 
+    /// Clock ticks that it has computed, its threads' and the kernel's on its behalf; `None` once it is gone.
+    #[must_use]
+    pub fn ticks(&self) -> Option<u64> {
+        let text = fs::read_to_string(format!("/proc/{}/stat", self.id)).ok()?;
+        let (_, fields) = text.rsplit_once(')')?;
+        let of_its_own = fields.split_whitespace().skip(11).take(2);
+        Some(of_its_own.filter_map(|ticks| ticks.parse::<u64>().ok()).sum())
+    }
+
     /// Ends it as a crash would: with SIGKILL.
     ///
     /// # Errors

@@ -5,8 +5,11 @@
 
 mod bad_input;
 mod hands_off;
+mod killed_anywhere;
 mod killed_once;
+mod nobody_home;
 mod nodes;
+mod partitioned;
 mod plain_mistakes;
 mod quiet;
 mod the_loop;
@@ -17,7 +20,7 @@ use coreward_e2e::{
     apps::Apps,
     bed,
     story::{
-        Teller, end,
+        Teller, end, money,
         product::{Stage, set_up},
     },
     world::{Error, Party, Result, World, chain_of},
@@ -37,7 +40,10 @@ mod people {
     pub(crate) const WITHDRAWN: usize = 8;
     pub(crate) const BAD_INPUT: usize = 9;
     pub(crate) const NODES: usize = 10;
-    pub(crate) const COUNT: u8 = 11;
+    pub(crate) const NOBODY_HOME: usize = 11;
+    pub(crate) const PARTITIONED: usize = 12;
+    pub(crate) const KILLED_ANYWHERE: usize = 13;
+    pub(crate) const COUNT: u8 = 14;
 }
 
 /// Held by whoever uses the cores of n1 and n2.
@@ -76,6 +82,7 @@ async fn tell_and_release(
     let told = World::tell(&stage.bed, story, &stage.parties[person], async |world| {
         world.namespace().clone_into(&mut namespace);
         tell(world).await?;
+        money::adds_up(world).await?;
         end::release(world).await
     });
     let told = Box::pin(told).await;

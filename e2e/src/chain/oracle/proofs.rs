@@ -1,6 +1,9 @@
 //! Accepted proofs, and whether they are work.
 
-use std::{collections::BTreeMap, num::NonZeroUsize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroUsize,
+};
 
 use alloy::primitives::B256;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -94,6 +97,26 @@ impl Oracle {
             });
         }
         Ok(proofs)
+    }
+
+    /// The transactions since block `from_block` in which the contract accepted a proof.
+    ///
+    /// # Errors
+    /// As [`super::Node::events`].
+    pub async fn proving_transactions(&self, from_block: u64) -> Result<BTreeSet<B256>> {
+        let diamond = self.contracts.diamond;
+        let events = self.node.events::<Diamond::ProofSubmitted>(diamond, from_block).await?;
+        Ok(events.into_iter().filter_map(|(_, log)| log.transaction_hash).collect())
+    }
+
+    /// The epoch of a block.
+    ///
+    /// # Errors
+    /// As [`super::Node::view`].
+    pub async fn epoch_at(&self, block: u64) -> Result<u64> {
+        let call = Diamond::currentEpochCall {};
+        let epoch = self.node.view(self.contracts.diamond, &call, At::Number(block)).await?;
+        Ok(epoch.saturating_to())
     }
 
     async fn in_force(&self, block: u64) -> Result<InForce> {

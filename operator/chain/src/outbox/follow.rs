@@ -61,17 +61,18 @@ impl<J: Journal> Sender<J> {
 
     /// Looks where proofs without a record are; those whose nonce another transaction took are forgotten, to be sent again.
     async fn follow_unkept(&self, desk: &mut Desk, at: &Tick, spent: u64) -> Result<(), Error> {
-        desk.unkept.retain(|_, sent| !is_stale(&sent.call, at));
+        desk.unkept.retain(|_, proofs| !is_stale(&proofs.call, at));
         let taken: Vec<u64> = desk.unkept.range(..spent).map(|(nonce, _)| *nonce).collect();
         for nonce in taken {
-            let Some(sent) = desk.unkept.get_mut(&nonce).filter(|sent| sent.mined.is_none()) else {
+            let Some(proofs) = desk.unkept.get_mut(&nonce).filter(|proofs| proofs.mined.is_none())
+            else {
                 continue;
             };
-            let found = self.pool.receipt(sent.hash).await;
-            let function = sent.call.function();
+            let found = self.pool.receipt(proofs.hash).await;
+            let function = proofs.call.function();
             let found = found.map_err(|source| Error::Chain { function, source })?;
-            sent.mined = found.and_then(|receipt| receipt.block_number);
-            if sent.mined.is_none() {
+            proofs.mined = found.and_then(|receipt| receipt.block_number);
+            if proofs.mined.is_none() {
                 desk.unkept.remove(&nonce);
             }
         }

@@ -44,6 +44,7 @@ pub(crate) fn offer_seen(
         name: peer.to_string(),
         eligibility: offer::Eligibility::Eligible,
         units: *units,
+        cordoned: false,
     };
     offer::Seen {
         wanted: offer::Wanted {

@@ -7,7 +7,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::pki::{Authority, certificate_of};
+use crate::pki::Authority;
 
 /// Longest wait for anything; more than a handshake may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,7 +32,7 @@ impl Port {
         #[expect(clippy::disallowed_methods, reason = "ends with the test's runtime")]
         tokio::spawn(serve(listener, router, certificates, CancellationToken::new()));
         let mut roots = RootCertStore::empty();
-        let pem = certificate_of(&authority);
+        let pem = &authority.material().certificate;
         roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
         let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         Self { address, connector: TlsConnector::from(Arc::new(config)), _tls: tls }

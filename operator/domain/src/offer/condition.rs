@@ -73,6 +73,9 @@ fn missing(no_node: &NoNode) -> String {
         NoNode::Unfit { node, reason } => {
             format!("no node can carry a unit; node {node}: {}", reason.text())
         }
+        NoNode::Cordoned { node } => {
+            format!("no node can carry a unit; node {node} is cordoned: `kubectl uncordon {node}`")
+        }
         NoNode::Unheard => "no node can carry a unit; nothing has been heard from the selected ones: is the node agent running there?".to_owned(),
     }
 }

@@ -93,6 +93,11 @@ pub enum NoNode {
         /// Why not.
         reason: IneligibleReason,
     },
+    /// One that has the labels is cordoned.
+    Cordoned {
+        /// The first of them.
+        node: String,
+    },
     /// Nothing is known of those that have the labels.
     Unheard,
 }

@@ -269,7 +269,13 @@ fn no_node(nodes: &[Node]) -> NoNode {
         Eligibility::Ineligible(reason) => Some(NoNode::Unfit { node: node.name.clone(), reason }),
         Eligibility::Eligible | Eligibility::Pending | Eligibility::Unknown => None,
     });
-    unfit.unwrap_or(if nodes.is_empty() { NoNode::NoneSelected } else { NoNode::Unheard })
+    let cordoned = nodes.iter().find(|node| node.cordoned);
+    let cordoned = cordoned.map(|node| NoNode::Cordoned { node: node.name.clone() });
+    unfit.or(cordoned).unwrap_or(if nodes.is_empty() {
+        NoNode::NoneSelected
+    } else {
+        NoNode::Unheard
+    })
 }
 
 impl<'seen> View<'seen> {

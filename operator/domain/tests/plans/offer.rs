@@ -462,5 +462,7 @@ fn nothing_new_is_registered_on_a_cordoned_node() {
     });
     assert_eq!(calls(&seen).len(), 1);
     seen.nodes.as_mut().expect("nodes")[0].cordoned = true;
-    assert_eq!((calls(&seen), plan(&seen).why), (Vec::new(), Why::NoEligibleNode));
+    let cordoned = NoNode::Cordoned { node: "n1".to_owned() };
+    let why = plan(&seen).why;
+    assert_eq!((calls(&seen), why), (Vec::new(), Why::NoEligibleNode(cordoned)));
 }

@@ -1,0 +1,158 @@
+//! Faults between the operator and what it depends on: the chain's endpoint and the API server.
+//!
+//! The operator is configured as ever and knows nothing of it: on the node that its pods run on, rules of the packet filter
+//! lead their new connections through proxies in the control plane's namespace. What is lost on the way (refused
+//! connections, a partition) the filter does, with real packets; what a peer does wrong (silence, errors, old blocks) the
+//! proxies do. Everybody else, the stories' own clients included, speaks to the chain and the API server directly.
+//!
+//! ```no_run
+//! # async fn story(bed: &coreward_e2e::bed::Bed) -> coreward_e2e::world::Result<()> {
+//! use coreward_e2e::fault::{Faults, Rpc};
+//!
+//! let faults = Faults::between(bed)?;
+//! faults.rpc(Rpc::Frozen)?;
+//! // … the story looks at what the operator does …
+//! faults.rpc(Rpc::Well)?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod api;
+mod filter;
+mod room;
+mod rpc;
+mod stale;
+
+use std::{
+    collections::BTreeMap,
+    net::Ipv4Addr,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    bed::Bed,
+    world::{Error, Result},
+};
+use filter::{Block, Filter};
+use room::Thread;
+
+/// What is wrong with the chain's endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rpc {
+    /// Nothing.
+    Well,
+    /// Connections are refused.
+    Away,
+    /// Connections are taken, and nothing is ever answered.
+    Frozen,
+    /// Every answer comes this much later.
+    Slow(Duration),
+    /// Every request is answered by status 429.
+    TooManyRequests,
+    /// Every call is answered by an error of the node's own.
+    Failing,
+    /// The node stands at this height: newer blocks, receipts and states do not exist.
+    Stale(u64),
+    /// Calls return nothing, and there are no logs.
+    Empty,
+    /// Answers begin and do not end; connections stay.
+    HalfOpen,
+}
+
+/// What is wrong with the way to the API server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Api {
+    /// Nothing.
+    Well,
+    /// Connections are refused.
+    Away,
+    /// No packet passes, in either direction.
+    Cut,
+    /// Everything comes this much later, in both directions.
+    Slow(Duration),
+    /// Every request is answered by status 429.
+    TooManyRequests,
+    /// Every request is answered by status 503.
+    Unavailable,
+}
+
+/// Proxies that can be told what to do wrong; gone when dropped, with every connection that was led through them.
+#[derive(Debug)]
+pub struct Faults {
+    rpc: watch::Sender<rpc::State>,
+    api: watch::Sender<BTreeMap<Option<Ipv4Addr>, Api>>,
+    filter: Mutex<Filter>,
+    _thread: Thread,
+}
+
+impl Faults {
+    /// Puts proxies between the operator and both of its peers, doing nothing wrong. Connections from before are refused as
+    /// soon as something is sent on them.
+    ///
+    /// # Errors
+    /// [`Error::Finding`] with what the machine refused.
+    pub fn between(bed: &Bed) -> Result<Self> {
+        let (rpc, rpc_state) = watch::channel(rpc::State::default());
+        let (api, api_state) = watch::channel(BTreeMap::new());
+        let proxies = (
+            rpc::Proxy::new(bed.addresses(), rpc_state),
+            api::Proxy::new(bed.addresses(), &bed.paths().certificates(), api_state)?,
+        );
+        let thread = Thread::start(&bed.paths().control_namespace(), proxies)?;
+        let mut filter = Filter::new(bed);
+        filter.apply()?;
+        Ok(Self { rpc, api, filter: Mutex::new(filter), _thread: thread })
+    }
+
+    /// From now on this is wrong with the chain's endpoint.
+    ///
+    /// # Errors
+    /// [`Error::Finding`] with the packet filter's words.
+    pub fn rpc(&self, fault: Rpc) -> Result<()> {
+        let away = (fault == Rpc::Away).then_some(Block::Refuse);
+        self.filter().rpc = away;
+        self.filter().apply()?;
+        self.rpc.send_replace(rpc::State::of(fault));
+        Ok(())
+    }
+
+    /// From now on this is wrong with the API server, for the pod with this address, or for all that have no fault of their
+    /// own.
+    ///
+    /// # Errors
+    /// [`Error::Finding`] with the packet filter's words.
+    pub fn api(&self, fault: Api, of: Option<Ipv4Addr>) -> Result<()> {
+        let block = match fault {
+            Api::Away => Some(Block::Refuse),
+            Api::Cut => Some(Block::Drop),
+            Api::Well | Api::Slow(_) | Api::TooManyRequests | Api::Unavailable => None,
+        };
+        let mut filter = self.filter();
+        filter.api.remove(&of);
+        filter.api.extend(block.map(|block| (of, block)));
+        filter.apply()?;
+        drop(filter);
+        self.api.send_modify(|faults| {
+            faults.insert(of, fault);
+        });
+        Ok(())
+    }
+
+    /// Requests to the chain's endpoint that were done wrong since the last change; none are counted while it is away.
+    #[must_use]
+    pub fn spoiled(&self) -> u64 {
+        self.rpc.borrow().spoiled()
+    }
+
+    fn filter(&self) -> MutexGuard<'_, Filter> {
+        self.filter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An error of the machine's, as a story's finding.
+fn machine(what: &str) -> impl FnOnce(std::io::Error) -> Error {
+    move |error| Error::Finding(format!("the faults' {what}: {error}"))
+}

@@ -1,0 +1,83 @@
+//! The operator's own replicas.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, ResourceExt, api::DeleteParams};
+
+use super::{STEP, client, ensure, pods, traffic};
+use crate::{
+    bed::NAMESPACE,
+    world::{Error, PodProcess, Result, World, cluster, processes_of, until},
+};
+
+/// How many there are.
+const COUNT: usize = 2;
+
+/// The pods of the replicas, those on their way out included.
+///
+/// # Errors
+/// [`Error::Cluster`].
+pub async fn replicas(world: &World) -> Result<Vec<Pod>> {
+    pods::of_component(&world.client(), "operator").await
+}
+
+/// Replaces every replica by a new one, and waits until all are ready and one of them leads; gives the pods.
+///
+/// # Errors
+/// [`Error::Late`], [`Error::Cluster`].
+pub async fn renew(world: &World) -> Result<Vec<Pod>> {
+    let api: Api<Pod> = Api::namespaced(world.client(), NAMESPACE);
+    let old: BTreeSet<String> = replicas(world).await?.iter().map(ResourceExt::name_any).collect();
+    for name in &old {
+        let deleted = api.delete(name, &DeleteParams::default()).await;
+        deleted.map(drop).map_err(cluster(format!("delete the replica {name}")))?;
+    }
+    until("new replicas are ready, and one of them leads", STEP, async || {
+        let now = replicas(world).await?;
+        ensure(now.len() == COUNT, || format!("{} are there", now.len()))?;
+        let is_new = |pod: &Pod| !old.contains(&pod.name_any()) && pods::is_ready(pod);
+        ensure(now.iter().all(is_new), || "not all are new and ready".to_owned())?;
+        let leader = pods::leader(&world.client()).await?.name_any();
+        ensure(!old.contains(&leader), || format!("{leader} leads still"))?;
+        Ok(Some(now))
+    })
+    .await
+}
+
+/// How often the containers of all replicas were started again.
+///
+/// # Errors
+/// [`Error::Cluster`].
+pub async fn restarts(world: &World) -> Result<i32> {
+    Ok(replicas(world).await?.iter().map(pods::restarts).sum())
+}
+
+/// How many replicas say of themselves that they lead.
+///
+/// # Errors
+/// [`Error::Finding`] where one does not answer.
+pub async fn leading(world: &World) -> Result<usize> {
+    let http = client::http()?;
+    let mut leading = 0;
+    for pod in replicas(world).await? {
+        let url = format!("http://{}:9090/metrics", traffic::address(&pod)?);
+        let (_, page) = client::get(&http, &url).await?;
+        leading += page.lines().filter(|line| says_leader(line)).count();
+    }
+    Ok(leading)
+}
+
+fn says_leader(line: &str) -> bool {
+    line.starts_with("coreward_leader") && line.ends_with(" 1")
+}
+
+/// The operator's own process in one of its pods.
+///
+/// # Errors
+/// [`Error::Finding`] where none runs.
+pub fn process(pod: &Pod) -> Result<PodProcess> {
+    let processes = processes_of(&pods::uid(pod))?;
+    let ours = processes.into_iter().find(|process| process.name.starts_with("coreward"));
+    ours.ok_or_else(|| Error::Finding(format!("no program of ours runs in {}", pod.name_any())))
+}
