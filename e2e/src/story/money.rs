@@ -194,7 +194,7 @@ async fn deal_tells(world: &World, deal: &DynamicObject) -> Result<()> {
 }
 
 fn tells(what: &str, told: &serde_json::Value, (wanted, places): (U256, usize)) -> Result<()> {
-    let found = base_units(&text(told), places);
+    let found = base_units(text(told), places);
     ensure(found == Some(wanted), || {
         format!("the status tells {told} of {what}, the contract {wanted} of {places} decimals")
     })

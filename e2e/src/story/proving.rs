@@ -122,3 +122,22 @@ pub async fn check_all(world: &World, teller: &Teller) -> Result<()> {
     teller.aside(&format!("{count} proofs, each of them work"));
     Ok(())
 }
+
+/// Waits until each of `units` has `most` proofs on chain, all that the contract takes in the epoch.
+///
+/// # Errors
+/// [`crate::world::Error::Late`] with what is missing.
+pub async fn all(world: &World, offered: &Offered, (units, most): (&[B256], u64)) -> Result<()> {
+    until("every unit has all proofs of the epoch on chain", STEP, async || {
+        let mut counts = BTreeMap::new();
+        for peer in &offered.peers {
+            counts.extend(world.oracle().proof_counts(peer.commitment).await?);
+        }
+        for unit in units {
+            let count = counts.get(unit).copied().unwrap_or_default();
+            ensure(count == most, || format!("unit {} has {count}", short(*unit)))?;
+        }
+        Ok(Some(()))
+    })
+    .await
+}

@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fmt::Write as _,
     fs,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -60,7 +60,7 @@ async fn tell(world: &World, teller: &Teller, app: &str) -> Result<()> {
     spec["spec"]["proofs"] = json!({ "target": "Maximum" });
     let offered = the_loop::proving_offer(world, teller, &spec, 2).await?;
     let units = offered.units();
-    all_proofs(world, &offered, &units).await?;
+    proving::all(world, &offered, (&units, most())).await?;
     let killed = Mutex::default();
     let course = Course { world, teller, app, offered, units, killed };
     let loops = killer::plan(seed, rounds, HAS_WORKER);
@@ -86,22 +86,6 @@ fn number(name: &str) -> Result<Option<u64>> {
 /// The most that the contract takes of a unit in an epoch.
 fn most() -> u64 {
     Parameters::for_stories().max_proofs_per_epoch
-}
-
-/// Waits until each of `units` has on chain all that the contract takes.
-async fn all_proofs(world: &World, offered: &Offered, units: &[B256]) -> Result<()> {
-    until("every unit has all proofs of the epoch on chain", STEP, async || {
-        let mut counts = BTreeMap::new();
-        for peer in &offered.peers {
-            counts.extend(world.oracle().proof_counts(peer.commitment).await?);
-        }
-        for unit in units {
-            let count = counts.get(unit).copied().unwrap_or_default();
-            ensure(count == most(), || format!("unit {} has {count}", proving::short(*unit)))?;
-        }
-        Ok(Some(()))
-    })
-    .await
 }
 
 /// What was done so far.
@@ -169,7 +153,7 @@ impl Course<'_> {
     /// Ends the epoch; the next has all proofs of these units.
     async fn epoch(&self, units: &[B256]) -> Result<()> {
         self.world.driver().next_epoch().await?;
-        all_proofs(self.world, &self.offered, units).await
+        proving::all(self.world, &self.offered, (units, most())).await
     }
 
     /// Makes and matches a deal; gives its seat, where it answers, and its pod's UID.
