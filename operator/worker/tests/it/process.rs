@@ -1,5 +1,6 @@
 //! One worker process, and what can be asked of it.
 
+use core::sync::atomic::{AtomicU16, Ordering};
 use core::time::Duration;
 use std::net::{Ipv4Addr, TcpListener as Port};
 use std::process::Stdio;
@@ -30,7 +31,14 @@ pub(crate) struct Worker {
 
 /// A port that was free a moment ago.
 pub(crate) fn free_port() -> u16 {
-    Port::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    // Below what the kernel gives to outgoing connections: one of those may take a port between here and the worker's start.
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    loop {
+        let port = NEXT.fetch_add(1, Ordering::Relaxed);
+        if Port::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Starts a worker on these ports and this volume.
