@@ -1,14 +1,14 @@
 //! How far the operator may act for an offer: one gate for all plans.
 
 use alloy_primitives::Address;
-use coreward_crds::{ChainTransaction, ManagementPolicy, ProviderOffer, TransactionState};
+use coreward_crds::{ChainTransaction, ManagementPolicy, ProviderOffer};
 use coreward_domain::call::KeyRole;
 use coreward_domain::gate::{Gas, Gate, Management, Signer};
 use coreward_domain::money;
 use kube::ResourceExt;
 
 use crate::context::Context;
-use crate::outbox::{Refusal, SignerUse};
+use crate::outbox::{self, Refusal, SignerUse};
 
 /// The gate of an offer: for the peers' key, what holds for the worst of its signers.
 pub async fn gate_of(context: &Context, offer: &ProviderOffer) -> Gate {
@@ -87,11 +87,9 @@ async fn state_of(context: &Context, offer: &ProviderOffer, signer: &str, role: 
 
 /// Whether a transaction that is not ours has used this account: its record stays until a human deletes it.
 fn is_shared(context: &Context, (network, account): (&str, Address)) -> bool {
-    let is_displaced = |transaction: &ChainTransaction| {
-        let state = transaction.status.as_ref().and_then(|status| status.state);
-        state == Some(TransactionState::Displaced)
-            && transaction.spec.network == network
-            && transaction.spec.from.parse() == Ok(account)
+    let is_of_account = |transaction: &ChainTransaction| {
+        transaction.spec.network == network && transaction.spec.from.parse() == Ok(account)
     };
-    context.stores.transactions.all().iter().any(|transaction| is_displaced(transaction))
+    let all = context.stores.transactions.all();
+    all.iter().any(|transaction| outbox::is_displaced(transaction) && is_of_account(transaction))
 }

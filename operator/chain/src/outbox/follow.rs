@@ -79,10 +79,14 @@ impl<J: Journal> Sender<J> {
         Ok(())
     }
 
+    /// Height of the newest final block.
+    const fn buried(&self, at: &Tick) -> u64 {
+        at.head.number.saturating_sub(self.account.finality_blocks)
+    }
+
     /// Whether the account's nonce was beyond this one in the newest final block.
     async fn is_spent_for_good(&self, nonce: u64, call: &Call, at: &Tick) -> Result<bool, Error> {
-        let buried = at.head.number.saturating_sub(self.account.finality_blocks);
-        let spent = self.pool.nonce(self.address(), BlockId::number(buried)).await;
+        let spent = self.pool.nonce(self.address(), BlockId::number(self.buried(at))).await;
         Ok(spent.map_err(|source| Error::Chain { function: call.function(), source })? > nonce)
     }
 
@@ -121,8 +125,7 @@ impl<J: Journal> Sender<J> {
         if !self.is_spent_for_good(nonce, &call, at).await? {
             return Ok(None);
         }
-        let buried = at.head.number.saturating_sub(self.account.finality_blocks);
-        let state = if let Some(receipt) = self.own_proofs((nonce, &call), buried).await? {
+        let state = if let Some(receipt) = self.own_proofs((nonce, &call), self.buried(at)).await? {
             info!(transaction.name = name, "proofs that could not be kept took this nonce");
             State::Replaced(self.read(&call, Purpose::Cancel, &receipt).await.0)
         } else {

@@ -24,7 +24,7 @@ use tokio::sync::broadcast;
 pub use error::{Error, Refusal};
 pub use journal::TransactionJournal;
 pub use record::Unreadable;
-pub use sweep::sweep;
+pub use sweep::{is_displaced, sweep};
 
 use crate::config::Config;
 use crate::lease::Leadership;

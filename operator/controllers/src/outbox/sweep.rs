@@ -55,7 +55,9 @@ fn superfluous(all: Vec<Arc<ChainTransaction>>) -> Vec<Arc<ChainTransaction>> {
     superfluous
 }
 
-fn is_displaced(transaction: &ChainTransaction) -> bool {
+/// Whether a transaction that is not ours took the nonce of this one.
+#[must_use]
+pub fn is_displaced(transaction: &ChainTransaction) -> bool {
     let state = transaction.status.as_ref().and_then(|status| status.state);
     state == Some(TransactionState::Displaced)
 }
