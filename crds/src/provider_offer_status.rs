@@ -156,10 +156,18 @@ pub struct Economics {
     /// Staked for its commitments, decimal FLT.
     #[schemars(schema_with = "crate::schema::amount")]
     pub collateral: String,
+    /// Staked for units that are at risk, decimal FLT.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(schema_with = "crate::schema::amount")]
+    pub at_risk: String,
     /// What was earned and can be or was withdrawn, by token.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub earned: Vec<Earned>,
+    /// What was withdrawn of the rewards of its present and past commitments, by token.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub withdrawn: Vec<Earned>,
 }
 
 /// Earnings in one token.

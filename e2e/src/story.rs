@@ -11,6 +11,7 @@ pub mod money;
 pub mod node;
 pub mod offer;
 pub mod operators;
+pub mod page;
 pub mod pods;
 pub mod product;
 pub mod proving;

@@ -40,7 +40,7 @@ pub async fn paid(
     });
     let words = format!("{epochs} epochs of pay have arrived at the provider");
     let sum = teller.step(&words, arrived).await?;
-    teller.aside(&format!("{} USDC", decimal(sum, 6)));
+    teller.aside(&format!("{} USDC", decimal(sum, 6, 3)));
     Ok(())
 }
 
@@ -79,7 +79,7 @@ pub async fn rewarded(
         });
     let words = "vested proof rewards are withdrawn; contract, events and wallet agree";
     let total = teller.step(words, withdrawn).await?;
-    teller.aside(&format!("{} FLT", decimal(total, 18)));
+    teller.aside(&format!("{} FLT", decimal(total, 18, 3)));
     Ok(())
 }
 
@@ -117,8 +117,8 @@ pub async fn all_is_back(
     })?;
     teller.aside(&format!(
         "{} FLT of rewards and {} of collateral are back; events and wallet agree",
-        decimal(rewards, 18),
-        decimal(collateral, 18)
+        decimal(rewards, 18, 3),
+        decimal(collateral, 18, 3)
     ));
     Ok(rewards)
 }
@@ -157,12 +157,12 @@ fn quantity(value: &Value) -> Result<U256> {
     text.parse().map_err(|_| Error::Finding(format!("{value} is no quantity")))
 }
 
-/// An amount in whole tokens, with three places.
+/// An amount in whole tokens, with the first `shown` of its `places`.
 #[must_use]
-pub fn decimal(amount: U256, places: usize) -> String {
+pub fn decimal(amount: U256, places: usize, shown: usize) -> String {
     let digits = format!("{amount:0>width$}", width = places + 1);
     let (whole, part) = digits.split_at(digits.len() - places);
-    format!("{whole}.{}", part.chars().take(3).collect::<String>())
+    format!("{whole}.{}", part.chars().take(shown).collect::<String>())
 }
 
 /// Checks that a key's transactions have one nonce each and no gap.
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn amounts_are_told_in_whole_tokens() {
-        assert_eq!(decimal(U256::from(1_999_999), 6), "1.999");
-        assert_eq!(decimal(U256::from(5), 6), "0.000");
+        assert_eq!(decimal(U256::from(1_999_999), 6, 3), "1.999");
+        assert_eq!(decimal(U256::from(5), 6, 3), "0.000");
     }
 }

@@ -7,13 +7,13 @@ use alloy::{
     primitives::{Address, B256, U256},
 };
 use kube::api::DynamicObject;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{STATUS, STEP, account, ensure, text};
+use super::{STATUS, STEP, account, ensure, page, text};
 use crate::{
     chain::{
         At, CommitmentStatus,
-        abi::{Deal, Diamond, Token},
+        abi::{Deal, Diamond, RewardsView, Token},
     },
     world::{Error, Result, World, until},
 };
@@ -45,7 +45,8 @@ pub async fn adds_up(world: &World) -> Result<()> {
         let name = offer.metadata.name.clone().unwrap_or_default();
         until(&format!("offer {name} tells the contract's sums"), STATUS, async || {
             let offer = world.get("ProviderOffer", &name).await?;
-            offer_tells(world, &offer.ok_or_else(|| gone(&name))?).await.map(Some)
+            offer_tells(world, &offer.ok_or_else(|| gone(&name))?).await?;
+            series_tell(world, &name).await.map(Some)
         })
         .await?;
     }
@@ -155,16 +156,15 @@ async fn offer_tells(world: &World, offer: &DynamicObject) -> Result<()> {
     ];
     let status = &offer.data["status"];
     let Ok(id) = text(&status["offerID"]).parse::<B256>() else { return Ok(()) };
-    let (mut collateral, mut earned) = (U256::ZERO, U256::ZERO);
+    let (mut collateral, mut earned, mut withdrawn) = (U256::ZERO, U256::ZERO, U256::ZERO);
     for peer in world.oracle().peers_of(id).await? {
         if peer.commitmentId.is_zero() {
             continue;
         }
         let rewards = world.oracle().rewards(peer.commitmentId).await?;
-        earned += [rewards.total, rewards.withdrawn]
-            .iter()
-            .map(|part| part.ccRewards + part.dealStakerRewards)
-            .sum::<U256>();
+        let whole = |part: &RewardsView| part.ccRewards + part.dealStakerRewards;
+        withdrawn += whole(&rewards.withdrawn);
+        earned += whole(&rewards.total) + whole(&rewards.withdrawn);
         if STAKED.contains(&world.oracle().commitment_status(peer.commitmentId).await?) {
             let view = world.oracle().commitment(peer.commitmentId).await?;
             collateral += view.collateralPerUnit * view.unitCount;
@@ -172,11 +172,47 @@ async fn offer_tells(world: &World, offer: &DynamicObject) -> Result<()> {
     }
     let economics = &status["economics"];
     tells("collateral", &economics["collateral"], (collateral, FLT))?;
-    let told = economics["earned"].as_array().cloned().unwrap_or_default();
-    let flt = told.iter().find(|entry| entry["token"] == "FLT").cloned().unwrap_or_default();
+    let flt = |sums: &Value| {
+        let sums = sums.as_array().cloned().unwrap_or_default();
+        sums.into_iter().find(|entry| entry["token"] == "FLT").unwrap_or_default()
+    };
     // Commitments of the past have earned too; those are the status' own to know.
     let past = status["pastCommitments"].as_array().is_some_and(|past| !past.is_empty());
-    if past { Ok(()) } else { tells("earned FLT", &flt["total"], (earned, FLT)) }
+    if past {
+        return Ok(());
+    }
+    tells("withdrawn FLT", &flt(&economics["withdrawn"])["total"], (withdrawn, FLT))?;
+    tells("earned FLT", &flt(&economics["earned"])["total"], (earned, FLT))
+}
+
+/// Checks the leader's metrics of an offer and of its keys' wallets: as near to the status and the balances as a floating
+/// number can be.
+async fn series_tell(world: &World, name: &str) -> Result<()> {
+    let offer = world.get("ProviderOffer", name).await?.ok_or_else(|| gone(name))?;
+    let economics = &offer.data["status"]["economics"];
+    let path = format!("{}/{name}", world.namespace());
+    for (series, sums) in [("earned_total", "earned"), ("withdrawn_total", "withdrawn")] {
+        for sum in economics[sums].as_array().into_iter().flatten() {
+            let labels = [("offer", path.as_str()), ("token", text(&sum["token"]))];
+            shows(world, series, &labels, text(&sum["total"])).await?;
+        }
+    }
+    let party = world.party();
+    for (signer, account) in [
+        (party.provider_signer(), party.provider.address),
+        (party.peer_signer(), party.peer_owner.address),
+    ] {
+        let balance = account::decimal(world.oracle().flt(account).await?, FLT, FLT);
+        let labels = [("signer", signer.as_str()), ("token", "FLT")];
+        shows(world, "wallet_balance", &labels, &balance).await?;
+    }
+    Ok(())
+}
+
+async fn shows(world: &World, series: &str, labels: &[(&str, &str)], wanted: &str) -> Result<()> {
+    let shown = page::values(world, &format!("coreward_{series}"), labels).await?;
+    let wanted: f64 = wanted.parse().map_err(|_| Error::Finding(format!("{wanted} is no sum")))?;
+    ensure(shown == [wanted], || format!("{series} of {labels:?} shows {shown:?}, not {wanted}"))
 }
 
 /// Checks a deal's claimable pay against the deal's contract.
@@ -193,7 +229,7 @@ async fn deal_tells(world: &World, deal: &DynamicObject) -> Result<()> {
     tells("claimable pay", &deal.data["status"]["revenue"]["claimable"], (sum, USDC))
 }
 
-fn tells(what: &str, told: &serde_json::Value, (wanted, places): (U256, usize)) -> Result<()> {
+fn tells(what: &str, told: &Value, (wanted, places): (U256, usize)) -> Result<()> {
     let found = base_units(text(told), places);
     ensure(found == Some(wanted), || {
         format!("the status tells {told} of {what}, the contract {wanted} of {places} decimals")

@@ -9,7 +9,7 @@ use k8s_openapi::api::{
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use super::{all_of_kind, client, ensure, listed, pods};
+use super::{all_of_kind, ensure, listed, page};
 use crate::{
     bed::NAMESPACE,
     world::{Result, World, until},
@@ -75,15 +75,8 @@ pub async fn requests_per_block(world: &World) -> Result<f64> {
 
 /// All requests that the leader has sent to the chain, by its own count.
 async fn requests(world: &World) -> Result<f64> {
-    let leader = pods::leader(&world.client()).await?;
-    let address = leader.status.and_then(|status| status.pod_ip).unwrap_or_default();
-    let url = format!("http://{address}:9090/metrics");
-    let (_, page) = client::get(&client::http()?, &url).await?;
-    let counts = page.lines().filter(|line| line.starts_with("coreward_chain_requests_total{"));
-    let values: Vec<f64> =
-        counts.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
-    ensure(!values.is_empty(), || format!("{url} counts no requests"))?;
-    Ok(values.iter().sum())
+    let counts = page::values(world, "coreward_chain_requests_total", &[]).await?;
+    Ok(counts.iter().sum())
 }
 
 /// Every object that the product writes but its Lease, in all its namespaces.

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, U256};
-use coreward_crds::Deal;
+use coreward_crds::{Deal, Economics};
 use coreward_domain::money;
 
 use crate::labels::OfferKey;
-use crate::metrics::RewardSource;
+use crate::metrics::{MoneyMetrics, RewardSource};
 use crate::turn::Shared;
 
 /// Sets all of them.
@@ -72,7 +72,9 @@ fn offers(shared: &Shared) {
     let (units, money) = (&shared.context.metrics.units, &shared.context.metrics.money);
     units.units.reset();
     units.commitment_end.reset();
+    money.collateral_at_risk.reset();
     money.earned.reset();
+    money.withdrawn.reset();
     for offer in shared.context.stores.offers.all() {
         let path = OfferKey::of(&offer).path();
         let status = offer.status.clone().unwrap_or_default();
@@ -90,16 +92,26 @@ fn offers(shared: &Shared) {
         if let Some(end) = status.commitments.and_then(|counts| counts.next_end_epoch) {
             units.commitment_end.with_label_values(&[path.as_str()]).set(end);
         }
-        for earned in status.economics.into_iter().flat_map(|economics| economics.earned) {
-            let source =
-                if earned.token == "FLT" { RewardSource::Commitment } else { RewardSource::Deal };
-            // A gauge takes no more than a floating number; the exact amount is in status.
-            let total = earned.total.parse().unwrap_or(0.0);
-            money
-                .earned
-                .with_label_values(&[path.as_str(), earned.token.as_str(), source.name()])
-                .set(total);
+        if let Some(economics) = status.economics {
+            sums(money, &path, &economics);
         }
+    }
+}
+
+/// Sums of an offer. A gauge takes no more than a floating number; the exact amounts are in status.
+fn sums(money: &MoneyMetrics, offer: &str, economics: &Economics) {
+    let number = |amount: &str| amount.parse().unwrap_or(0.0);
+    let at_risk = number(&economics.at_risk);
+    money.collateral_at_risk.with_label_values(&[offer, "FLT"]).set(at_risk);
+    for earned in &economics.earned {
+        let source =
+            if earned.token == "FLT" { RewardSource::Commitment } else { RewardSource::Deal };
+        let labels = [offer, earned.token.as_str(), source.name()];
+        money.earned.with_label_values(&labels).set(number(&earned.total));
+    }
+    for withdrawn in &economics.withdrawn {
+        let labels = [offer, withdrawn.token.as_str()];
+        money.withdrawn.with_label_values(&labels).set(number(&withdrawn.total));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Proofs, and the money that they earn.
 
-use prometheus::{CounterVec, GaugeVec, IntCounterVec, IntGaugeVec, Registry};
+use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Registry};
 
 use super::{opts, registered};
 
@@ -91,7 +91,7 @@ pub struct MoneyMetrics {
     /// Earned so far, by offer, token and source.
     pub earned: GaugeVec,
     /// Withdrawn so far, by offer and token.
-    pub withdrawn: CounterVec,
+    pub withdrawn: GaugeVec,
     /// Balance of an account, by signer and token.
     pub wallet_balance: GaugeVec,
 }
@@ -115,7 +115,7 @@ impl MoneyMetrics {
             )?,
             withdrawn: registered(
                 registry,
-                CounterVec::new(
+                GaugeVec::new(
                     opts("withdrawn_total", "Tokens withdrawn so far"),
                     &["offer", "token"],
                 ),

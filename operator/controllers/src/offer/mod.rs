@@ -2,6 +2,7 @@
 
 pub mod act;
 pub mod claim;
+mod economics;
 pub mod kept;
 pub mod mirror;
 pub mod observe;

@@ -1,9 +1,8 @@
 //! What an offer's turn tells: status, events, metrics.
 
-use alloy_primitives::U256;
 use coreward_crds::{
-    CommitmentCounts, Earned, Economics, OfferSummary, OfferUnits, PastCommitment, PeerStatus,
-    PendingChange, PlannedStep, ProviderOffer, ProviderOfferStatus, UnitRole,
+    CommitmentCounts, OfferSummary, OfferUnits, PastCommitment, PeerStatus, PendingChange,
+    PlannedStep, ProviderOffer, ProviderOfferStatus, UnitRole,
 };
 use coreward_domain::chain::{CommitmentStatus, Snapshot};
 use coreward_domain::commitment;
@@ -18,6 +17,7 @@ use crate::condition::{self, Moment, merge};
 use crate::identity;
 use crate::labels::OfferKey;
 use crate::offer::act::{Done, Plans};
+use crate::offer::economics;
 use crate::offer::observe::Sight;
 use crate::offer::resolve::{Mistake, Resolved};
 use crate::turn::Shared;
@@ -166,7 +166,7 @@ fn with_chain(
         peers: peers(sight, snapshot),
         past_commitments: past(sight, snapshot),
         commitments: Some(commitments(plans, snapshot)),
-        economics: Some(economics(sight, snapshot, resolved)),
+        economics: Some(economics::of(shared, (sight, snapshot), resolved)),
         units: Some(units),
         offer_id,
         ..common
@@ -214,7 +214,7 @@ fn units(shared: &Shared, key: &OfferKey) -> OfferUnits {
     counts
 }
 
-fn is_true(conditions: &[coreward_crds::Condition], kind: ConditionType) -> bool {
+pub(super) fn is_true(conditions: &[coreward_crds::Condition], kind: ConditionType) -> bool {
     condition::find(conditions, kind)
         .is_some_and(|condition| condition.status == coreward_crds::ConditionStatus::True)
 }
@@ -290,43 +290,6 @@ fn commitments(plans: &Plans, snapshot: &Snapshot) -> CommitmentCounts {
         counts.next_end_epoch = [counts.next_end_epoch, end].into_iter().flatten().min();
     }
     counts
-}
-
-fn economics(sight: &Sight, snapshot: &Snapshot, resolved: &Resolved) -> Economics {
-    let peers = || sight.identities.iter().map(|identity| identity.identity.peer);
-    let present = peers().filter_map(|peer| snapshot.peers.get(&peer)?.as_ref()?.commitment);
-    let ids: std::collections::BTreeSet<_> = sight
-        .identities
-        .iter()
-        .flat_map(|identity| identity.identity.commitments.iter().copied())
-        .chain(present)
-        .collect();
-    let known: Vec<_> =
-        ids.iter().filter_map(|id| snapshot.commitments.get(id)?.as_ref()).collect();
-    let staked = known.iter().filter(|known| {
-        matches!(
-            known.status,
-            CommitmentStatus::Active
-                | CommitmentStatus::WaitStart
-                | CommitmentStatus::Failed
-                | CommitmentStatus::Inactive
-        )
-    });
-    let collateral: U256 =
-        staked.map(|known| known.collateral_per_unit * U256::from(known.unit_count)).sum();
-    let flt: U256 = known.iter().map(|known| known.total_rewards + known.withdrawn_rewards).sum();
-    let workers = snapshot.deals.values().flat_map(|deal| deal.workers.values());
-    let own: std::collections::BTreeSet<_> = peers().collect();
-    let pay: U256 =
-        workers.filter(|worker| own.contains(&worker.peer)).map(|worker| worker.reward).sum();
-    let earned = |token: &str, total: String| Earned { token: token.to_owned(), total };
-    Economics {
-        collateral: money::flt(collateral),
-        earned: vec![
-            earned("FLT", money::flt(flt)),
-            earned(&resolved.token.symbol, money::from_base_units(pay, resolved.token.decimals)),
-        ],
-    }
 }
 
 /// Whether a commitment's why is told as an event, and how.
