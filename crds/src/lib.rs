@@ -41,8 +41,8 @@ pub use definition::{definitions, to_yaml};
 pub use intake::{Egress, EgressMode, Intake, Worker, WorkerLimits};
 pub use provider_offer::{
     Capacity, Collateral, Commitment, CommitmentMode, CoreIsolation, Datacenter, DeletionPolicy,
-    Gas, ManagementPolicy, NodeSelector, OfferedResource, Payouts, Peers, ProofTarget, Proofs,
-    ProviderAccount, ProviderOffer, ProviderOfferSpec, Renewal, ResourcePrice,
+    Gas, ManagementPolicy, NodeSelector, OfferedResource, Payouts, PeerAssignment, Peers,
+    ProofTarget, Proofs, ProviderAccount, ProviderOffer, ProviderOfferSpec, Renewal, ResourcePrice,
 };
 pub use provider_offer_status::{
     CommitmentCounts, Earned, Economics, OfferSummary, OfferUnits, PastCommitment, PeerStatus,

@@ -38,6 +38,7 @@ use crate::{Intake, ProviderOfferStatus, UnitsPerNode, Worker};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(oldSelf.offerID) || oldSelf.offerID == '' || (has(self.offerID) && self.offerID.lowerAscii() == oldSelf.offerID.lowerAscii())").message("offerID is set once").field_path(".offerID"),
+    validation = Rule::new("!has(self.peers.assignments) || size(self.peers.assignments) == 0 || (has(self.offerID) && self.offerID != '')").message("peers.assignments say where the peers of an adopted offer live: they need offerID").field_path(".peers.assignments"),
     validation = Rule::new("self.deletionPolicy != 'Withdraw' || self.managementPolicy != 'Observe'").message("deletionPolicy Withdraw cannot be combined with managementPolicy Observe").field_path(".deletionPolicy")
 )]
 pub struct ProviderOfferSpec {
@@ -130,13 +131,31 @@ pub struct ProviderAccount {
 }
 
 /// How peers are owned.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Peers {
     /// Names of the signers that own the peers, from the operator's configuration; which one owns a peer follows from the
     /// peer's id. The contract has no way to change the owner of a registered peer.
     #[schemars(schema_with = "crate::schema::signer_names")]
     pub signers: Vec<String>,
+    /// Of an offer that is taken over by `offerID`: its peers, and the node that each lives on; one on a node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["peerID".into()]))]
+    pub assignments: Vec<PeerAssignment>,
+}
+
+/// A peer that another tool registered, and where it lives.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerAssignment {
+    /// The peer, as libp2p writes it: 12D3KooW…
+    #[serde(rename = "peerID")]
+    #[schemars(schema_with = "peer")]
+    pub peer_id: String,
+    /// The node's name.
+    #[schemars(schema_with = "node_name")]
+    pub node_name: String,
 }
 
 /// A datacenter by its place, or by its id on chain.
@@ -388,4 +407,12 @@ fn quantity(_: &mut SchemaGenerator) -> Schema {
 
 fn gwei(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "pattern": "^[0-9]{1,20}([.][0-9]{1,9})?$", "maxLength": 30 })
+}
+
+fn peer(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": "^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$", "maxLength": 52 })
+}
+
+fn node_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "maxLength": 253 })
 }

@@ -3,6 +3,7 @@
 //! Stories that need the two exclusive cores take turns; the others run beside them. Only a quiet story has the whole
 //! cluster to itself.
 
+mod adopted;
 mod bad_input;
 mod hands_off;
 mod killed_anywhere;
@@ -43,7 +44,8 @@ mod people {
     pub(crate) const NOBODY_HOME: usize = 11;
     pub(crate) const PARTITIONED: usize = 12;
     pub(crate) const KILLED_ANYWHERE: usize = 13;
-    pub(crate) const COUNT: u8 = 14;
+    pub(crate) const ADOPTED: usize = 14;
+    pub(crate) const COUNT: u8 = 15;
 }
 
 /// Held by whoever uses the cores of n1 and n2.

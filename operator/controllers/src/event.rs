@@ -67,6 +67,8 @@ pub enum Happening {
     DeletionBlocked,
     /// A pod ended, or cannot start.
     PodFailed,
+    /// A peer that another tool registered was taken over.
+    Adopted,
     /// A unit's node was cordoned.
     DrainStarted,
     /// Nothing of a unit is left on its cordoned node.
@@ -109,6 +111,7 @@ impl Happening {
             Self::NodeNotEligible => "NodeNotEligible",
             Self::DeletionBlocked => "DeletionBlocked",
             Self::PodFailed => "PodFailed",
+            Self::Adopted => "Adopted",
             Self::DrainStarted => "DrainStarted",
             Self::DrainCompleted => "DrainCompleted",
             Self::DrainBlocked => "DrainBlocked",

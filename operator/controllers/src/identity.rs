@@ -33,6 +33,8 @@ pub const WAS_COMMITTED: &str = "coreward.dev/was-committed";
 pub const DRAINED: &str = "coreward.dev/drained";
 /// Annotation: people's fields of the offer's units and deals, as JSON by the object's name.
 pub const KEPT: &str = "coreward.dev/kept";
+/// Annotation: another tool registered the peer, whose own key is not here; the seed is only for keys of workers.
+const ADOPTED: &str = "coreward.dev/adopted";
 /// Annotation: the peer's id as people know it.
 const PEER_TEXT: &str = "coreward.dev/peer";
 /// Key of the seed in the Secret.
@@ -94,8 +96,8 @@ impl PeerIdentity {
     pub fn read(secret: &Secret) -> Option<Self> {
         let annotations = secret.annotations();
         let seed: [u8; 32] = secret.data.as_ref()?.get(SEED)?.0.as_slice().try_into().ok()?;
-        let peer = peer_of(&seed);
-        if annotations.get(PEER_ID)?.parse::<B256>().ok()? != peer.0 {
+        let peer = PeerId(annotations.get(PEER_ID)?.parse().ok()?);
+        if peer != peer_of(&seed) && !annotations.contains_key(ADOPTED) {
             return None;
         }
         let commitments = annotations.get(COMMITMENTS).map(String::as_str).unwrap_or_default();
@@ -168,6 +170,23 @@ pub fn secret(offer: &OfferKey, node: &str, ordinal: u32, seed: [u8; 32]) -> Sec
     }
 }
 
+/// The Secret for a peer that another tool registered.
+#[must_use]
+pub fn adopted_secret(
+    offer: &OfferKey,
+    (node, ordinal): (&str, u32),
+    peer: PeerId,
+    seed: [u8; 32],
+) -> Secret {
+    let mut secret = secret(offer, node, ordinal, seed);
+    secret.annotations_mut().extend([
+        (ADOPTED.to_owned(), "true".to_owned()),
+        (PEER_ID.to_owned(), peer.to_string()),
+        (PEER_TEXT.to_owned(), text(peer)),
+    ]);
+    secret
+}
+
 /// Name of an identity's Secret.
 #[must_use]
 pub fn secret_name(offer: &OfferKey, node: &str, ordinal: u32) -> String {
@@ -179,11 +198,20 @@ fn peer_of(seed: &[u8; 32]) -> PeerId {
     PeerId(B256::from(SigningKey::from_bytes(seed).verifying_key().to_bytes()))
 }
 
+/// An identity multihash (00, 36 bytes) of a protobuf: key type 1 (ed25519), 32 bytes of key.
+const ED25519: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
+
+/// Reads a peer's id as libp2p writes it; `None` for what is none of an ed25519 key.
+#[must_use]
+pub fn parsed(text: &str) -> Option<PeerId> {
+    let bytes = bs58::decode(text).into_vec().ok()?;
+    bytes.strip_prefix(&ED25519)?.try_into().ok().map(|key: [u8; 32]| PeerId(B256::from(key)))
+}
+
 /// A peer's id in base58, as libp2p writes it.
 #[must_use]
 pub fn text(peer: PeerId) -> String {
-    // An identity multihash (00, 36 bytes) of a protobuf: key type 1 (ed25519), 32 bytes of key.
-    let mut bytes = vec![0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
+    let mut bytes = ED25519.to_vec();
     bytes.extend_from_slice(peer.0.as_slice());
     bs58::encode(bytes).into_string()
 }
@@ -205,7 +233,25 @@ mod tests {
         let peer = PeerId(
             "0x246cd65bc58db104674f76c9b1340eb16881d9ef90e33d4b1086ebd334f4002d".parse().unwrap(),
         );
-        assert_eq!(text(peer), "12D3KooWCGZ6t8by5ag5YMQW4k3HoPLaKdN5rB9DhAmDUeG8dj1N");
+        let written = "12D3KooWCGZ6t8by5ag5YMQW4k3HoPLaKdN5rB9DhAmDUeG8dj1N";
+        assert_eq!(text(peer), written);
+        assert_eq!(parsed(written), Some(peer));
+    }
+
+    #[test]
+    fn what_is_no_peer_is_not_read() {
+        let rsa = "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N";
+        for text in ["", "12D3KooW", "n0", rsa, "0x246cd65b"] {
+            assert_eq!(parsed(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_peer_of_another_tool_has_a_seed_of_its_own() {
+        let peer = PeerId(B256::repeat_byte(9));
+        let read = PeerIdentity::read(&adopted_secret(&offer(), ("n1", 1), peer, [7; 32]));
+        let read = read.unwrap();
+        assert_eq!((read.identity.peer, read.identity.ordinal), (peer, 1));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a provider sells: the offer, its peers and their units as the spec wants them against the chain as it is.
 
+mod adopt;
 mod align;
 mod condition;
 mod node;
@@ -73,6 +74,8 @@ pub struct Wanted {
     pub provider_name: String,
     /// The offer to adopt.
     pub adopt: Option<OfferId>,
+    /// Peers of the adopted offer that are to be taken over, with the node of each; no node stands there twice.
+    pub assignments: BTreeMap<PeerId, String>,
     /// Whether a human has said that units which we do not know are no reason to stop.
     pub accept_unknown_units: bool,
     /// Owners that the peers may have, in the spec's order; never empty.
@@ -158,6 +161,15 @@ pub enum Step {
     /// Generate an ed25519 key and persist it, before anything else is done with it. Found again by (node, ordinal).
     MakeIdentity {
         /// For this node.
+        node: String,
+        /// Its place among the node's identities.
+        ordinal: u32,
+    },
+    /// Persist a peer that another tool registered, with a fresh seed for the keys of its workers.
+    AdoptIdentity {
+        /// Which.
+        peer: PeerId,
+        /// It lives on this node.
         node: String,
         /// Its place among the node's identities.
         ordinal: u32,
@@ -320,7 +332,13 @@ pub fn watchlist(seen: &Seen) -> Watchlist {
     let mut list = Watchlist {
         providers: BTreeSet::from([seen.wanted.provider]),
         offers: seen.wanted.adopt.into_iter().chain(seen.recorded).collect(),
-        peers: seen.identities.iter().flatten().map(|identity| identity.peer).collect(),
+        peers: seen
+            .identities
+            .iter()
+            .flatten()
+            .map(|identity| identity.peer)
+            .chain(seen.wanted.assignments.keys().copied())
+            .collect(),
         wallets: seen.wanted.peer_owners.iter().copied().chain([seen.wanted.provider]).collect(),
         tokens: BTreeSet::from([seen.wanted.payment_token]),
         ..Watchlist::default()

@@ -51,6 +51,7 @@ pub(crate) fn offer_seen(
             provider: world.provider,
             provider_name: "Example".to_owned(),
             adopt: None,
+            assignments: std::collections::BTreeMap::new(),
             accept_unknown_units: true,
             peer_owners: vec![world.peer_owner],
             payment_token: USDC,

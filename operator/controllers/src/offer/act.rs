@@ -14,7 +14,10 @@ use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 
 use crate::apply;
-use crate::identity::{COMMITMENTS, PeerIdentity, RETIRED, WAS_COMMITTED, secret, secret_name};
+use crate::event::Happening;
+use crate::identity::{
+    self, COMMITMENTS, PeerIdentity, RETIRED, WAS_COMMITTED, secret, secret_name,
+};
 use crate::labels::OfferKey;
 use crate::node::probe;
 use crate::offer::observe::Sight;
@@ -61,6 +64,13 @@ pub async fn act(
             Step::MakeIdentity { node, ordinal } => {
                 make_identity(shared, &sight.key, node, *ordinal).await?;
             }
+            Step::AdoptIdentity { peer, node, ordinal } => {
+                let seed: [u8; 32] = rand::random();
+                let secret = identity::adopted_secret(&sight.key, (node, *ordinal), *peer, seed);
+                apply::create(&secrets(shared), &secret).await?;
+                let note = format!("peer {} on node {node}", identity::text(*peer));
+                shared.events.tell(offer, Happening::Adopted, &note).await;
+            }
             Step::RetireIdentity { peer } => retire(shared, sight, *peer).await?,
             Step::Release => done.released = true,
             Step::Send(_) => {}
@@ -84,7 +94,10 @@ pub async fn act(
 fn calls(plans: &Plans) -> Vec<(Call, &str)> {
     let offer = plans.offer.steps.iter().filter_map(|step| match step {
         Step::Send(call) => Some((call.clone(), send::why(&plans.offer.planned, call))),
-        Step::MakeIdentity { .. } | Step::RetireIdentity { .. } | Step::Release => None,
+        Step::MakeIdentity { .. }
+        | Step::AdoptIdentity { .. }
+        | Step::RetireIdentity { .. }
+        | Step::Release => None,
     });
     let commitments = plans.commitments.iter().flat_map(|(_, plan)| {
         plan.steps

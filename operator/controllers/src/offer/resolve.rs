@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use alloy_primitives::{Address, B256, U256};
 use coreward_crds::{self as crds, ProviderOffer};
 use coreward_domain::commitment;
-use coreward_domain::id::{DatacenterId, OfferId, ResourceId};
+use coreward_domain::id::{DatacenterId, OfferId, PeerId, ResourceId};
 use coreward_domain::money;
 use coreward_domain::offer::{DatacenterChoice, Deletion, Intake, Wanted, WantedResource};
 use coreward_domain::payout;
 use kube::ResourceExt;
 
 use crate::config::{Config, Network, SignerRole, Token};
+use crate::identity;
 use crate::labels::{ACCEPT_UNKNOWN_UNITS, ORPHAN_CONFIRM};
 
 /// Choices that a message names.
@@ -96,6 +97,7 @@ pub fn resolve(offer: &ProviderOffer, config: &Config) -> Result<Resolved, Mista
         provider,
         provider_name: provider_name.to_owned(),
         adopt: adopt(spec)?,
+        assignments: assignments(spec)?,
         accept_unknown_units: offer.annotations().contains_key(ACCEPT_UNKNOWN_UNITS),
         peer_owners: peer_owners(spec, desk)?,
         payment_token: token.address,
@@ -207,6 +209,30 @@ fn adopt(spec: &crds::ProviderOfferSpec) -> Result<Option<OfferId>, Mistake> {
         .parse()
         .map_err(|_| Mistake::new("spec.offerID", "not 0x and 64 hex digits"))?;
     Ok(Some(OfferId(id)))
+}
+
+/// Where the peers of an adopted offer live: each peer once, and one on a node.
+fn assignments(spec: &crds::ProviderOfferSpec) -> Result<BTreeMap<PeerId, String>, Mistake> {
+    let mut assignments: BTreeMap<PeerId, String> = BTreeMap::new();
+    for (index, entry) in spec.peers.assignments.iter().enumerate() {
+        let field = |name: &str| format!("spec.peers.assignments[{index}].{name}");
+        let peer = identity::parsed(&entry.peer_id).ok_or_else(|| {
+            let message = format!("`{}` is no id of an ed25519 key: 12D3KooW…", entry.peer_id);
+            Mistake::new(field("peerID"), message)
+        })?;
+        if assignments.values().any(|node| *node == entry.node_name) {
+            let message = format!("node {} stands there twice: it has one peer", entry.node_name);
+            return Err(Mistake::new(field("nodeName"), message));
+        }
+        if assignments.insert(peer, entry.node_name.clone()).is_some() {
+            return Err(Mistake::new(field("peerID"), "stands there twice"));
+        }
+    }
+    if spec.offer_id.is_empty() && !assignments.is_empty() {
+        let message = "say where the peers of an adopted offer live: set spec.offerID to it";
+        return Err(Mistake::new("spec.peers.assignments", message));
+    }
+    Ok(assignments)
 }
 
 fn datacenter(place: &crds::Datacenter) -> Result<DatacenterChoice, Mistake> {

@@ -11,6 +11,7 @@ use super::plan::{Located, View};
 use super::terms::Terms;
 use super::{
     Eligibility, Identity, Node, RAM_PER_UNIT_MIB, Step, UNITS_PER_REGISTRATION, VCPU_PER_UNIT,
+    adopt,
 };
 
 /// Which of the spec's signers owns a peer: follows from its id alone, until the chain has fixed it.
@@ -45,7 +46,11 @@ pub(super) fn identity_steps(view: &View<'_>, located: &Located<'_>) -> Vec<Step
     let makes = view
         .nodes
         .iter()
-        .filter(|node| wants_peer(node) && usable(view, located, node).is_none())
+        .filter(|node| {
+            wants_peer(node)
+                && usable(view, located, node).is_none()
+                && !adopt::waits(view, &node.name)
+        })
         .map(|node| {
             let ordinals = view.identities.iter().filter(|identity| identity.node == node.name);
             let ordinal =
@@ -53,7 +58,7 @@ pub(super) fn identity_steps(view: &View<'_>, located: &Located<'_>) -> Vec<Step
             Step::MakeIdentity { node: node.name.clone(), ordinal }
         });
     let retires = located.foreign.iter().map(|peer| Step::RetireIdentity { peer: *peer });
-    makes.chain(retires).collect()
+    adopt::steps(view).into_iter().chain(makes).chain(retires).collect()
 }
 
 fn wants_peer(node: &Node) -> bool {
@@ -85,7 +90,8 @@ pub(super) fn growth(view: &View<'_>, located: &Located<'_>, provider: &Provider
         if !wants_peer(node) {
             continue;
         }
-        let Some(identity) = usable(view, located, node) else {
+        let own = usable(view, located, node).filter(|_| !adopt::waits(view, &node.name));
+        let Some(identity) = own else {
             growth.preparing = true;
             continue;
         };

@@ -11,8 +11,8 @@ use crate::id::{OfferId, PeerId};
 use super::peers::{self, Growth};
 use super::terms::Terms;
 use super::{
-    Deletion, Eligibility, Identity, NoNode, Node, PendingChange, Plan, Seen, Step, Why, align,
-    withdraw,
+    Deletion, Eligibility, Identity, NoNode, Node, PendingChange, Plan, Seen, Step, Why, adopt,
+    align, withdraw,
 };
 
 /// What the turn can work with, all of it known.
@@ -124,6 +124,9 @@ fn locate<'seen>(view: &View<'seen>) -> Result<Located<'seen>, Why> {
             })?;
         located.settle_on(adopted, offer)?;
     }
+    if view.seen.wanted.deletion.is_none() {
+        adopt::check(view, &located)?;
+    }
     Ok(located)
 }
 
@@ -212,6 +215,7 @@ fn converge(view: &View<'_>, located: &Located<'_>, terms: &Terms) -> Plan {
             pending.extend(align::peer(&mut draft, &scene, view));
         }
     }
+    pending.extend(adopt::left_alone(view, located));
     let why = why(view, located, &draft, &growth, &pending);
     finish(draft, steps, pending, stalled.unwrap_or(why)).at(located)
 }

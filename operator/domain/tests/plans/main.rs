@@ -1,5 +1,6 @@
 //! The plans told as tables, stories and properties, against a small model of the contracts.
 
+mod adopt;
 mod arbitrary;
 mod commitment;
 mod conditions;

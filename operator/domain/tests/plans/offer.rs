@@ -31,6 +31,7 @@ pub(crate) fn wanted() -> Wanted {
         provider: PROVIDER,
         provider_name: NAME.to_owned(),
         adopt: None,
+        assignments: std::collections::BTreeMap::new(),
         accept_unknown_units: false,
         peer_owners: vec![HOT],
         payment_token: TOKEN,
@@ -87,7 +88,10 @@ fn fresh() -> Seen {
 fn calls(seen: &Seen) -> Vec<Call> {
     let sends = plan(seen).steps.into_iter().filter_map(|step| match step {
         Step::Send(call) => Some(call),
-        Step::MakeIdentity { .. } | Step::RetireIdentity { .. } | Step::Release => None,
+        Step::MakeIdentity { .. }
+        | Step::AdoptIdentity { .. }
+        | Step::RetireIdentity { .. }
+        | Step::Release => None,
     });
     sends.collect()
 }

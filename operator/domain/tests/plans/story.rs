@@ -59,7 +59,9 @@ impl World {
                 }
                 offer::Step::Send(call) => calls.push(call),
                 offer::Step::Release => self.released = true,
-                offer::Step::MakeIdentity { .. } | offer::Step::RetireIdentity { .. } => {}
+                offer::Step::MakeIdentity { .. }
+                | offer::Step::AdoptIdentity { .. }
+                | offer::Step::RetireIdentity { .. } => {}
             }
         }
         calls.extend(self.plan_work(flights, seen.wanted.deletion));

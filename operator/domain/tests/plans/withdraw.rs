@@ -39,7 +39,9 @@ fn functions(seen: &Seen) -> Vec<&'static str> {
     let sends = plan(seen).steps.into_iter().map(|step| match step {
         Step::Send(call) => call.function(),
         Step::Release => "release",
-        Step::MakeIdentity { .. } | Step::RetireIdentity { .. } => "identity",
+        Step::MakeIdentity { .. } | Step::AdoptIdentity { .. } | Step::RetireIdentity { .. } => {
+            "identity"
+        }
     });
     sends.collect()
 }
@@ -241,7 +243,10 @@ fn units_go_in_bites() {
     assert_eq!(first.planned.len(), 101, "every unit, and the offer");
     let flights = first.steps.into_iter().filter_map(|step| match step {
         Step::Send(call) => Some(Flight { call, included: None }),
-        Step::MakeIdentity { .. } | Step::RetireIdentity { .. } | Step::Release => None,
+        Step::MakeIdentity { .. }
+        | Step::AdoptIdentity { .. }
+        | Step::RetireIdentity { .. }
+        | Step::Release => None,
     });
     seen.flights = flights.skip(10).collect();
     assert_eq!(plan(&seen).steps.len(), 10);

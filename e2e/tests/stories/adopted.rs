@@ -1,0 +1,109 @@
+//! An offer that another tool made and staked is taken over, and goes on without a transaction of the provider.
+
+use alloy::primitives::{B256, keccak256};
+use coreward_e2e::{
+    bed::NODES,
+    chain::peer_with_units,
+    story::{
+        Teller, account, agrees, deal, ensure, is_ready,
+        offer::{Offered, Pledged},
+        proving, the_loop,
+    },
+    world::{Error, Result, World},
+};
+use libp2p::PeerId;
+use serde_json::json;
+
+use super::{SILENCE, Told, chain_of, cores, finish, people, stage, tell_and_release};
+
+/// Epochs that the other tool pledged its unit for.
+const DURATION: u64 = 100;
+/// What a peer's id begins with: an ed25519 key of 32 bytes, written out.
+const ED25519: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn adopted() -> Told {
+    let teller = Teller::of("adopted");
+    let stage = stage(&teller).await.map_err(|error| chain_of(&error))?;
+    let _cores = cores().await;
+    let _noise = SILENCE.read().await;
+    let told = tell_and_release(&stage, ("adopted", people::ADOPTED), async |world| {
+        Box::pin(tell(world, &teller, &stage.apps.hello)).await
+    });
+    finish(told.await)
+}
+
+async fn tell(world: &World, teller: &Teller, app: &str) -> Result<()> {
+    let words = "another tool registers an offer of one unit, commits it and stakes";
+    let offered = teller.step(words, by_another_tool(world)).await?;
+    let units = offered.units();
+
+    let mut spec = the_loop::one_node(world, &offered.name, NODES[0].name);
+    spec["spec"]["offerID"] = json!(offered.id);
+    spec["spec"]["managementPolicy"] = json!("Observe");
+    spec["spec"]["datacenter"] = json!({ "id": "1" });
+    spec["spec"]["peers"]["assignments"] =
+        json!([{ "peerID": written(offered.peers[0].peer)?, "nodeName": NODES[0].name }]);
+    world.apply(&spec).await?;
+    let shown = agrees(world, ("ProviderOffer", &offered.name), "it has all of it", |object| {
+        let status = &object.data["status"];
+        status["offerID"] == json!(offered.id)
+            && status["units"]["total"] == 1
+            && status["commitments"]["pending"] == 1
+    });
+    let shown = teller.step("its object shows the offer, the unit and the stake", shown).await?;
+    let plan = &shown.data["status"]["plan"];
+    ensure(plan.as_array().is_none_or(Vec::is_empty), || format!("it plans {plan}"))?;
+    teller.aside("and plans nothing");
+
+    world.driver().next_epoch().await?;
+    proving::hashing(world, teller, &units).await?;
+    let observed = proving::minimum(world, &offered, &units);
+    teller.step("observed, the unit has its minimum on chain", observed).await?;
+    spec["spec"]["managementPolicy"] = json!("Manage");
+    world.apply(&spec).await?;
+    proving::next(world, teller, &offered, &units).await?;
+    agrees(world, ("ProviderOffer", &offered.name), "it is ready", is_ready).await?;
+    nothing_but_rewards(world, teller).await?;
+
+    let seat = deal::matched(world, app, &[&offered.peers[0]]).await?.remove(0);
+    deal::serving(world, teller, &seat).await?;
+    world.driver().stop_deal(world.party().developer.address, seat.deal).await?;
+    deal::returned(world, teller, &seat).await?;
+    proving::next(world, teller, &offered, &units).await?;
+    account::nonces_are_whole(world, teller).await
+}
+
+/// What another tool leaves on chain: the provider's name, an offer of one peer with one unit, and a funded commitment.
+async fn by_another_tool(world: &World) -> Result<Offered> {
+    let (driver, party) = (world.driver(), world.party());
+    let provider = party.provider.address;
+    let peer = keccak256(format!("{} peer", world.namespace()));
+    let unit = keccak256(format!("{} unit", world.namespace()));
+    driver.register_provider(provider, &party.provider_name()).await?;
+    let peers = vec![peer_with_units(peer, party.peer_owner.address, &[unit])];
+    let id = driver.register_offer(provider, peers).await?;
+    let commitment = driver.commit(provider, peer, DURATION).await?;
+    driver.deposit(provider, commitment).await?;
+    let peers = vec![Pledged { peer, units: vec![unit], commitment }];
+    Ok(Offered { name: "loop".to_owned(), id, peers })
+}
+
+/// A peer's id as people write it.
+fn written(peer: B256) -> Result<String> {
+    let bytes = [&ED25519[..], peer.as_slice()].concat();
+    let peer = PeerId::from_bytes(&bytes);
+    let peer = peer.map_err(|error| Error::Finding(format!("no peer's id: {error}")))?;
+    Ok(peer.to_string())
+}
+
+/// Checks that the provider's key has sent nothing since the other tool's four transactions but calls for its rewards.
+async fn nothing_but_rewards(world: &World, teller: &Teller) -> Result<()> {
+    const OTHERS: usize = 4;
+    let provider = world.party().provider.address;
+    let sent = world.oracle().used_nonces(provider, world.from_block()).await?;
+    let own = sent.iter().skip(OTHERS).find(|sent| !sent.function.starts_with("withdraw"));
+    ensure(own.is_none(), || format!("the provider's key sent {own:?}"))?;
+    teller.aside("the provider's key has sent nothing of its own but calls for rewards");
+    Ok(())
+}
