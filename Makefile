@@ -24,10 +24,12 @@ check: ## Format, lints, docs, licences, spelling, generated files
 bench: ## Measure the loop's speed and write e2e/BENCH.md
 	@e2e/run bench
 
-soak: ## End our programs 200 times at random moments, and write e2e/SOAK.md
+soak: ## End our programs 200 times, then half an hour of noise; write e2e/SOAK.md and e2e/NOISE.md
 	@e2e/run bed up
 	@COREWARD_KILLS=200 COREWARD_SOAK=$(CURDIR)/e2e/SOAK.md cargo test --quiet --package coreward-e2e --test stories \
 		killed_anywhere -- --nocapture
+	@COREWARD_NOISE=$(CURDIR)/e2e/NOISE.md cargo test --quiet --package coreward-e2e --test stories long_noise -- \
+		--nocapture --ignored
 
 bless: ## Rewrite the generated files
 	BLESS=1 cargo test --quiet --package coreward-crds

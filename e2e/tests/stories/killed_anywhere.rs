@@ -26,7 +26,7 @@ use super::{SILENCE, Told, chain_of, cores, finish, people, stage, tell_and_rele
 const ROUNDS: &str = "COREWARD_KILLS";
 const FEW: usize = 20;
 /// The seed of an earlier run, to see it again.
-const SEED: &str = "COREWARD_SEED";
+pub(crate) const SEED: &str = "COREWARD_SEED";
 /// Where the result is written, if anywhere.
 const REPORT: &str = "COREWARD_SOAK";
 /// Base units of USDC that a deal pays per epoch.
@@ -78,7 +78,8 @@ async fn tell(world: &World, teller: &Teller, app: &str) -> Result<()> {
     }
 }
 
-fn number(name: &str) -> Result<Option<u64>> {
+/// The number that a variable of the environment gives.
+pub(crate) fn number(name: &str) -> Result<Option<u64>> {
     let number = variable(name).map(|text| text.parse()).transpose();
     number.map_err(|_| Error::Finding(format!("{name} is no number")))
 }

@@ -8,6 +8,7 @@ mod bad_input;
 mod hands_off;
 mod killed_anywhere;
 mod killed_once;
+mod long_noise;
 mod nobody_home;
 mod nodes;
 mod partitioned;
@@ -45,7 +46,8 @@ mod people {
     pub(crate) const PARTITIONED: usize = 12;
     pub(crate) const KILLED_ANYWHERE: usize = 13;
     pub(crate) const ADOPTED: usize = 14;
-    pub(crate) const COUNT: u8 = 15;
+    pub(crate) const LONG_NOISE: usize = 15;
+    pub(crate) const COUNT: u8 = 16;
 }
 
 /// Held by whoever uses the cores of n1 and n2.
