@@ -39,6 +39,8 @@ impl PuzzleKey {
 #[derive(Clone, Debug)]
 pub struct ProofPool {
     units: Arc<Mutex<BTreeMap<UnitId, BTreeMap<FoundProof, Standing>>>>,
+    /// How many proofs of a unit were refused in an epoch.
+    refused: Arc<Mutex<BTreeMap<UnitId, (Epoch, u32)>>>,
     changes: watch::Sender<u64>,
 }
 
@@ -52,7 +54,7 @@ enum Standing {
 
 impl Default for ProofPool {
     fn default() -> Self {
-        Self { units: Arc::default(), changes: watch::Sender::new(0) }
+        Self { units: Arc::default(), refused: Arc::default(), changes: watch::Sender::new(0) }
     }
 }
 
@@ -117,6 +119,28 @@ impl ProofPool {
                 }
             }
         }
+        drop(units);
+        if fate == Fate::Refused {
+            self.count_refused(proofs, epoch);
+        }
+    }
+
+    fn count_refused(&self, proofs: &[Proof], epoch: Epoch) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        for proof in proofs {
+            if !refused.contains_key(&proof.unit) && refused.len() >= UNITS {
+                continue;
+            }
+            let entry = refused.entry(proof.unit).or_insert((epoch, 0));
+            *entry = (epoch, if entry.0 == epoch { entry.1.saturating_add(1) } else { 1 });
+        }
+    }
+
+    /// How many proofs of a unit were refused in this epoch.
+    #[must_use]
+    pub fn refused(&self, unit: UnitId, epoch: Epoch) -> u32 {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.get(&unit).filter(|(of, _)| *of == epoch).map_or(0, |(_, count)| *count)
     }
 
     /// The prover may delete all proofs of this unit with this nonce.
@@ -143,6 +167,9 @@ impl ProofPool {
     /// Drops what was acknowledged of epochs before this one, and units with nothing left. Several networks share the
     /// pool, so only these units are looked at.
     pub fn drop_before(&self, epoch: Epoch, of_network: &BTreeSet<UnitId>) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.retain(|unit, (of, _)| *of >= epoch || !of_network.contains(unit));
+        drop(refused);
         let mut units = self.units.lock().unwrap_or_else(PoisonError::into_inner);
         units.retain(|unit, proofs| {
             if of_network.contains(unit) {
@@ -212,6 +239,17 @@ mod tests {
         assert_eq!(fates(&pool), vec![]);
         assert_eq!(pool.acknowledged(UNIT, puzzle(7)), vec![B256::repeat_byte(1)]);
         assert_eq!(pool.put(&posted(vec![found(7, 1)]), Some(7)), vec![B256::repeat_byte(1)]);
+    }
+
+    #[test]
+    fn refused_proofs_are_counted_by_epoch() {
+        let pool = ProofPool::default();
+        pool.mark(&[proof(1), proof(2)], Epoch(7), Fate::Refused);
+        pool.mark(&[proof(3)], Epoch(7), Fate::Settled);
+        assert_eq!(pool.refused(UNIT, Epoch(7)), 2);
+        assert_eq!(pool.refused(UNIT, Epoch(8)), 0);
+        pool.mark(&[proof(4)], Epoch(8), Fate::Refused);
+        assert_eq!((pool.refused(UNIT, Epoch(7)), pool.refused(UNIT, Epoch(8))), (0, 1));
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod batch;
 mod plan;
 mod puzzle;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use alloy_primitives::B256;
@@ -17,6 +18,9 @@ use crate::id::{PeerId, UnitId};
 pub use plan::plan;
 pub use puzzle::{Puzzle, puzzle_for};
 
+/// Refused proofs of an epoch after which a unit's others go apart from its peer's: a wrong one has a whole batch refused.
+pub const QUARANTINE: u32 = 3;
+
 /// Everything that the proofs of one peer are decided from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
@@ -26,6 +30,8 @@ pub struct Seen {
     pub snapshot: Option<Arc<Snapshot>>,
     /// Proofs that the provers of this peer have found and that were not acknowledged to them.
     pub pool: Vec<Found>,
+    /// Units with [`QUARANTINE`] refused proofs in this epoch, or more.
+    pub quarantined: BTreeSet<UnitId>,
     /// Our transactions of the peer's key that are not final.
     pub flights: Vec<Flight>,
     /// How many proofs are wanted.

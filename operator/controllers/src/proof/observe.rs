@@ -1,6 +1,6 @@
 //! What the proofs of one peer are planned from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use alloy_primitives::Address;
@@ -8,7 +8,7 @@ use coreward_crds::{ProofTarget, ProviderOffer};
 use coreward_domain::chain::Snapshot;
 use coreward_domain::gate::Gate;
 use coreward_domain::id::{PeerId, UnitId};
-use coreward_domain::proof::{Limits, Seen, Target};
+use coreward_domain::proof::{Limits, QUARANTINE, Seen, Target};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
@@ -98,9 +98,14 @@ pub(super) async fn observe(context: &Context, peer: &ProvingPeer) -> Result<See
         }
         (None, _) | (_, None) => (Vec::new(), Gate::default()),
     };
+    let quarantined = snapshot.as_deref().map_or_else(BTreeSet::new, |snapshot| {
+        let refused = |unit: &&UnitId| context.proofs.refused(**unit, snapshot.epoch);
+        peer.provers.keys().filter(|unit| refused(unit) >= QUARANTINE).copied().collect()
+    });
     Ok(Seen {
         peer: peer.id,
         snapshot,
+        quarantined,
         pool: peer.provers.keys().flat_map(|unit| context.proofs.kept(*unit)).collect(),
         flights,
         target: match spec.proofs.target {

@@ -68,6 +68,12 @@ pub fn status(
         exclusive_cores: words.cpu.as_ref().map(|cpu| cpu.whole_cores),
         building: words.building,
         pod_message: words.message,
+        refused_proofs: told
+            .sight
+            .seen
+            .snapshot
+            .as_deref()
+            .map_or(0, |snapshot| told.shared.context.proofs.refused(unit, snapshot.epoch)),
         missed_last_epoch: missed,
         suspended: object.spec.suspend,
         deleting: object.metadata.deletion_timestamp.is_some(),

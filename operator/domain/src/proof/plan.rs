@@ -33,13 +33,24 @@ pub fn plan(seen: &Seen) -> Plan {
     if is_ending(seen, snapshot) {
         return Plan::idle(steps, Why::EpochEnding);
     }
-    let draft = Draft::new(&seen.gate, &seen.flights, snapshot);
+    let draft = || Draft::new(&seen.gate, &seen.flights, snapshot);
     let flies = |call: &Call| matches!(call, Call::SubmitProofs { peer, epoch, .. } if *peer == seen.peer && *epoch == snapshot.epoch);
-    if draft.open().any(flies) {
+    if draft().open().any(flies) {
         return Plan::idle(steps, Why::WaitingForReceipt);
     }
-    let stocks = batch::fill(empty_stocks(peer, commitment, snapshot), seen, snapshot);
-    let (sends, planned, why) = send(seen, snapshot, draft, &stocks);
+    let mut stocks = batch::fill(empty_stocks(peer, commitment, snapshot), seen, snapshot);
+    let apart: BTreeMap<_, _> =
+        stocks.extract_if(.., |unit, _| seen.quarantined.contains(unit)).collect();
+    let (mut sends, mut planned, mut why) = send(seen, snapshot, draft(), &stocks);
+    for (unit, stock) in apart {
+        if !planned.is_empty() {
+            break;
+        }
+        let alone = send(seen, snapshot, draft(), &BTreeMap::from([(unit, stock)]));
+        if !alone.1.is_empty() {
+            (sends, planned, why) = alone;
+        }
+    }
     steps.extend(sends.into_iter().map(Step::Send));
     Plan { steps, planned, why }
 }

@@ -4,6 +4,7 @@ use crate::chain::{Commitment, Snapshot};
 use crate::condition::{ConditionType, Truth, Verdict};
 use crate::gate::Management;
 use crate::id::UnitId;
+use crate::proof::QUARANTINE;
 
 use super::drain;
 use super::plan::commitment;
@@ -23,6 +24,8 @@ pub struct UnitReport {
     pub building: bool,
     /// Message of the last pod problem, e.g. `Unschedulable: …`; empty if none.
     pub pod_message: String,
+    /// Its proofs of this epoch that were refused as no work.
+    pub refused_proofs: u32,
     /// Whether the last finished epoch asked for proofs of it and did not get enough.
     pub missed_last_epoch: bool,
     /// Whether the object carries `suspend: true`.
@@ -194,6 +197,14 @@ fn proving(
     }
     if report.building {
         return Verdict::new(kind, Truth::False, "DatasetBuilding", "");
+    }
+    if report.refused_proofs >= QUARANTINE {
+        let message = format!(
+            "{} proofs of epoch {} were refused as no work, so its proofs are sent apart from the others': look at the \
+             node's memory and processor",
+            report.refused_proofs, account.epoch
+        );
+        return Verdict::new(kind, Truth::False, "Behind", message);
     }
     let is_behind = account.proofs < account.required && has_passed(snapshot, 2, 4);
     if is_behind || !does_its_work(plan, report.unit) {

@@ -1,5 +1,6 @@
 //! Which proofs are sent, one row per rule.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use alloy_primitives::{B256, U256};
@@ -17,6 +18,7 @@ pub(crate) fn seen(snapshot: Snapshot, pool: Vec<Found>) -> Seen {
         peer: peer_id(1),
         snapshot: Some(Arc::new(snapshot)),
         pool,
+        quarantined: BTreeSet::new(),
         flights: Vec::new(),
         target: Target::Auto,
         safety_margin_percent: 25,
@@ -240,4 +242,27 @@ fn a_prover_is_told_how_many_are_of_use(#[case] target: Target, #[case] useful: 
         (puzzle.minimum, puzzle.useful, puzzle.on_chain, puzzle.remaining_seconds),
         (2, useful, 1, 150)
     );
+}
+
+/// Unit 1 brings wrong proofs; both have found two, and need two.
+fn with_a_bad_unit(on_chain: u32) -> Seen {
+    let mut seen = seen(at(60, on_chain), [pool(0, 2), pool(1, 2)].concat());
+    seen.quarantined = BTreeSet::from([unit(1, 1)]);
+    seen
+}
+
+#[test]
+fn a_bad_unit_goes_apart_and_after_the_others() {
+    let of = |proofs: Vec<Proof>| proofs.iter().map(|proof| proof.unit).collect::<BTreeSet<_>>();
+    assert_eq!(of(sent(&with_a_bad_unit(0))), BTreeSet::from([unit(1, 0)]), "it harms no other");
+    let rest = sent(&with_a_bad_unit(2));
+    assert_eq!(
+        of(rest.clone()),
+        BTreeSet::from([unit(1, 1)]),
+        "its good proofs count all the same"
+    );
+    assert_eq!(rest.len(), 2);
+    let mut bad = with_a_bad_unit(0);
+    bad.quarantined.insert(unit(1, 0));
+    assert_eq!(of(sent(&bad)).len(), 1, "two bad ones are not put together");
 }

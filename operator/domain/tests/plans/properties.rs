@@ -333,6 +333,7 @@ proptest! {
             exclusive_cores,
             building: flags[0],
             pod_message: String::new(),
+            refused_proofs: 0,
             missed_last_epoch: flags[1],
             suspended: flags[2],
             deleting: flags[3],

@@ -256,12 +256,18 @@ fn staked_units_prove_in_every_mode(#[case] management: Management) {
 }
 
 pub(crate) fn verdict(seen: &Seen, kind: ConditionType) -> (Truth, &'static str) {
+    verdict_with(seen, kind, 0)
+}
+
+/// With so many refused proofs in this epoch.
+fn verdict_with(seen: &Seen, kind: ConditionType, refused: u32) -> (Truth, &'static str) {
     let report = UnitReport {
         unit: unit(1, 0),
         node: NodeEvidence::Verified,
         exclusive_cores: Some(true),
         building: false,
         pod_message: String::new(),
+        refused_proofs: refused,
         missed_last_epoch: false,
         suspended: false,
         deleting: false,
@@ -283,6 +289,14 @@ fn ready_means_that_it_works(
     #[case] expected: (Truth, &str),
 ) {
     assert_eq!(verdict(&seen(snapshot, pods), ConditionType::Ready), expected);
+}
+
+#[rstest]
+#[case::one_by_chance(1, (Truth::True, "OnTrack"))]
+#[case::several(3, (Truth::False, "Behind"))]
+fn a_prover_of_wrong_proofs_is_told(#[case] refused: u32, #[case] expected: (Truth, &str)) {
+    let seen = seen(active(1), vec![prover("p", 0, Phase::Ready)]);
+    assert_eq!(verdict_with(&seen, ConditionType::Proving, refused), expected);
 }
 
 #[test]
