@@ -17,6 +17,7 @@ mod life;
 mod market;
 mod market_traps;
 mod plans;
+mod reorg;
 mod shelf;
 mod stake_traps;
 mod world;

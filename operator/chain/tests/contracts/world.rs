@@ -60,6 +60,11 @@ pub(crate) fn contracts() -> Contracts {
 
 impl World {
     pub(crate) async fn new(name: &str) -> Self {
+        Self::of(name, FINALITY).await
+    }
+
+    /// Where a block is final once `finality` others are on top of it.
+    pub(crate) async fn of(name: &str, finality: u64) -> Self {
         let node = ProviderBuilder::new()
             .disable_recommended_fillers()
             .connect_http(URL.parse().unwrap())
@@ -92,7 +97,7 @@ impl World {
                 network: "local".to_owned(),
                 chain_id: 31337,
                 contracts: contracts(),
-                finality_blocks: FINALITY,
+                finality_blocks: finality,
             };
             keys.insert(
                 address,
@@ -107,7 +112,7 @@ impl World {
             tokens: BTreeSet::from([USDC, DIAMOND]),
             ..Watchlist::default()
         };
-        let reader = Reader::new(pool.clone(), contracts(), FINALITY);
+        let reader = Reader::new(pool.clone(), contracts(), finality);
         Self {
             node,
             counter,
