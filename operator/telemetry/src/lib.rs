@@ -13,7 +13,7 @@ mod shutdown;
 
 pub use cause::{Causes, causes};
 pub use health::{Health, Liveness, Readiness};
-pub use listener::{ServeError, serve};
+pub use listener::{Limits, ServeError, accept, serve};
 pub use log::{LogError, log_to_stdout};
 pub use metrics::{Metrics, PREFIX};
 pub use page::router;

@@ -11,9 +11,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 async fn port(limits: Limits) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let router = Router::new().route("/livez", get(|| async { "ok\n" }));
+    let router = Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/long", get(|| async { vec![b'a'; 64 << 20] }));
+    let greet = |stream| ready(Some(stream));
     #[expect(clippy::disallowed_methods, reason = "ends with the test's runtime")]
-    tokio::spawn(accept(listener, router, limits, CancellationToken::new()));
+    tokio::spawn(accept(listener, router, limits, greet, CancellationToken::new()));
     address
 }
 
@@ -48,7 +51,7 @@ fn noise(seed: u64) -> Vec<u8> {
 
 #[tokio::test]
 async fn random_bytes_harm_nobody() {
-    let address = port(Limits { head: Duration::from_millis(100), ..LIMITS }).await;
+    let address = port(Limits { head: Duration::from_millis(100), ..PLAIN }).await;
     for seed in 0..200 {
         let said = say(address, &noise(seed)).await;
         assert!(said.is_empty() || said.starts_with(b"HTTP/1.1 400"), "seed {seed}");
@@ -57,8 +60,21 @@ async fn random_bytes_harm_nobody() {
 }
 
 #[tokio::test]
+async fn who_does_not_read_makes_room_for_others() {
+    let limits = Limits { connections: 2, stalled: Duration::from_millis(200), ..PLAIN };
+    let address = port(limits).await;
+    let mut silent = Vec::new();
+    for _ in 0..4 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /long HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        silent.push(stream);
+    }
+    assert_eq!(timeout(PATIENCE, answers(address)).await, Ok(true));
+}
+
+#[tokio::test]
 async fn a_head_without_end_is_cut() {
-    let address = port(Limits { head_bytes: 8192, ..LIMITS }).await;
+    let address = port(Limits { head_bytes: 8192, ..PLAIN }).await;
     let mut head = b"GET /livez HTTP/1.1\r\nhost: x\r\n".to_vec();
     head.extend_from_slice(b"x-flood: ");
     head.extend(vec![b'a'; 1 << 20]);
@@ -70,7 +86,7 @@ async fn a_head_without_end_is_cut() {
 
 #[tokio::test]
 async fn connections_that_say_nothing_make_room_for_others() {
-    let limits = Limits { connections: 4, head: Duration::from_millis(200), ..LIMITS };
+    let limits = Limits { connections: 4, head: Duration::from_millis(200), ..PLAIN };
     let address = port(limits).await;
     let mut silent = Vec::new();
     for _ in 0..20 {

@@ -7,6 +7,9 @@ use super::{
     Driver,
 };
 
+/// Seconds before an epoch's end in which nobody who looks at the clock sends proofs any more.
+const LAST: u64 = 2;
+
 impl Driver {
     /// The epoch of the newest block.
     ///
@@ -26,13 +29,15 @@ impl Driver {
         Ok(next)
     }
 
-    /// Mines a block a second after the start of epoch `number`; does nothing if the chain is there or beyond.
+    /// Mines a block a second after the start of epoch `number`; does nothing if the chain is there or beyond. What is on its
+    /// way is mined in the last seconds of the epoch before: a jump must not carry it into an epoch that it was not meant for.
     ///
     /// # Errors
     /// [`super::super::Error::Rpc`].
     pub async fn to_epoch(&self, number: u64) -> Result<()> {
         let call = Diamond::epochTimestampCall { epoch: U256::from(number) };
         let start: u64 = self.view(&call).await?.saturating_to();
+        self.to_timestamp(start.saturating_sub(LAST)).await?;
         self.to_timestamp(start + 1).await
     }
 
