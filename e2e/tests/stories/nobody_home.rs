@@ -1,6 +1,6 @@
 use std::{net::Ipv4Addr, time::Duration};
 
-use alloy::primitives::{Address, B256};
+use alloy::primitives::{Address, B256, U256};
 use coreward_e2e::{
     bed::NODES,
     chain::{CapacityConstant, DealOrder, Parameters},
@@ -148,7 +148,7 @@ impl<'a> Scene<'a> {
         ] {
             Box::pin(self.without_an_api(&faults, (words, fault), lasts)).await?;
         }
-        Ok(())
+        Box::pin(self.without_either(&faults)).await
     }
 
     /// New replicas find no endpoint at all.
@@ -239,6 +239,42 @@ impl<'a> Scene<'a> {
         self.teller.step("the endpoint takes 0.7 s for everything: proofs arrive", proved).await?;
         faults.rpc(Rpc::Well)?;
         self.recovers(&witness).await
+    }
+
+    /// Nothing answers for more than an epoch: the one that nobody could prove for is missed, and nothing else is lost.
+    async fn without_either(&self, faults: &Faults) -> Result<()> {
+        let world = self.world;
+        self.rest().await?;
+        let (witness, before) = (Witness::begin(world).await?, self.fails().await?);
+        faults.rpc(Rpc::Frozen)?;
+        faults.api(Api::Cut, None)?;
+        world.driver().next_epoch().await?;
+        let endured = async {
+            witness::blocks(world, BLIND).await?;
+            world.driver().next_epoch().await?;
+            witness::blocks(world, SHORT).await?;
+            self.held_still(&witness).await
+        };
+        let words = "neither the endpoint nor the API server answers, for more than an epoch";
+        self.teller.step(words, endured).await?;
+        faults.api(Api::Well, None)?;
+        faults.rpc(Rpc::Well)?;
+        self.recovers(&witness).await?;
+        let missed = self.fails().await? - before;
+        ensure(missed == U256::from(self.provers.len()), || {
+            format!("{missed} epochs of {} units were missed, not one of each", self.provers.len())
+        })?;
+        self.teller.aside("each unit missed the one epoch in which nothing answered");
+        Ok(())
+    }
+
+    /// How many epochs the contract counts as missed on all commitments.
+    async fn fails(&self) -> Result<U256> {
+        let mut fails = U256::ZERO;
+        for peer in &self.offered.peers {
+            fails += self.world.oracle().commitment(peer.commitment).await?.totalFailCount;
+        }
+        Ok(fails)
     }
 
     /// The chain is there: proofs arrive without the API server, and nothing else is sent.
