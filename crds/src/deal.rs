@@ -56,6 +56,7 @@ pub struct DealSpec {
     pub deal_address: String,
     /// What people decide about it.
     #[serde(default)]
+    #[x_kube(validation = Rule::new("!has(self.exit) || (has(self.desiredState) && self.desiredState == 'Exit')").message("exit says how a deal is left: it needs desiredState: Exit").field_path(".exit"))]
     pub policy: DealPolicy,
 }
 
@@ -65,6 +66,9 @@ pub struct DealSpec {
 pub struct DealPolicy {
     /// Serve it, or leave it.
     pub desired_state: DesiredState,
+    /// How it is left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit: Option<DealExit>,
     /// Epochs that its workers go on after the last paid one; overrides the offer.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "grace")]
@@ -72,6 +76,24 @@ pub struct DealPolicy {
     /// What its workers may reach outside the subnet; narrows the offer, never widens it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub egress: Option<Egress>,
+}
+
+/// How a deal is left.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DealExit {
+    /// Minutes of chain time that its workers go on after the request.
+    #[schemars(schema_with = "notice")]
+    pub notice_minutes: i64,
+    /// Why, for people.
+    #[schemars(schema_with = "crate::schema::short_text")]
+    pub reason: String,
+}
+
+impl Default for DealExit {
+    fn default() -> Self {
+        Self { notice_minutes: 60, reason: String::new() }
+    }
 }
 
 /// Whether a deal is wanted.
@@ -102,6 +124,9 @@ pub struct DealStatus {
     /// What its workers may do, as it is in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<AppliedPolicy>,
+    /// The exit that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<RequestedExit>,
     /// Our workers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
@@ -170,6 +195,18 @@ pub struct AppliedPolicy {
     /// What they may reach outside the subnet: None, AllowList or Internet.
     #[schemars(schema_with = "crate::schema::reason")]
     pub egress: String,
+}
+
+/// An exit that was asked for; both times are the chain's, in RFC 3339.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestedExit {
+    /// When it was seen first.
+    #[schemars(schema_with = "crate::schema::short_text")]
+    pub asked_at: String,
+    /// When the notice is over.
+    #[schemars(schema_with = "crate::schema::short_text")]
+    pub leaves_at: String,
 }
 
 /// One of our workers.
@@ -247,4 +284,8 @@ pub struct DealTimeline {
 
 fn grace(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "integer", "format": "int64", "minimum": 0, "maximum": 1000 })
+}
+
+fn notice(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "integer", "format": "int64", "minimum": 0, "maximum": 10080 })
 }

@@ -34,8 +34,8 @@ pub use chain_transaction::{
 };
 pub use condition::{Condition, ConditionStatus};
 pub use deal::{
-    AppliedPolicy, Deal, DealChain, DealPolicy, DealRevenue, DealSpec, DealStatus, DealSubnet,
-    DealTimeline, DealWorker, DesiredState, WorkerCounts,
+    AppliedPolicy, Deal, DealChain, DealExit, DealPolicy, DealRevenue, DealSpec, DealStatus,
+    DealSubnet, DealTimeline, DealWorker, DesiredState, RequestedExit, WorkerCounts,
 };
 pub use definition::{definitions, to_yaml};
 pub use intake::{Egress, EgressMode, Intake, Worker, WorkerLimits};

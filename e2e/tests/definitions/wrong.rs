@@ -77,6 +77,9 @@ pub(crate) fn mirrors() -> Vec<Wrong> {
         |policy: Value| json!({ "network": "local", "dealAddress": address, "policy": policy });
     let short = json!({ "network": "local", "dealAddress": "0x12" });
     let (state, grace) = (json!({ "desiredState": "Leave" }), json!({ "unpaidGraceEpochs": -1 }));
+    let (exit, notice) = (json!({ "reason": "moved" }), json!({ "noticeMinutes": -1 }));
+    let serving = json!({ "desiredState": "Serve", "exit": exit });
+    let early = json!({ "desiredState": "Exit", "exit": notice });
     let list = json!({ "egress": { "mode": "AllowList" } });
     let number = json!({ "egress": { "mode": "AllowList", "hosts": ["10.0.0.1"] } });
     let policy = |field: &str| format!("spec.policy.{field}");
@@ -84,6 +87,9 @@ pub(crate) fn mirrors() -> Vec<Wrong> {
         wrong("Deal", short, "spec.dealAddress", "should match"),
         wrong("Deal", deal(state), &policy("desiredState"), "supported values"),
         wrong("Deal", deal(grace), &policy("unpaidGraceEpochs"), "greater than or equal to 0"),
+        wrong("Deal", deal(json!({ "exit": exit })), &policy("exit"), "needs desiredState: Exit"),
+        wrong("Deal", deal(serving), &policy("exit"), "needs desiredState: Exit"),
+        wrong("Deal", deal(early), &policy("exit.noticeMinutes"), "greater than or equal to 0"),
         wrong("Deal", deal(list), &policy("egress.hosts"), "needed with mode AllowList"),
         wrong("Deal", deal(number), &policy("egress.hosts[0]"), "should match"),
         wrong("CapacityUnit", unit, "spec.unitID", "should match"),

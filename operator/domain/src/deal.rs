@@ -68,8 +68,8 @@ pub enum Desired {
     Serve,
     /// A human asked to leave.
     Exit {
-        /// Whether the notice that was asked for is over.
-        notice_over: bool,
+        /// Chain time at which the notice is over, seconds.
+        leaves_at: u64,
     },
 }
 

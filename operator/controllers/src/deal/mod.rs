@@ -3,6 +3,7 @@
 pub mod artifact;
 pub mod build;
 pub mod duty;
+pub mod exit;
 pub mod observe;
 pub mod report;
 pub mod stand;

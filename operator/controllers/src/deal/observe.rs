@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::Address;
-use coreward_crds::{Deal, DesiredState, ProviderOffer};
+use coreward_crds::{Deal, ProviderOffer};
 use coreward_domain::chain::{ResourceClass, Seat, Snapshot};
 use coreward_domain::deal::{
     ArtifactFault, Desired, Local, Namespace, Policy, Seen, Subnet, WorkerPod, members,
@@ -15,6 +15,7 @@ use coreward_wire::{Report, WorkerReport, WorkerStage};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
+use crate::deal::exit;
 use crate::identity::{KeyUse, PeerIdentity, WorkerKey};
 use crate::labels::OfferKey;
 use crate::node::evidence::look;
@@ -107,7 +108,7 @@ fn sight(
         peers: Some(identities.keys().copied().collect()),
         subnet: present.and_then(|snapshot| subnet(shared, snapshot, &place, &pods)),
         workers,
-        policy: policy(offer, mirror),
+        policy: policy(offer, mirror, present.map(|snapshot| snapshot.head.timestamp)),
         namespace: namespace(shared, &place.namespace()),
         pods: u32::try_from(pods.len()).ok(),
         isolated: None,
@@ -154,17 +155,17 @@ fn namespace(shared: &Shared, name: &str) -> Namespace {
     }
 }
 
-fn policy(offer: &ProviderOffer, mirror: Option<&Deal>) -> Policy {
+fn policy(offer: &ProviderOffer, mirror: Option<&Deal>, now: Option<u64>) -> Policy {
     let intake = &offer.spec.intake;
     let own = mirror.map(|deal| &deal.spec.policy);
     let natural = |number: i64| u64::try_from(number).unwrap_or(0);
-    let asked = own.map(|policy| policy.desired_state).unwrap_or_default();
+    let asked = mirror.and_then(|mirror| exit::requested(mirror, now));
     // A suspended offer goes nowhere, however it is being deleted.
     let is_withdrawn = deletion(offer) == Some(Deletion::Withdraw) && !offer.spec.suspend;
-    let desired = if is_withdrawn || asked == DesiredState::Exit {
-        Desired::Exit { notice_over: true }
-    } else {
-        Desired::Serve
+    let desired = match asked {
+        _ if is_withdrawn => Desired::Exit { leaves_at: 0 },
+        Some(exit) => Desired::Exit { leaves_at: exit::leaves_at(&exit) },
+        None => Desired::Serve,
     };
     Policy {
         desired,

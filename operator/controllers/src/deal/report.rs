@@ -14,9 +14,9 @@ use coreward_domain::money;
 use crate::clock;
 use crate::condition::{self, Moment, merge};
 use crate::config::Token;
-use crate::deal::artifact;
 use crate::deal::duty::{egress, egress_mode, multiaddrs};
 use crate::deal::observe::Sight;
+use crate::deal::{artifact, exit};
 use crate::identity;
 use crate::pods::fact;
 use crate::pods::template::worker_name;
@@ -53,11 +53,13 @@ pub fn status(
             refused.clone(),
         ));
     }
+    let now = sight.seen.snapshot.as_deref().map(|snapshot| snapshot.head.timestamp);
     let moment = Moment { generation: mirror.metadata.generation.unwrap_or(0), now: clock::wall() };
     let common = DealStatus {
         observed_generation: mirror.metadata.generation,
         conditions: merge(&old.conditions, &condition::DEAL, &verdicts, moment),
         namespace: Some(sight.place.namespace()),
+        exit: exit::requested(mirror, now),
         policy: Some(AppliedPolicy {
             unpaid_grace_epochs: count(sight.seen.policy.unpaid_grace),
             egress: format!("{:?}", egress_mode(&egress(offer, mirror))),

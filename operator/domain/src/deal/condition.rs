@@ -5,7 +5,7 @@ use crate::condition::{ConditionType, Truth, Verdict};
 use crate::gate::Hold;
 use crate::id::OnchainWorkerId;
 
-use super::{Leaving, Plan, Seen, Why, WorkerPlan, WorkerPod, WorkerWhy};
+use super::{Desired, Leaving, Plan, Seen, Why, WorkerPlan, WorkerPod, WorkerWhy};
 
 /// The conditions of a deal.
 #[must_use]
@@ -20,7 +20,7 @@ pub fn conditions(seen: &Seen, plan: &Plan) -> Vec<Verdict> {
         artifact_available(seen, plan),
         subnet_joined(seen),
         isolated(seen),
-        exiting(deal, plan),
+        exiting(seen, deal, plan),
     ]
 }
 
@@ -236,7 +236,7 @@ fn isolated(seen: &Seen) -> Verdict {
     }
 }
 
-fn exiting(deal: Option<&Deal>, plan: &Plan) -> Verdict {
+fn exiting(seen: &Seen, deal: Option<&Deal>, plan: &Plan) -> Verdict {
     let kind = ConditionType::Exiting;
     let cause = plan.workers.values().find_map(|worker| match worker.why {
         WorkerWhy::Leaving(cause) => Some(cause),
@@ -258,6 +258,16 @@ fn exiting(deal: Option<&Deal>, plan: &Plan) -> Verdict {
     }
     if deal.is_some_and(|deal| deal.status == DealStatus::Ended) {
         return Verdict::new(kind, Truth::True, Leaving::Ended.reason(), Leaving::Ended.text());
+    }
+    if let Desired::Exit { leaves_at } = seen.policy.desired {
+        let is_noticed =
+            seen.snapshot.as_deref().is_none_or(|snapshot| snapshot.head.timestamp < leaves_at);
+        let text = if is_noticed {
+            "exit was requested; its workers go on until status.exit.leavesAt"
+        } else {
+            Leaving::Requested.text()
+        };
+        return Verdict::new(kind, Truth::True, Leaving::Requested.reason(), text);
     }
     Verdict::new(kind, Truth::False, "Serving", "")
 }

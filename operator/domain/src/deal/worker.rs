@@ -72,7 +72,8 @@ fn leaving(scene: &Scene<'_>) -> Option<Leaving> {
     if is_commitment_over(scene) {
         return Some(Leaving::CommitmentOver);
     }
-    if seen.policy.desired == (Desired::Exit { notice_over: true }) {
+    let now = scene.snapshot.head.timestamp;
+    if matches!(seen.policy.desired, Desired::Exit { leaves_at } if leaves_at <= now) {
         return Some(Leaving::Requested);
     }
     let unpaid_from = deal.max_paid_epoch.after(seen.policy.unpaid_grace);

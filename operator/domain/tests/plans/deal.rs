@@ -144,10 +144,15 @@ fn a_worker_that_moved_throws_its_old_key_out() {
     );
 }
 
+fn now(seen: &Seen) -> u64 {
+    seen.snapshot.as_deref().unwrap().head.timestamp
+}
+
 #[rstest]
 #[case::the_deal_was_stopped(|seen: &mut Seen| edit(seen, |snapshot| market::deal_mut(snapshot).status = DealStatus::Ended), Leaving::Ended)]
 #[case::its_owner_is_denied(|seen: &mut Seen| { seen.policy.deny_owners.insert(DEVELOPER); }, Leaving::Denied)]
-#[case::a_human_asks(|seen: &mut Seen| seen.policy.desired = Desired::Exit { notice_over: true }, Leaving::Requested)]
+#[case::a_human_asks(|seen: &mut Seen| seen.policy.desired = Desired::Exit { leaves_at: 0 }, Leaving::Requested)]
+#[case::the_notice_is_over(|seen: &mut Seen| seen.policy.desired = Desired::Exit { leaves_at: now(seen) }, Leaving::Requested)]
 #[case::the_commitment_failed(|seen: &mut Seen| edit(seen, |snapshot| market::commitment_mut(snapshot, 1).status = CommitmentStatus::Failed), Leaving::CommitmentOver)]
 #[case::the_commitment_ended(|seen: &mut Seen| edit(seen, |snapshot| market::commitment_mut(snapshot, 1).status = CommitmentStatus::Inactive), Leaving::CommitmentOver)]
 #[case::unpaid_beyond_grace(|seen: &mut Seen| edit(seen, |snapshot| { let deal = market::deal_mut(snapshot); (deal.status, deal.max_paid_epoch) = (DealStatus::InsufficientFunds, Epoch(18)); }), Leaving::Unpaid)]
@@ -161,7 +166,7 @@ fn a_worker_leaves(#[case] change: fn(&mut Seen), #[case] cause: Leaving) {
 }
 
 #[rstest]
-#[case::notice_not_over(|seen: &mut Seen| seen.policy.desired = Desired::Exit { notice_over: false })]
+#[case::the_notice_runs(|seen: &mut Seen| seen.policy.desired = Desired::Exit { leaves_at: now(seen) + 1 })]
 #[case::unpaid_within_grace(|seen: &mut Seen| edit(seen, |snapshot| { let deal = market::deal_mut(snapshot); (deal.status, deal.max_paid_epoch) = (DealStatus::InsufficientFunds, Epoch(19)); }))]
 #[case::unready_after_activation(|seen: &mut Seen| { edit(seen, |snapshot| market::move_to(snapshot, 30, 60)); local(seen).pod = WorkerPod::Missing; })]
 #[case::a_commitment_that_was_not_read(|seen: &mut Seen| edit(seen, |snapshot| snapshot.commitments.clear()))]
@@ -271,6 +276,17 @@ fn verdict(seen: &Seen, kind: ConditionType) -> (Truth, &'static str) {
 #[case(ConditionType::Exiting, (Truth::False, "Serving"))]
 fn a_deal_that_is_served_says_so(#[case] kind: ConditionType, #[case] expected: (Truth, &str)) {
     assert_eq!(verdict(&serving(), kind), expected);
+}
+
+#[test]
+fn an_exit_is_told_from_the_moment_it_is_asked_for() {
+    let mut seen = serving();
+    seen.policy.desired = Desired::Exit { leaves_at: now(&seen) + 1 };
+    let verdicts = conditions(&seen, &plan(&seen));
+    let told = verdicts.iter().find(|verdict| verdict.kind == ConditionType::Exiting).unwrap();
+    assert_eq!((told.status, told.reason), (Truth::True, "RequestedByOperator"));
+    assert!(told.message.contains("status.exit.leavesAt"), "{}", told.message);
+    assert_eq!(verdict(&seen, ConditionType::Ready), (Truth::True, "Serving"));
 }
 
 #[rstest]

@@ -90,7 +90,7 @@ impl World {
             let mut seen = crate::deal::seen(self.snapshot.clone());
             (seen.workers, seen.flights) = (self.workers.clone(), flights.to_vec());
             if is_withdrawn {
-                seen.policy.desired = deal::Desired::Exit { notice_over: true };
+                seen.policy.desired = deal::Desired::Exit { leaves_at: 0 };
             }
             calls.extend(deal::plan(&seen).steps.into_iter().filter_map(|step| match step {
                 deal::Step::Send(call) => Some(call),
