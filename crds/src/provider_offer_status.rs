@@ -208,9 +208,10 @@ pub struct PlannedStep {
     /// What it does.
     #[schemars(schema_with = "crate::schema::reason")]
     pub action: String,
-    /// Function of the contract.
+    /// Function of the contract; none where the step concerns the cluster alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::reason")]
-    pub function: String,
+    pub function: Option<String>,
     /// Wei sent along.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::whole")]

@@ -97,10 +97,18 @@ pub async fn told(
     (reason, words): (&str, &str),
 ) -> Result<String> {
     let name = format!("{}-{}", offered.name, proving::short(unit));
+    told_of(world, &name, (reason, words)).await
+}
+
+/// The same of any object of the story's namespace by its name.
+///
+/// # Errors
+/// [`Error::Late`].
+pub async fn told_of(world: &World, name: &str, (reason, words): (&str, &str)) -> Result<String> {
     let events: Api<Event> = Api::namespaced(world.client(), world.namespace());
     until(&format!("an event {reason} of {name} says {words:?}"), STEP, async || {
         let found = listed(&events).await?.into_iter().find_map(|event| {
-            let is_it = event.involved_object.name.as_deref() == Some(&name)
+            let is_it = event.involved_object.name.as_deref() == Some(name)
                 && event.reason.as_deref() == Some(reason);
             event.message.filter(|note| is_it && note.contains(words))
         });

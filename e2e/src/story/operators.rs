@@ -68,6 +68,21 @@ pub async fn leading(world: &World) -> Result<usize> {
     Ok(leading)
 }
 
+/// Waits until the leader's metrics have this line.
+///
+/// # Errors
+/// [`Error::Late`].
+pub async fn shows(world: &World, line: &str) -> Result<()> {
+    let http = client::http()?;
+    until(&format!("the leader's metrics say {line}"), STEP, async || {
+        let leader = pods::leader(&world.client()).await?;
+        let url = format!("http://{}:9090/metrics", traffic::address(&leader)?);
+        let (_, page) = client::get(&http, &url).await?;
+        Ok(page.lines().any(|it| it == line).then_some(()))
+    })
+    .await
+}
+
 fn says_leader(line: &str) -> bool {
     line.starts_with("coreward_leader") && line.ends_with(" 1")
 }

@@ -1,6 +1,6 @@
 //! The product as stories find it: installed once, knowing the people of all of them.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Teller, end};
 use crate::{
@@ -53,8 +53,17 @@ async fn up() -> Result<Bed> {
 /// # Errors
 /// Helm's words as [`Error::Finding`].
 pub async fn deploy(bed: &Bed, parties: &[Party]) -> Result<()> {
+    deploy_with(bed, parties, json!({})).await
+}
+
+/// The same with other values for the images.
+///
+/// # Errors
+/// As [`deploy`].
+pub async fn deploy_with(bed: &Bed, parties: &[Party], images: Value) -> Result<()> {
     let mut values = Party::values(bed, parties);
     values["workers"] = json!({ "serviceType": "NodePort" });
+    values["images"] = images;
     Box::pin(bed::deploy(bed, values)).await.map_err(|error| {
         Error::Finding(format!("the product is not installed in {NAMESPACE}: {}", chain_of(&error)))
     })

@@ -9,6 +9,7 @@ mod hands_off;
 mod killed_anywhere;
 mod killed_once;
 mod long_noise;
+mod mass_change;
 mod nobody_home;
 mod nodes;
 mod partitioned;

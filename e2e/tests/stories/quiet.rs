@@ -1,6 +1,8 @@
 use coreward_e2e::{
     story::{
-        Teller, ensure, offer, proving,
+        Teller, ensure,
+        offer::{self, Offered},
+        proving,
         rest::{WINDOW, requests_per_block, rest, versions},
         the_loop,
     },
@@ -8,7 +10,7 @@ use coreward_e2e::{
 };
 use serde_json::json;
 
-use super::{SILENCE, Told, chain_of, cores, finish, people, stage, tell_and_release};
+use super::{SILENCE, Told, chain_of, cores, finish, mass_change, people, stage, tell_and_release};
 
 /// Seconds of chain time without any event.
 const QUIET: u64 = 180;
@@ -23,14 +25,16 @@ async fn quiet() -> Told {
     let _silence = SILENCE.write().await;
     let told = tell_and_release(&stage, ("quiet", people::QUIET), async |world| {
         tell_and_release(&stage, ("quiet", people::LATE_BESIDE_QUIET), async |late| {
-            tell(world, late, &teller).await
+            let offered = tell(world, late, &teller).await?;
+            // It upgrades the product for all, so it too must be alone.
+            mass_change::tell(world, &teller, (&stage, &offered)).await
         })
         .await
     });
     finish(told.await)
 }
 
-async fn tell(world: &World, late: &World, teller: &Teller) -> Result<()> {
+async fn tell(world: &World, late: &World, teller: &Teller) -> Result<Offered> {
     let offered = the_loop::proving_offer(world, teller, &the_loop::both_nodes(world), 2).await?;
     proving::next(world, teller, &offered, &offered.units()).await?;
     teller.step("all is at rest", rest(world)).await?;
@@ -66,7 +70,8 @@ async fn tell(world: &World, late: &World, teller: &Teller) -> Result<()> {
     teller.step("all is at rest again", rest(world)).await?;
     let more = requests_per_block(world).await?;
     teller.aside(&format!("{more:.2} requests per block with three units"));
-    ensure(is_near(more, mean), || format!("{more:.2} with three units, {mean:.2} with two"))
+    ensure(is_near(more, mean), || format!("{more:.2} with three units, {mean:.2} with two"))?;
+    Ok(offered)
 }
 
 fn is_near(one: f64, other: f64) -> bool {

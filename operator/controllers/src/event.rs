@@ -43,6 +43,8 @@ pub enum Happening {
     TransactionReverted,
     /// A transaction that is not ours used a signer's key.
     ForeignSignerDetected,
+    /// Renewed provers do not come up, and no more are renewed.
+    MassChangeBreakerOpen,
     /// A wallet runs low.
     LowFunds,
     /// An epoch may be missed.
@@ -99,6 +101,7 @@ impl Happening {
             Self::EndpointsDisagree => "EndpointsDisagree",
             Self::TransactionReverted => "TransactionReverted",
             Self::ForeignSignerDetected => "ForeignSignerDetected",
+            Self::MassChangeBreakerOpen => "MassChangeBreakerOpen",
             Self::LowFunds => "LowFunds",
             Self::EpochAtRisk => "EpochAtRisk",
             Self::EpochMissed => "EpochMissed",
@@ -127,6 +130,7 @@ impl Happening {
                 | Self::EndpointsDisagree
                 | Self::TransactionReverted
                 | Self::ForeignSignerDetected
+                | Self::MassChangeBreakerOpen
                 | Self::LowFunds
                 | Self::EpochAtRisk
                 | Self::EpochMissed

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use alloy_primitives::{Address, U256};
 use coreward_crds::{Deal, Economics};
 use coreward_domain::money;
+use coreward_domain::renewal::BREAKER;
 
 use crate::labels::OfferKey;
 use crate::metrics::{MoneyMetrics, RewardSource};
@@ -16,6 +17,22 @@ pub fn set(shared: &Shared) {
     offers(shared);
     wallets(shared);
     orphans(shared);
+    breaker(shared);
+}
+
+/// Offers whose provers are renewed no further.
+fn breaker(shared: &Shared) {
+    let is_open = shared.context.stores.offers.all().iter().any(|offer| {
+        let conditions = offer.status.iter().flat_map(|status| &status.conditions);
+        conditions.into_iter().any(|told| told.reason == BREAKER)
+    });
+    shared
+        .context
+        .metrics
+        .units
+        .breaker_open
+        .with_label_values(&["prover"])
+        .set(i64::from(is_open));
 }
 
 /// Pods whose offer is not there: they are shown and kept, since what they work for may still be staked.

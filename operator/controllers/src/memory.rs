@@ -42,6 +42,7 @@ struct Inner {
     waiting: HashMap<String, Instant>,
     gone: HashMap<String, u64>,
     told: HashSet<(String, &'static str)>,
+    renewed: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -185,6 +186,24 @@ impl Memory {
                 Some(*inner.gone.entry(namespace.to_owned()).or_insert(head))
             }
         })
+    }
+
+    /// Notes that a pod is being deleted for its old template; `present` are the UIDs of all pods.
+    pub fn renewed(&self, uid: &str, present: &BTreeSet<String>) {
+        self.with(|inner| {
+            inner.renewed.retain(|uid| present.contains(uid));
+            inner.renewed.insert(uid.to_owned());
+        });
+    }
+
+    /// The deletion was refused.
+    pub fn not_renewed(&self, uid: &str) {
+        self.with(|inner| inner.renewed.remove(uid));
+    }
+
+    /// Whether it was handed in.
+    pub fn is_renewed(&self, uid: &str) -> bool {
+        self.with(|inner| inner.renewed.contains(uid))
     }
 
     /// Whether this is to be told of an object now: once until [`Memory::untold`].

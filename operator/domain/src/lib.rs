@@ -15,4 +15,5 @@ pub mod money;
 pub mod offer;
 pub mod payout;
 pub mod proof;
+pub mod renewal;
 pub mod unit;

@@ -15,8 +15,10 @@ use crate::id::{PeerId, UnitId};
 use crate::offer::IneligibleReason;
 
 pub use condition::{UnitReport, account, conditions};
+pub(crate) use drain::has_minimum;
 pub use drain::{Draining, draining};
 pub use plan::plan;
+pub(crate) use plan::roles;
 
 /// Seconds that a prover has to end; it keeps its proofs on its volume.
 pub const PROVER_GRACE_SECONDS: u32 = 1;
@@ -218,7 +220,7 @@ pub enum DeletionCause {
     NodeDrained,
     /// Another pod does the same.
     Duplicate,
-    /// Its template is old, and its unit has its minimum.
+    /// Its template is old, and it does not run, or its unit has its minimum.
     OldTemplate,
 }
 

@@ -8,7 +8,7 @@ use coreward_domain::chain::CommitmentStatus;
 use coreward_domain::id::{CommitmentId, PeerId};
 use coreward_domain::offer::Step;
 use coreward_domain::payout::Source;
-use coreward_domain::{commitment, offer as domain, payout};
+use coreward_domain::{commitment, offer as domain, payout, renewal};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
@@ -33,6 +33,8 @@ pub struct Plans {
     pub commitments: Vec<(PeerId, commitment::Plan)>,
     /// Of its payouts.
     pub payout: payout::Plan,
+    /// Of the renewal of its provers.
+    pub renewal: renewal::Plan,
 }
 
 /// What was done.

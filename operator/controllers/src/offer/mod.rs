@@ -6,6 +6,7 @@ mod economics;
 pub mod kept;
 pub mod mirror;
 pub mod observe;
+pub mod renewal;
 pub mod report;
 pub mod resolve;
 
@@ -17,7 +18,7 @@ use coreward_domain::condition::{ChainHealth, ConditionType, Verdict};
 use coreward_domain::gate::{Hold, Signer};
 use coreward_domain::id::{OfferId, PeerId};
 use coreward_domain::offer::{Deletion, Withdrawal};
-use coreward_domain::{commitment, offer as domain, payout};
+use coreward_domain::{commitment, offer as domain, payout, renewal as renewals};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
@@ -124,9 +125,11 @@ async fn follow(
     if let Some(snapshot) = sight.seen.snapshot.as_deref() {
         mirror::mirror(shared, offer, &sight.identities, snapshot).await?;
     }
+    let renewed = renewal::act(shared, &plans.renewal).await;
     tell(offer, (&sight, &plans, &done), shared).await;
     let status = report::status(shared, offer, (&sight, &plans, &done), resolved);
-    write(shared, offer, &status).await
+    let ending = write(shared, offer, &status).await?;
+    Ok(if renewed? > 0 { Ending::Acted } else { ending })
 }
 
 /// Asks for what the next turns must know of the chain.
@@ -158,7 +161,8 @@ async fn plan(
     let finalized = observe::finalized(sight.seen.snapshot.as_deref());
     flights.extend(observe::flights(shared, offer, &accounts, finalized).await?);
     let payout = payout::plan(&sight.payout(resolved, flights, shared));
-    Ok(Plans { offer: domain::plan(&sight.seen), commitments, payout })
+    let renewal = renewals::plan(&renewal::look_at(offer, sight, shared)?);
+    Ok(Plans { offer: domain::plan(&sight.seen), commitments, payout, renewal })
 }
 
 /// The plan of each registered peer's commitment.
@@ -209,6 +213,11 @@ async fn tell(
     let is_shared = [gate.provider_signer, gate.peer_signer].contains(&Signer::Shared);
     let words = is_shared.then_some(Hold::ForeignSigner.text());
     told_while(shared, offer, (&path, Happening::ForeignSignerDetected, words)).await;
+    if plans.renewal.why != renewals::Why::Unknown {
+        let note = plans.renewal.why.stopped().map(|words| format!("epoch {epoch}: {words}"));
+        let what = Happening::MassChangeBreakerOpen;
+        told_while(shared, offer, (&path, what, note.as_deref())).await;
+    }
     for (peer, plan) in &plans.commitments {
         let key = format!(
             "{path}/{}",

@@ -1,15 +1,15 @@
 //! What an offer's turn tells: status, events, metrics.
 
 use coreward_crds::{
-    CommitmentCounts, OfferSummary, OfferUnits, PastCommitment, PeerStatus, PendingChange,
-    PlannedStep, ProviderOffer, ProviderOfferStatus, UnitRole,
+    CommitmentCounts, Condition, OfferSummary, OfferUnits, PastCommitment, PeerStatus,
+    PendingChange, PlannedStep, ProviderOffer, ProviderOfferStatus, UnitRole,
 };
 use coreward_domain::chain::{CommitmentStatus, Snapshot};
 use coreward_domain::commitment;
 use coreward_domain::condition::{ConditionType, Truth, Verdict};
 use coreward_domain::gate::{Management, PlannedCall};
 use coreward_domain::id::OfferId;
-use coreward_domain::{money, offer as domain};
+use coreward_domain::{money, offer as domain, renewal as renewals};
 use kube::ResourceExt;
 
 use crate::clock;
@@ -71,7 +71,7 @@ pub fn status(
 ) -> ProviderOfferStatus {
     let (sight, plans, done) = told;
     let old = offer.status.clone().unwrap_or_default();
-    let verdicts = verdicts(sight, plans, done);
+    let verdicts = verdicts(sight, plans, done, &old.conditions);
     let conditions = merge(&old.conditions, &condition::OFFER, &verdicts, moment(offer));
     let common = ProviderOfferStatus {
         observed_generation: offer.metadata.generation,
@@ -86,9 +86,16 @@ pub fn status(
     }
 }
 
-fn verdicts(sight: &Sight, plans: &Plans, done: &Done) -> Vec<Verdict> {
+fn verdicts(sight: &Sight, plans: &Plans, done: &Done, old: &[Condition]) -> Vec<Verdict> {
     let whys: Vec<_> = plans.commitments.iter().map(|(_, plan)| plan.why).collect();
     let mut verdicts = domain::conditions(&sight.seen, &plans.offer, &whys);
+    let is_stalled = verdicts
+        .iter()
+        .any(|told| told.kind == ConditionType::Stalled && told.status == Truth::True);
+    // What stops the offer itself is told before what stops its renewal.
+    if !is_stalled {
+        verdicts.extend(breaker(&plans.renewal.why, old));
+    }
     if let Some(refused) = &done.sent.refused {
         verdicts.push(Verdict::new(
             ConditionType::Stalled,
@@ -108,6 +115,14 @@ fn verdicts(sight: &Sight, plans: &Plans, done: &Done) -> Vec<Verdict> {
     verdicts
 }
 
+/// The breaker of renewals: open, or as it was while nobody can say.
+fn breaker(why: &renewals::Why, old: &[Condition]) -> Option<Verdict> {
+    let was_open = condition::find(old, ConditionType::Stalled)
+        .is_some_and(|told| told.reason == renewals::BREAKER);
+    let kept = was_open && *why == renewals::Why::Unknown;
+    why.verdict().or_else(|| kept.then(|| Verdict::unknown(ConditionType::Stalled, "Unknown", "")))
+}
+
 fn pending(change: &domain::PendingChange) -> PendingChange {
     PendingChange {
         field: shortened(&format!("{} ({})", change.field, change.subject)),
@@ -116,23 +131,36 @@ fn pending(change: &domain::PendingChange) -> PendingChange {
     }
 }
 
-/// What would be done: shown while the operator may not act, so that the plan shown is the plan that would be executed.
+/// What would be done: shown while the operator may not act, so that the plan shown is the plan that would be executed, and
+/// while the breaker of renewals is open.
 fn planned(sight: &Sight, plans: &Plans) -> Vec<PlannedStep> {
-    if sight.seen.gate.management == Management::Manage
-        && sight.seen.gate.provider_signer != coreward_domain::gate::Signer::Manual
-    {
-        return Vec::new();
-    }
+    let stopped = plans.renewal.why.stopped();
+    let old = plans.renewal.old.iter().zip(stopped.iter().cycle());
+    let renewals = old.map(|((_, pod), words)| renewal(pod, words));
+    let is_shown = sight.seen.gate.management != Management::Manage
+        || sight.seen.gate.provider_signer == coreward_domain::gate::Signer::Manual;
     let commitments = plans.commitments.iter().flat_map(|(_, plan)| plan.planned.iter());
     let all = plans.offer.planned.iter().chain(commitments).chain(plans.payout.planned.iter());
-    all.filter(|planned| planned.hold.is_some())
+    let calls = all.filter(|planned| is_shown && planned.hold.is_some()).map(step);
+    renewals
+        .chain(calls)
         .take(PLANNED)
         .zip(1..)
-        .map(|(planned, seq)| step(planned, seq))
+        .map(|(step, seq)| PlannedStep { seq, ..step })
         .collect()
 }
 
-fn step(planned: &PlannedCall, seq: i64) -> PlannedStep {
+fn renewal(pod: &str, words: &str) -> PlannedStep {
+    PlannedStep {
+        seq: 0,
+        action: "RenewProver".to_owned(),
+        function: None,
+        value_wei: None,
+        why: shortened(&format!("pod {pod} has an old template; {words}")),
+    }
+}
+
+fn step(planned: &PlannedCall) -> PlannedStep {
     let function = planned.call.function();
     let mut action = function.to_owned();
     if let Some(first) = action.get_mut(0..1) {
@@ -141,9 +169,9 @@ fn step(planned: &PlannedCall, seq: i64) -> PlannedStep {
     let value = planned.call.value();
     let hold = planned.hold.map_or("", coreward_domain::gate::Hold::text);
     PlannedStep {
-        seq,
+        seq: 0,
         action,
-        function: function.to_owned(),
+        function: Some(function.to_owned()),
         value_wei: (!value.is_zero()).then(|| value.to_string()),
         why: shortened(&format!("{}; {hold}", planned.why)),
     }
@@ -214,7 +242,7 @@ fn units(shared: &Shared, key: &OfferKey) -> OfferUnits {
     counts
 }
 
-pub(super) fn is_true(conditions: &[coreward_crds::Condition], kind: ConditionType) -> bool {
+pub(super) fn is_true(conditions: &[Condition], kind: ConditionType) -> bool {
     condition::find(conditions, kind)
         .is_some_and(|condition| condition.status == coreward_crds::ConditionStatus::True)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use coreward_domain::id::UnitId;
-use coreward_domain::unit::{Plan, Step};
+use coreward_domain::unit::{DeletionCause, Plan, Step};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
@@ -81,15 +81,28 @@ async fn take(scene: Scene<'_>, step: &Step) -> Result<(), Error> {
             annotate(scene.shared, scene.identity, DRAINED, node).await
         }
         Step::DeletePod { uid, namespace, name, grace_seconds, cause } => {
-            tracing::info!(pod.name = name, pod.namespace = namespace, ?cause, "a pod is deleted");
-            let api: Api<Pod> = Api::namespaced(scene.shared.context.client.clone(), namespace);
-            api.delete(name, &apply::of_uid(Some(uid.clone()), Some(*grace_seconds)))
-                .await
-                .map(drop)
-                .or_else(apply::gone_is_fine)
-                .map_err(|source| Error::write("deletion", name, source))
+            delete(scene.shared, (namespace, name, uid), (*grace_seconds, *cause)).await
         }
     }
+}
+
+/// Deletes one pod by its UID.
+///
+/// # Errors
+///
+/// [`Error::Write`].
+pub async fn delete(
+    shared: &Shared,
+    (namespace, name, uid): (&str, &str, &str),
+    (grace_seconds, cause): (u32, DeletionCause),
+) -> Result<(), Error> {
+    tracing::info!(pod.name = name, pod.namespace = namespace, ?cause, "a pod is deleted");
+    let api: Api<Pod> = Api::namespaced(shared.context.client.clone(), namespace);
+    api.delete(name, &apply::of_uid(Some(uid.to_owned()), Some(grace_seconds)))
+        .await
+        .map(drop)
+        .or_else(apply::gone_is_fine)
+        .map_err(|source| Error::write("deletion", name, source))
 }
 
 /// Labels one pod so that the standing budget holds it, or does not.

@@ -46,43 +46,57 @@ pub async fn observe(
     identity: &PeerIdentity,
     shared: &Shared,
 ) -> Result<Sight, Error> {
-    let peer = identity.identity.peer;
-    let node = &identity.identity.node;
     let snapshot = view_of(offer, shared).snapshot;
-    let evidence = look(shared, node);
-    let mode = shared
-        .context
-        .config
-        .network(&offer.spec.network)
-        .map(|network| network.prover_mode)
-        .unwrap_or_default();
+    let evidence = look(shared, &identity.identity.node);
     let pods = pods(shared, identity);
     let (open_seats, refused_seats) = match snapshot.as_deref() {
         Some(snapshot) => seats(offer, identity, shared, snapshot).await?,
         None => (BTreeSet::new(), BTreeSet::new()),
     };
-    let at = surroundings(shared, &shared.context.namespace, (node, &evidence), "");
-    let unit = UnitId::default();
-    let order = ProverOrder { offer: &identity.offer, peer, unit, mode, attempt: 0 };
     let seen = Seen {
+        open_seats,
+        refused_seats,
+        ..peer(offer, identity, shared, (snapshot, &evidence, &pods))?
+    };
+    Ok(Sight { seen, evidence, mode: mode(offer, shared), pods })
+}
+
+fn mode(offer: &ProviderOffer, shared: &Shared) -> ProverMode {
+    let network = shared.context.config.network(&offer.spec.network);
+    network.map(|network| network.prover_mode).unwrap_or_default()
+}
+
+/// One peer without the seats of its units.
+///
+/// # Errors
+///
+/// [`Error::Build`]: a mistake in this program.
+pub fn peer(
+    offer: &ProviderOffer,
+    identity: &PeerIdentity,
+    shared: &Shared,
+    (snapshot, evidence, pods): (Option<Arc<Snapshot>>, &Evidence, &[Arc<Pod>]),
+) -> Result<Seen, Error> {
+    let peer = identity.identity.peer;
+    let node = &identity.identity.node;
+    let at = surroundings(shared, &shared.context.namespace, (node, evidence), "");
+    let unit = UnitId::default();
+    let mode = mode(offer, shared);
+    let order = ProverOrder { offer: &identity.offer, peer, unit, mode, attempt: 0 };
+    let now = clock::wall();
+    Ok(Seen {
         peer,
         // Without the threads of a core no pod can be made; those that run are kept.
         node: evidence.threads_per_core().map(|_| node.clone()),
-        pods: Some(pods.iter().filter_map(|pod| domain_pod(pod, clock::wall())).collect()),
+        pods: Some(pods.iter().filter_map(|pod| domain_pod(pod, now)).collect()),
         prover_template: prover_template(&at, &order)?,
-        open_seats,
-        refused_seats,
+        open_seats: BTreeSet::new(),
+        refused_seats: BTreeSet::new(),
         management: management(offer, shared),
-        cordon: shared
-            .context
-            .stores
-            .nodes
-            .get_cluster(node)
-            .map(|node| cordon(&node, clock::wall())),
+        cordon: shared.context.stores.nodes.get_cluster(node).map(|node| cordon(&node, now)),
         drain_noted: identity.drained,
         snapshot,
-    };
-    Ok(Sight { seen, evidence, mode, pods })
+    })
 }
 
 /// Where a pod of this peer is to stand.

@@ -92,7 +92,7 @@ fn may_go(seen: &Seen, role: &PodRole) -> bool {
 }
 
 /// Whether the unit loses nothing if it proves no more in this epoch.
-pub(super) fn has_minimum(seen: &Seen, unit: UnitId) -> bool {
+pub(crate) fn has_minimum(seen: &Seen, unit: UnitId) -> bool {
     let is_early =
         commitment(seen).is_some_and(|known| known.status == CommitmentStatus::WaitStart);
     is_early || account(seen, unit).is_some_and(|account| account.proofs >= account.required)

@@ -27,7 +27,7 @@ pub fn plan(seen: &Seen) -> Plan {
         desk.fill(&slot);
     }
     desk.forget_unwanted();
-    desk.renew_templates();
+    desk.renew_unstarted();
     desk.hold_or_let_go();
     let (steps, why) = desk.finish();
     let running = running(pods);
@@ -47,7 +47,7 @@ impl Plan {
 }
 
 /// What the chain wants of every unit of the peer; `None` while that is not known.
-fn roles(seen: &Seen) -> Option<BTreeMap<UnitId, Role>> {
+pub(crate) fn roles(seen: &Seen) -> Option<BTreeMap<UnitId, Role>> {
     let snapshot = seen.snapshot.as_deref()?;
     let Some(peer) = snapshot.peers.get(&seen.peer)? else {
         return Some(BTreeMap::new());

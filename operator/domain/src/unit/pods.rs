@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::chain::Seat;
 use crate::id::UnitId;
 
-use super::drain::has_minimum;
 use super::{
     Cordon, DeletionCause, PROVER_GRACE_SECONDS, Phase, Pod, PodRole, Role, Seen, Step,
     WORKER_GRACE_SECONDS, Why,
@@ -263,24 +262,18 @@ impl<'seen> Desk<'seen> {
         }
     }
 
-    /// Replaces one prover with an old template, if its unit loses nothing by it in this epoch; at once all those that the old
-    /// template keeps from running.
-    pub(super) fn renew_templates(&mut self) {
+    /// Replaces provers whose old template may be what keeps them from running. Those that work are renewed offer by offer.
+    pub(super) fn renew_unstarted(&mut self) {
         let (seen, pods) = (self.seen, self.pods);
-        if seen.cordon.is_some_and(Cordon::is_cordoned) {
+        // Of a node that is not known the template is not known either.
+        if seen.node.is_none() || seen.cordon.is_some_and(Cordon::is_cordoned) {
             return;
         }
-        let is_calm = self.steps.is_empty() && pods.iter().all(|pod| pod.phase == Phase::Ready);
-        let old = |pod: &&Pod| pod.template != seen.prover_template;
-        for pod in pods.iter().filter(old) {
-            if matches!((&pod.role, &pod.phase), (PodRole::Prover(_), Phase::Stuck { .. })) {
+        for pod in pods.iter().filter(|pod| pod.template != seen.prover_template) {
+            let is_prover = matches!(pod.role, PodRole::Prover(_));
+            if is_prover && matches!(pod.phase, Phase::Pending | Phase::Stuck { .. }) {
                 self.delete(pod, DeletionCause::OldTemplate);
             }
-        }
-        let can_wait =
-            |pod: &&Pod| matches!(&pod.role, PodRole::Prover(unit) if has_minimum(seen, *unit));
-        if let Some(pod) = pods.iter().filter(old).find(can_wait).filter(|_| is_calm) {
-            self.delete(pod, DeletionCause::OldTemplate);
         }
     }
 

@@ -144,7 +144,7 @@ fn a_worker_on_a_cordoned_node(
 
 #[test]
 fn an_old_template_is_no_reason_to_touch_a_cordoned_node() {
-    let old = Pod { template: "t0".to_owned(), ..prover("p", 0, READY) };
+    let old = Pod { template: "t0".to_owned(), ..prover("p", 0, Phase::Pending) };
     assert_eq!(plan(&cordoned(with_proofs(2), vec![old])).steps, [set_hold("p", false)]);
 }
 

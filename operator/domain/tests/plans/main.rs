@@ -12,6 +12,7 @@ mod offer;
 mod payout;
 mod proof;
 mod properties;
+mod renewal;
 mod story;
 mod unit;
 mod withdraw;

@@ -220,23 +220,23 @@ fn an_ended_pod_that_nobody_wants_is_cleared_away() {
     assert_eq!(plan(&seen(active(1), pods)).steps, [delete("w", DeletionCause::Ended)]);
 }
 
-#[rstest]
-#[case::with_its_minimum(2, true, Some("p"))]
-#[case::not_before(1, true, None)]
-#[case::not_while_another_starts(2, false, None)]
-fn a_prover_of_an_old_template_is_replaced(
-    #[case] proofs: u32,
-    #[case] calm: bool,
-    #[case] gone: Option<&str>,
-) {
-    let mut snapshot = active(2);
-    market::commitment_mut(&mut snapshot, 1).proofs.insert(unit(1, 0), proofs);
-    let other = if calm { Phase::Ready } else { Phase::Running };
+#[test]
+fn a_prover_that_works_is_no_matter_of_its_peer_alone() {
     let old = Pod { template: "t0".to_owned(), ..prover("p", 0, Phase::Ready) };
-    let steps = plan(&seen(snapshot, vec![old, prover("q", 1, other)])).steps;
-    let expected: Vec<_> =
-        gone.into_iter().map(|name| delete(name, DeletionCause::OldTemplate)).collect();
-    assert_eq!(steps, expected);
+    assert_eq!(plan(&seen(active(1), vec![old])).steps, []);
+}
+
+#[rstest]
+#[case::not_scheduled(Phase::Pending, true)]
+#[case::without_its_image(Phase::Stuck { reason: "ErrImagePull".to_owned(), seconds: 1, has_run: false }, true)]
+#[case::that_runs(Phase::Running, false)]
+fn a_prover_of_an_old_template_that_does_not_run_is_made_again(
+    #[case] phase: Phase,
+    #[case] gone: bool,
+) {
+    let old = Pod { template: "t0".to_owned(), ..prover("p", 0, phase) };
+    let expected = if gone { vec![delete("p", DeletionCause::OldTemplate)] } else { vec![] };
+    assert_eq!(plan(&seen(active(1), vec![old])).steps, expected);
 }
 
 #[test]
