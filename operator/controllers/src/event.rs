@@ -43,7 +43,7 @@ pub enum Happening {
     TransactionReverted,
     /// A transaction that is not ours used a signer's key.
     ForeignSignerDetected,
-    /// Renewed provers do not come up, and no more are renewed.
+    /// A change that would reach many at once was stopped.
     MassChangeBreakerOpen,
     /// A wallet runs low.
     LowFunds,

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, U256};
-use coreward_crds::{Deal, Economics};
+use coreward_crds::{Condition, Deal, Economics};
+use coreward_domain::condition::BREAKER;
 use coreward_domain::money;
-use coreward_domain::renewal::BREAKER;
 
 use crate::labels::OfferKey;
 use crate::metrics::{MoneyMetrics, RewardSource};
@@ -20,19 +20,18 @@ pub fn set(shared: &Shared) {
     breaker(shared);
 }
 
-/// Offers whose provers are renewed no further.
+/// Offers whose provers are renewed no further, and deals that are served on though people want many left at once.
 fn breaker(shared: &Shared) {
-    let is_open = shared.context.stores.offers.all().iter().any(|offer| {
-        let conditions = offer.status.iter().flat_map(|status| &status.conditions);
-        conditions.into_iter().any(|told| told.reason == BREAKER)
-    });
-    shared
-        .context
-        .metrics
-        .units
-        .breaker_open
-        .with_label_values(&["prover"])
-        .set(i64::from(is_open));
+    let is_told = |conditions: &[Condition]| conditions.iter().any(|told| told.reason == BREAKER);
+    let stores = &shared.context.stores;
+    let offers = stores.offers.all();
+    let provers = offers.iter().flat_map(|it| &it.status).any(|it| is_told(&it.conditions));
+    let deals = stores.deals.all();
+    let deals = deals.iter().flat_map(|it| &it.status).any(|it| is_told(&it.conditions));
+    let open = &shared.context.metrics.units.breaker_open;
+    for (kind, is_open) in [("prover", provers), ("deal", deals)] {
+        open.with_label_values(&[kind]).set(i64::from(is_open));
+    }
 }
 
 /// Pods whose offer is not there: they are shown and kept, since what they work for may still be staked.

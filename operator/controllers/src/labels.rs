@@ -37,6 +37,8 @@ pub const NODE: &str = "coreward.dev/node";
 pub const ATTEMPT: &str = "coreward.dev/attempt";
 /// Annotation on an offer: lets it go with no transaction; the value is its id on chain.
 pub const ORPHAN_CONFIRM: &str = "coreward.dev/orphan-confirm";
+/// Annotation on an offer: so many of its deals may be left at once.
+pub const EXIT_CONFIRM: &str = "coreward.dev/mass-exit-confirm";
 /// Annotation on an offer: units of the provider that we do not know are no reason to stop.
 pub const ACCEPT_UNKNOWN_UNITS: &str = "coreward.dev/accept-unknown-units";
 /// Finalizer of offers.

@@ -1,5 +1,8 @@
 //! Conditions as data: what the controllers write to status without deciding anything.
 
+/// The reason of `Stalled` while a change that would reach many at once is stopped.
+pub const BREAKER: &str = "MassChangeBreaker";
+
 /// Types of conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ConditionType {

@@ -1,6 +1,7 @@
 //! A deal that our units serve: its namespace, its workers' activation, its members, and the ways out of it.
 
 mod condition;
+mod departures;
 mod plan;
 mod worker;
 
@@ -16,6 +17,7 @@ use crate::gate::{Flight, Gate, Hold, PlannedCall};
 use crate::id::{DealAddress, OffchainWorkerId, OnchainWorkerId, PeerId, UnitId};
 
 pub use condition::conditions;
+pub use departures::stopped;
 pub use plan::{members, plan};
 
 /// Everything that our part of one deal is decided from.
@@ -54,6 +56,10 @@ pub struct Policy {
     pub desired: Desired,
     /// Owners whose deals are not served.
     pub deny_owners: BTreeSet<Address>,
+    /// Deals of the offer whose own policy asks to leave them, whether their notice is over or not.
+    pub exits: BTreeSet<DealAddress>,
+    /// How many deals may be left at once, by the word of a human.
+    pub confirmed_exits: u64,
     /// Epochs that an unpaid deal is served on.
     pub unpaid_grace: u64,
     /// Epochs after the match within which a worker must answer.

@@ -8,7 +8,7 @@ mod fleet;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::condition::{ConditionType, Truth, Verdict};
+use crate::condition::{BREAKER, ConditionType, Truth, Verdict};
 use crate::id::UnitId;
 use crate::unit;
 
@@ -16,9 +16,6 @@ use fleet::{Fleet, Old};
 
 /// One in so many of an offer's provers may be away for its renewal at a time; one always may.
 const SHARE: usize = 10;
-
-/// The reason of `Stalled` while renewed provers do not come up.
-pub const BREAKER: &str = "MassChangeBreaker";
 
 /// Everything that the renewals of one offer are decided from.
 #[derive(Clone, Debug, PartialEq, Eq)]

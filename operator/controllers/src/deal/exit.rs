@@ -1,7 +1,13 @@
 //! The exit from a deal that a human asked for: first seen at a chain time, which the status keeps.
 
-use coreward_crds::{Deal, DesiredState, RequestedExit};
+use std::collections::BTreeSet;
+
+use coreward_crds::{Deal, DesiredState, ProviderOffer, RequestedExit};
+use coreward_domain::id::DealAddress;
 use jiff::Timestamp;
+use kube::ResourceExt;
+
+use crate::labels::EXIT_CONFIRM;
 
 /// Seconds of a minute.
 const MINUTE: i64 = 60;
@@ -35,17 +41,31 @@ pub fn leaves_at(exit: &RequestedExit) -> u64 {
     at.and_then(|at| u64::try_from(at.as_second()).ok()).unwrap_or(u64::MAX)
 }
 
+/// Deals whose policy asks to leave them.
+pub fn all<'a>(deals: impl Iterator<Item = &'a Deal>) -> BTreeSet<DealAddress> {
+    let asked = deals.filter(|deal| deal.spec.policy.desired_state == DesiredState::Exit);
+    asked.filter_map(|deal| deal.spec.deal_address.parse().ok()).collect()
+}
+
+/// How many deals of an offer may be left at once, by the word of a human; one that is withdrawn leaves all of them.
+#[must_use]
+pub fn confirmed(offer: &ProviderOffer, is_withdrawn: bool) -> u64 {
+    let said = offer.annotations().get(EXIT_CONFIRM).and_then(|count| count.parse().ok());
+    if is_withdrawn { u64::MAX } else { said.unwrap_or(0) }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
     use super::*;
 
+    const ADDRESS: &str = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
+
     fn deal(policy: &Value, status: &Value) -> Deal {
-        let address = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
         serde_json::from_value(json!({
             "metadata": { "name": "d" },
-            "spec": { "network": "local", "dealAddress": address, "policy": policy },
+            "spec": { "network": "local", "dealAddress": ADDRESS, "policy": policy },
             "status": status,
         }))
         .unwrap()
@@ -69,5 +89,13 @@ mod tests {
         let kept = json!({ "exit": { "askedAt": seen.asked_at, "leavesAt": seen.leaves_at } });
         assert_eq!(requested(&deal(&json!({}), &kept), Some(1_000)), None);
         assert_eq!(requested(&deal(&exit, &json!({})), None), None);
+    }
+
+    #[test]
+    fn those_that_ask_are_counted() {
+        let exit = deal(&json!({ "desiredState": "Exit" }), &json!({}));
+        let other = deal(&json!({}), &json!({}));
+        assert_eq!(all([&exit, &other].into_iter()), BTreeSet::from([ADDRESS.parse().unwrap()]));
+        assert_eq!(all([&other].into_iter()), BTreeSet::new());
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use alloy_primitives::Address;
 use coreward_crds::{Deal, ProviderOffer};
 use coreward_domain::chain::Seat;
-use coreward_domain::deal::{Leaving, Plan, Step, WorkerPod, WorkerWhy, plan};
+use coreward_domain::deal::{Leaving, Plan, Step, WorkerPod, WorkerWhy, plan, stopped};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
@@ -162,6 +162,10 @@ async fn tell(mirror: &Deal, (sight, plan): (&Sight, &Plan), shared: &Shared) {
             | None => None,
         };
         told_while(shared, mirror, (&key, Happening::ArtifactRejected, rejected)).await;
+    }
+    if sight.seen.snapshot.is_some() {
+        let note = stopped(&sight.seen).map(|words| format!("epoch {epoch}: {words}"));
+        told_while(shared, mirror, (&name, Happening::MassChangeBreakerOpen, note)).await;
     }
     let subnet = sight.seen.subnet;
     let reached = subnet.filter(|subnet| subnet.reachable >= subnet.expected);

@@ -108,7 +108,10 @@ fn sight(
         peers: Some(identities.keys().copied().collect()),
         subnet: present.and_then(|snapshot| subnet(shared, snapshot, &place, &pods)),
         workers,
-        policy: policy(offer, mirror, present.map(|snapshot| snapshot.head.timestamp)),
+        policy: Policy {
+            exits: exits(shared, &place),
+            ..policy(offer, mirror, present.map(|snapshot| snapshot.head.timestamp))
+        },
         namespace: namespace(shared, &place.namespace()),
         pods: u32::try_from(pods.len()).ok(),
         isolated: None,
@@ -155,6 +158,15 @@ fn namespace(shared: &Shared, name: &str) -> Namespace {
     }
 }
 
+/// Deals of the same offer that people want left.
+fn exits(shared: &Shared, place: &Place) -> BTreeSet<Address> {
+    let mirrors = shared.context.stores.deals.all();
+    exit::all(mirrors.iter().map(AsRef::as_ref).filter(|mirror: &&Deal| {
+        mirror.spec.network == place.network
+            && OfferKey::of_labels(*mirror).as_ref() == Some(&place.offer)
+    }))
+}
+
 fn policy(offer: &ProviderOffer, mirror: Option<&Deal>, now: Option<u64>) -> Policy {
     let intake = &offer.spec.intake;
     let own = mirror.map(|deal| &deal.spec.policy);
@@ -169,6 +181,8 @@ fn policy(offer: &ProviderOffer, mirror: Option<&Deal>, now: Option<u64>) -> Pol
     };
     Policy {
         desired,
+        confirmed_exits: exit::confirmed(offer, is_withdrawn),
+        exits: BTreeSet::new(),
         deny_owners: intake.deny_owners.iter().filter_map(|owner| owner.parse().ok()).collect(),
         unpaid_grace: natural(
             own.and_then(|policy| policy.unpaid_grace_epochs).unwrap_or(intake.unpaid_grace_epochs),

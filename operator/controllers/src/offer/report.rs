@@ -6,7 +6,7 @@ use coreward_crds::{
 };
 use coreward_domain::chain::{CommitmentStatus, Snapshot};
 use coreward_domain::commitment;
-use coreward_domain::condition::{ConditionType, Truth, Verdict};
+use coreward_domain::condition::{BREAKER, ConditionType, Truth, Verdict};
 use coreward_domain::gate::{Management, PlannedCall};
 use coreward_domain::id::OfferId;
 use coreward_domain::{money, offer as domain, renewal as renewals};
@@ -117,8 +117,8 @@ fn verdicts(sight: &Sight, plans: &Plans, done: &Done, old: &[Condition]) -> Vec
 
 /// The breaker of renewals: open, or as it was while nobody can say.
 fn breaker(why: &renewals::Why, old: &[Condition]) -> Option<Verdict> {
-    let was_open = condition::find(old, ConditionType::Stalled)
-        .is_some_and(|told| told.reason == renewals::BREAKER);
+    let was_open =
+        condition::find(old, ConditionType::Stalled).is_some_and(|told| told.reason == BREAKER);
     let kept = was_open && *why == renewals::Why::Unknown;
     why.verdict().or_else(|| kept.then(|| Verdict::unknown(ConditionType::Stalled, "Unknown", "")))
 }

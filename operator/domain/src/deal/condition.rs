@@ -1,11 +1,11 @@
 //! The conditions of a `Deal`.
 
 use crate::chain::{Deal, DealStatus};
-use crate::condition::{ConditionType, Truth, Verdict};
+use crate::condition::{BREAKER, ConditionType, Truth, Verdict};
 use crate::gate::Hold;
 use crate::id::OnchainWorkerId;
 
-use super::{Desired, Leaving, Plan, Seen, Why, WorkerPlan, WorkerPod, WorkerWhy};
+use super::{Desired, Leaving, Plan, Seen, Why, WorkerPlan, WorkerPod, WorkerWhy, stopped};
 
 /// The conditions of a deal.
 #[must_use]
@@ -14,7 +14,7 @@ pub fn conditions(seen: &Seen, plan: &Plan) -> Vec<Verdict> {
     vec![
         ready(plan),
         reconciling(plan),
-        stalled(plan),
+        stalled(seen, plan),
         funded(deal),
         workers_activated(plan),
         artifact_available(seen, plan),
@@ -111,7 +111,7 @@ fn reconciling(plan: &Plan) -> Verdict {
     }
 }
 
-fn stalled(plan: &Plan) -> Verdict {
+fn stalled(seen: &Seen, plan: &Plan) -> Verdict {
     let cause = plan.workers.iter().find_map(|(id, worker)| match worker.why {
         WorkerWhy::Held(hold) => Some((hold.stalls()?, sentence(*id, &worker.why))),
         WorkerWhy::ForeignKey => Some(("Conflict", sentence(*id, &worker.why))),
@@ -124,7 +124,8 @@ fn stalled(plan: &Plan) -> Verdict {
         | WorkerWhy::Degraded
         | WorkerWhy::Leaving(_) => None,
     });
-    match cause {
+    let mass = || stopped(seen).map(|words| (BREAKER, words));
+    match cause.or_else(mass) {
         Some((reason, message)) => {
             Verdict::new(ConditionType::Stalled, Truth::True, reason, message)
         }

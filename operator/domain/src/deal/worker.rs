@@ -8,7 +8,7 @@ use crate::epoch::Epoch;
 use crate::gate::{Draft, Hold, Urgency};
 use crate::id::{OffchainWorkerId, OnchainWorkerId, UnitId};
 
-use super::{Desired, Leaving, Local, Seen, WorkerPlan, WorkerPod, WorkerWhy};
+use super::{Desired, Leaving, Local, Seen, WorkerPlan, WorkerPod, WorkerWhy, stopped};
 
 /// In epoch 1 the contract's activation of a worker without commitment underflows.
 const FIRST_SOUND_EPOCH: Epoch = Epoch(2);
@@ -66,14 +66,16 @@ fn leaving(scene: &Scene<'_>) -> Option<Leaving> {
     if deal.status == DealStatus::Ended {
         return Some(Leaving::Ended);
     }
-    if seen.policy.deny_owners.contains(&deal.owner) {
+    // One that is not activated yet costs its customer nothing.
+    let may_leave = !is_activated || stopped(seen).is_none();
+    if seen.policy.deny_owners.contains(&deal.owner) && may_leave {
         return Some(Leaving::Denied);
     }
     if is_commitment_over(scene) {
         return Some(Leaving::CommitmentOver);
     }
     let now = scene.snapshot.head.timestamp;
-    if matches!(seen.policy.desired, Desired::Exit { leaves_at } if leaves_at <= now) {
+    if matches!(seen.policy.desired, Desired::Exit { leaves_at } if leaves_at <= now && may_leave) {
         return Some(Leaving::Requested);
     }
     let unpaid_from = deal.max_paid_epoch.after(seen.policy.unpaid_grace);

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use alloy_primitives::U256;
+use alloy_primitives::{Address, U256};
 use coreward_domain::call::Call;
-use coreward_domain::chain::{CommitmentStatus, DealStatus, Snapshot};
+use coreward_domain::chain::{CommitmentStatus, Deal, DealStatus, Snapshot};
 use coreward_domain::condition::{ConditionType, Truth};
 use coreward_domain::deal::{
     ArtifactFault, Desired, Leaving, Local, Member, Namespace, Policy, Seen, Step, Subnet, Why,
@@ -142,6 +142,62 @@ fn a_worker_that_moved_throws_its_old_key_out() {
         (vec![], Some(Hold::Conflict)),
         "a key that is none of ours"
     );
+}
+
+/// An offer that serves so many deals of one owner each, the first of them this one.
+fn serving_many(count: u8) -> Seen {
+    let mut seen = serving();
+    edit(&mut seen, |snapshot| {
+        let deal = snapshot.deals[&DEAL].clone();
+        for number in 1..count {
+            let owner = Address::repeat_byte(number);
+            let other = Deal { owner, ..deal.clone() };
+            snapshot.deals.insert(Address::with_last_byte(number), other);
+        }
+    });
+    seen
+}
+
+#[rstest]
+#[case::one_of_three(3, 0, 0, true)]
+#[case::two_of_three(3, 1, 0, true)]
+#[case::all_three(3, 2, 0, false)]
+#[case::a_tenth_of_many(40, 3, 0, true)]
+#[case::more_than_a_tenth(40, 4, 0, false)]
+#[case::as_many_as_were_confirmed(40, 4, 5, true)]
+#[case::more_than_were_confirmed(40, 4, 4, false)]
+fn many_deals_are_left_only_after_a_word(
+    #[case] served: u8,
+    #[case] others: u8,
+    #[case] confirmed: u64,
+    #[case] left: bool,
+    #[values(false, true)] denied: bool,
+) {
+    let mut seen = serving_many(served);
+    seen.policy.confirmed_exits = confirmed;
+    if denied {
+        seen.policy.deny_owners = (1..=others).map(Address::repeat_byte).collect();
+        seen.policy.deny_owners.insert(DEVELOPER);
+    } else {
+        seen.policy.exits = (1..=others).map(Address::with_last_byte).collect();
+        seen.policy.exits.insert(DEAL);
+        seen.policy.desired = Desired::Exit { leaves_at: 0 };
+    }
+    assert_eq!(plan(&seen).steps, if left { vec![remove()] } else { vec![] });
+    let told = verdict(&seen, ConditionType::Stalled);
+    assert_eq!(told.1 == "MassChangeBreaker", !left, "{told:?}");
+    assert_eq!(verdict(&seen, ConditionType::Ready).0 == Truth::True, !left);
+    // What the chain orders, and what was not begun, waits for nobody.
+    edit(&mut seen, |snapshot| market::deal_mut(snapshot).status = DealStatus::Ended);
+    assert_eq!(plan(&seen).steps, [remove()]);
+    edit(&mut seen, |snapshot| {
+        let deal = market::deal_mut(snapshot);
+        deal.status = DealStatus::Active;
+        for worker in deal.workers.values_mut() {
+            worker.offchain = key(0);
+        }
+    });
+    assert_eq!(plan(&seen).steps, [remove()]);
 }
 
 fn now(seen: &Seen) -> u64 {

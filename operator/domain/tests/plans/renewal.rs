@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use coreward_domain::chain::{CommitmentStatus, Snapshot};
-use coreward_domain::condition::{ConditionType, Truth};
+use coreward_domain::condition::{BREAKER, ConditionType, Truth};
 use coreward_domain::id::UnitId;
-use coreward_domain::renewal::{BREAKER, Seen, Unready, Why, plan};
+use coreward_domain::renewal::{Seen, Unready, Why, plan};
 use coreward_domain::unit::{Cordon, DeletionCause, Phase, Pod, PodRole, Step};
 use proptest::prelude::*;
 use rstest::rstest;
