@@ -119,7 +119,9 @@ impl Course<'_> {
         ensure(pods::uid(&same) == uid, || "the worker's pod was replaced".to_owned())?;
         let stopped = async {
             world.driver().stop_deal(world.party().developer.address, seat.deal).await?;
-            self.returned(&seat).await
+            self.returned(&seat).await?;
+            // What the unit finds in the rest of the epoch is lost where the story ends the epoch under it.
+            proving::all(world, &self.offered, (&units, most())).await
         };
         self.phase("it is stopped, and its unit proves again", &stop, stopped).await?;
         self.phase("an epoch is proved", &again, self.epoch(&units)).await?;
