@@ -19,6 +19,7 @@ mod condition;
 mod deal;
 mod definition;
 mod intake;
+mod peers;
 mod provider_offer;
 mod provider_offer_status;
 mod schema;
@@ -39,10 +40,11 @@ pub use deal::{
 };
 pub use definition::{definitions, to_yaml};
 pub use intake::{Egress, EgressMode, Intake, Worker, WorkerLimits};
+pub use peers::{PeerAssignment, Peers};
 pub use provider_offer::{
     Capacity, Collateral, Commitment, CommitmentMode, CoreIsolation, Datacenter, DeletionPolicy,
-    Gas, ManagementPolicy, NodeSelector, OfferedResource, Payouts, PeerAssignment, Peers,
-    ProofTarget, Proofs, ProviderAccount, ProviderOffer, ProviderOfferSpec, Renewal, ResourcePrice,
+    Gas, ManagementPolicy, NodeSelector, OfferedResource, Payouts, ProofTarget, Proofs,
+    ProviderAccount, ProviderOffer, ProviderOfferSpec, Renewal, ResourcePrice,
 };
 pub use provider_offer_status::{
     CommitmentCounts, Earned, Economics, OfferSummary, OfferUnits, PastCommitment, PeerStatus,

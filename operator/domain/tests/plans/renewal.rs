@@ -177,7 +177,7 @@ fn one_at_a_time_of_each_peer() {
 #[case::the_chain(|seen: &mut Seen| seen.peers[1].snapshot = None)]
 #[case::the_pods(|seen: &mut Seen| seen.peers[1].pods = None)]
 fn nothing_is_renewed_while_one_peer_is_unknown(#[case] forget: fn(&mut Seen)) {
-    let mut seen = seen("noo");
+    let mut seen = seen("nooo");
     forget(&mut seen);
     let plan = plan(&seen);
     assert_eq!((plan.steps, plan.why), (vec![], Why::Unknown));
