@@ -178,6 +178,10 @@ pub struct Capacity {
     /// Units of each node: Auto (one for each whole core that it can give exclusively) or a number.
     #[serde(default)]
     pub units_per_node: UnitsPerNode,
+    /// Nodes that get no peer and are kept free.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 16))]
+    pub spare_nodes: i64,
     /// Whether a node must give its cores exclusively. Required: it gets units only after a probe showed that it does.
     /// Preferred: a node that shares its cores gets units as well.
     #[serde(default)]

@@ -64,6 +64,8 @@ pub async fn deploy_with(bed: &Bed, parties: &[Party], images: Value) -> Result<
     let mut values = Party::values(bed, parties);
     values["workers"] = json!({ "serviceType": "NodePort" });
     values["images"] = images;
+    // A story need not wait for minutes once the cluster has noticed that a node is away.
+    values["operator"] = json!({ "failoverSeconds": 10 });
     Box::pin(bed::deploy(bed, values)).await.map_err(|error| {
         Error::Finding(format!("the product is not installed in {NAMESPACE}: {}", chain_of(&error)))
     })

@@ -5,6 +5,7 @@
 
 mod adopted;
 mod bad_input;
+mod failover;
 mod hands_off;
 mod killed_anywhere;
 mod killed_once;
@@ -48,7 +49,8 @@ mod people {
     pub(crate) const KILLED_ANYWHERE: usize = 13;
     pub(crate) const ADOPTED: usize = 14;
     pub(crate) const LONG_NOISE: usize = 15;
-    pub(crate) const COUNT: u8 = 16;
+    pub(crate) const FAILOVER: usize = 16;
+    pub(crate) const COUNT: u8 = 17;
 }
 
 /// Held by whoever uses the cores of n1 and n2.

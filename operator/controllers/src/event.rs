@@ -71,6 +71,8 @@ pub enum Happening {
     PodFailed,
     /// A peer that another tool registered was taken over.
     Adopted,
+    /// A peer lives on a spare node from now on, since its own is away.
+    PeerMoved,
     /// A unit's node was cordoned.
     DrainStarted,
     /// Nothing of a unit is left on its cordoned node.
@@ -115,6 +117,7 @@ impl Happening {
             Self::DeletionBlocked => "DeletionBlocked",
             Self::PodFailed => "PodFailed",
             Self::Adopted => "Adopted",
+            Self::PeerMoved => "PeerMoved",
             Self::DrainStarted => "DrainStarted",
             Self::DrainCompleted => "DrainCompleted",
             Self::DrainBlocked => "DrainBlocked",

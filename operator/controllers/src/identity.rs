@@ -33,6 +33,10 @@ pub const WAS_COMMITTED: &str = "coreward.dev/was-committed";
 pub const DRAINED: &str = "coreward.dev/drained";
 /// Annotation: people's fields of the offer's units and deals, as JSON by the object's name.
 pub const KEPT: &str = "coreward.dev/kept";
+/// Annotation: the node that the peer has moved to from the one that it was made for.
+pub const LIVES_ON: &str = "coreward.dev/lives-on";
+/// Annotation: how often the peer has moved.
+pub const MOVES: &str = "coreward.dev/moves";
 /// Annotation: another tool registered the peer, whose own key is not here; the seed is only for keys of workers.
 const ADOPTED: &str = "coreward.dev/adopted";
 /// Annotation: the peer's id as people know it.
@@ -100,14 +104,18 @@ impl PeerIdentity {
         if peer != peer_of(&seed) && !annotations.contains_key(ADOPTED) {
             return None;
         }
+        let home = annotations.get(NODE)?.clone();
+        let node = annotations.get(LIVES_ON).unwrap_or(&home).clone();
         let commitments = annotations.get(COMMITMENTS).map(String::as_str).unwrap_or_default();
         Some(Self {
             offer: OfferKey::of_labels(secret)?,
-            drained: annotations.get(DRAINED) == annotations.get(NODE),
+            drained: annotations.get(DRAINED) == Some(&node),
             identity: Identity {
                 peer,
-                node: annotations.get(NODE)?.clone(),
+                node,
+                home,
                 ordinal: annotations.get(ORDINAL)?.parse().ok()?,
+                moves: annotations.get(MOVES).and_then(|moves| moves.parse().ok()).unwrap_or(0),
                 commitments: commitments
                     .split(',')
                     .filter_map(|id| id.parse().ok().map(CommitmentId))
@@ -262,6 +270,15 @@ mod tests {
             (offer(), "n1", 2)
         );
         assert_eq!(read.identity.peer, peer_of(&[7; 32]));
+    }
+
+    #[test]
+    fn a_peer_that_moved_lives_elsewhere_and_keeps_its_name() {
+        let mut secret = secret(&offer(), "n1", 0, [7; 32]);
+        secret.annotations_mut().insert(LIVES_ON.into(), "n2".into());
+        secret.annotations_mut().insert(MOVES.into(), "1".into());
+        let read = PeerIdentity::read(&secret).unwrap().identity;
+        assert_eq!((read.node.as_str(), read.home.as_str(), read.moves), ("n2", "n1", 1));
     }
 
     #[test]

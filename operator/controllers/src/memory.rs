@@ -40,6 +40,7 @@ struct Inner {
     roles: HashMap<UnitId, (UnitRole, Option<Change>)>,
     children: HashMap<String, (String, Instant)>,
     waiting: HashMap<String, Instant>,
+    silent: HashMap<String, Instant>,
     gone: HashMap<String, u64>,
     told: HashSet<(String, &'static str)>,
     renewed: BTreeSet<String>,
@@ -173,6 +174,18 @@ impl Memory {
     pub fn waited(&self, what: &str, now: Instant) -> Duration {
         self.with(|inner| {
             now.saturating_duration_since(*inner.waiting.entry(what.to_owned()).or_insert(now))
+        })
+    }
+
+    /// For how long a node has been silent without a word between; `None` while it is not.
+    pub fn silent(&self, node: &str, is_ready: bool, now: Instant) -> Option<Duration> {
+        self.with(|inner| {
+            if is_ready {
+                inner.silent.remove(node);
+                return None;
+            }
+            let since = *inner.silent.entry(node.to_owned()).or_insert(now);
+            Some(now.saturating_duration_since(since))
         })
     }
 

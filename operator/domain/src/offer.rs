@@ -3,12 +3,14 @@
 mod adopt;
 mod align;
 mod condition;
+mod failover;
 mod node;
 mod peers;
 mod plan;
 mod terms;
 mod withdraw;
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -22,6 +24,7 @@ use crate::gate::{Flight, Gate, Hold, PlannedCall};
 use crate::id::{CommitmentId, DatacenterId, OfferId, PeerId, ResourceId};
 
 pub use condition::conditions;
+pub use failover::Life;
 pub use node::{Eligibility, IneligibleReason, NoNode, Node};
 pub use peers::owner_of;
 pub use plan::plan;
@@ -61,6 +64,8 @@ pub struct Seen {
     pub taken_by: Option<String>,
     /// What may be sent.
     pub gate: Gate,
+    /// Time without a word of its kubelet after which a node's peer moves to a spare one.
+    pub failover_after: Duration,
     /// Wei below which a signer's wallet counts as low.
     pub low_balance: U256,
 }
@@ -88,6 +93,8 @@ pub struct Wanted {
     pub prices: BTreeMap<ResourceId, U256>,
     /// What each peer declares.
     pub resources: Vec<WantedResource>,
+    /// Nodes that are kept free to take a whole peer over.
+    pub spare_nodes: usize,
     /// Whether new deals are wanted.
     pub intake: Intake,
     /// Deletion of the object, if it was asked for.
@@ -147,10 +154,14 @@ pub enum Deletion {
 pub struct Identity {
     /// The public key.
     pub peer: PeerId,
-    /// The node that it belongs to.
+    /// The node that it lives on.
     pub node: String,
-    /// Counts the identities of one node, from 0.
+    /// The node that it was made for.
+    pub home: String,
+    /// Counts the identities that were made for one node, from 0.
     pub ordinal: u32,
+    /// How often it moved to another node: the generation of its workers' keys.
+    pub moves: u32,
     /// Commitments that the peer had or has and that may hold rewards: the contract's views forget past ones.
     pub commitments: BTreeSet<CommitmentId>,
 }
@@ -173,6 +184,13 @@ pub enum Step {
         node: String,
         /// Its place among the node's identities.
         ordinal: u32,
+    },
+    /// A peer lives on this node from now on; kept with its identity before anything is made for it there.
+    MovePeer {
+        /// Which.
+        peer: PeerId,
+        /// Where to.
+        to: String,
     },
     /// Put an identity aside for good: a stranger holds this id on chain. A new one follows in the next turn.
     RetireIdentity {

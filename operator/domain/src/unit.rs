@@ -87,6 +87,17 @@ pub struct Pod {
     pub held: bool,
     /// Whether it is on its way out because somebody evicted it.
     pub evicted: bool,
+    /// Where it is, if not on the node that its peer lives on.
+    pub elsewhere: Option<Elsewhere>,
+}
+
+/// A node that a peer has left, with a pod of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// Nobody hears of the node: the pod may live.
+    Unheard,
+    /// The node reports, so a pod that is deleted ends.
+    Heard,
 }
 
 /// What a pod is for.
@@ -220,6 +231,8 @@ pub enum DeletionCause {
     NodeDrained,
     /// Another pod does the same.
     Duplicate,
+    /// Its peer lives on another node, where its unit proves or serves already.
+    Moved,
     /// Its template is old, and it does not run, or its unit has its minimum.
     OldTemplate,
 }

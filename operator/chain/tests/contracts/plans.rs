@@ -37,7 +37,9 @@ pub(crate) fn offer_seen(
     let identity = |(peer, _): &(PeerId, u32)| offer::Identity {
         peer: *peer,
         node: peer.to_string(),
+        home: peer.to_string(),
         ordinal: 0,
+        moves: 0,
         commitments: BTreeSet::new(),
     };
     let node = |(peer, units): &(PeerId, u32)| offer::Node {
@@ -45,6 +47,7 @@ pub(crate) fn offer_seen(
         eligibility: offer::Eligibility::Eligible,
         units: *units,
         cordoned: false,
+        life: offer::Life::Ready,
     };
     offer::Seen {
         wanted: offer::Wanted {
@@ -58,6 +61,7 @@ pub(crate) fn offer_seen(
             datacenter: offer::DatacenterChoice::Id(DatacenterId(word(1))),
             prices: [1, 3].map(|id| (ResourceId(word(id)), U256::from(10))).into(),
             resources: vec![resource(1), resource(3)],
+            spare_nodes: 0,
             intake: offer::Intake::Open,
             deletion: None,
         },
@@ -70,6 +74,7 @@ pub(crate) fn offer_seen(
         flights: Vec::new(),
         taken_by: None,
         gate: gate(),
+        failover_after: std::time::Duration::from_mins(5),
         low_balance: U256::ZERO,
     }
 }

@@ -52,12 +52,19 @@ pub struct Config {
 }
 
 /// Switches for the whole operator.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Operator {
     /// Every offer is treated as `Observe`: nothing is signed but the minimum proofs of staked units.
-    #[serde(default)]
     pub read_only: bool,
+    /// Seconds without a word of its kubelet after which a node's peer moves to a spare node of its offer.
+    pub failover_seconds: u64,
+}
+
+impl Default for Operator {
+    fn default() -> Self {
+        Self { read_only: false, failover_seconds: 300 }
+    }
 }
 
 /// Images of the pods that we make.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use coreward_crds::{Deal, Egress as EgressSpec, EgressMode, ProviderOffer};
-use coreward_domain::chain::Snapshot;
+use coreward_domain::chain::{Seat, Snapshot};
 use coreward_domain::deal::{self as domain, Plan};
 use coreward_domain::id::OnchainWorkerId;
 use coreward_wire::{ArtifactOrder, Duty, Egress, Member, WorkerDuty, WorkerLimits};
@@ -32,11 +32,22 @@ pub fn assign(
         let seat = fact::seat(pod)
             .filter(|seat| plan.workers.get(&seat.worker).is_some_and(|worker| worker.served));
         let (Some(seat), Some(uid)) = (seat, pod.metadata.uid.as_deref()) else { continue };
+        if !lives_here(sight, snapshot, seat, pod) {
+            continue;
+        }
         if let Some(duty) = duty((shared, offer, mirror), (sight, snapshot), seat.worker, &members)
         {
             shared.context.hub.assign(uid, Duty::Worker(Box::new(duty)));
         }
     }
+}
+
+/// Whether a pod is on the node that its peer lives on: one that was left behind keeps the key that it has.
+fn lives_here(sight: &Sight, snapshot: &Snapshot, seat: Seat, pod: &Pod) -> bool {
+    let deal = snapshot.deals.get(&seat.deal);
+    let peer = deal.and_then(|deal| deal.workers.get(&seat.worker)).map(|worker| worker.peer);
+    let identity = peer.and_then(|peer| sight.identities.get(&peer));
+    identity.is_some_and(|identity| fact::is_for(pod, &identity.identity.node))
 }
 
 type Members = (Vec<Member>, u64);
@@ -130,7 +141,11 @@ type Addresses = BTreeMap<(alloy_primitives::Address, OnchainWorkerId), Vec<Stri
 /// Overlay addresses of all our worker pods, whichever offer they belong to.
 fn addresses(context: &Context) -> Addresses {
     let pods = context.stores.pods.all();
-    let pods = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    let mut pods: Vec<_> =
+        pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect();
+    // Of two for one seat the one that is well is told.
+    pods.sort_by_key(|pod| fact::is_ready(pod));
+    let pods = pods.into_iter();
     pods.filter_map(|pod| {
         let seat = fact::seat(pod)?;
         let found = multiaddrs(pod);

@@ -207,11 +207,13 @@ fn locals(
         let key = key(shared, place, identity, id).map(|key| key.public);
         let pod = pods.iter().find(|pod| {
             fact::seat(pod).is_some_and(|seat| seat.worker == id)
+                && fact::is_for(pod, &identity.identity.node)
                 && pod.metadata.deletion_timestamp.is_none()
         });
         let pod = pod.map_or(WorkerPod::Missing, |pod| state(shared, pod, id));
         let fits = fits(shared, offer, snapshot, (identity, Seat { deal: place.deal, worker: id }));
-        (id, Local { key, older_keys: BTreeSet::new(), fits, pod })
+        let older_keys = older_keys(shared, place, identity, id);
+        (id, Local { key, older_keys, fits, pod })
     })
     .collect()
 }
@@ -224,8 +226,29 @@ pub fn key(
     identity: &PeerIdentity,
     worker: OnchainWorkerId,
 ) -> Option<WorkerKey> {
+    generation(shared, place, identity, (worker, identity.identity.moves))
+}
+
+/// The keys that the worker had before its peer moved.
+fn older_keys(
+    shared: &Shared,
+    place: &Place,
+    identity: &PeerIdentity,
+    worker: OnchainWorkerId,
+) -> BTreeSet<OffchainWorkerId> {
+    let older = (0..identity.identity.moves)
+        .filter_map(|moves| generation(shared, place, identity, (worker, moves)));
+    older.map(|key| key.public).collect()
+}
+
+fn generation(
+    shared: &Shared,
+    place: &Place,
+    identity: &PeerIdentity,
+    (worker, generation): (OnchainWorkerId, u32),
+) -> Option<WorkerKey> {
     let chain_id = shared.context.config.network(&place.network)?.chain_id;
-    Some(identity.worker_key(KeyUse { chain_id, deal: place.deal, worker, generation: 0 }))
+    Some(identity.worker_key(KeyUse { chain_id, deal: place.deal, worker, generation }))
 }
 
 /// The report of a worker pod, if it is about this seat.

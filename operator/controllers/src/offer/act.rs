@@ -11,12 +11,12 @@ use coreward_domain::payout::Source;
 use coreward_domain::{commitment, offer as domain, payout, renewal};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::apply;
 use crate::event::Happening;
 use crate::identity::{
-    self, COMMITMENTS, PeerIdentity, RETIRED, WAS_COMMITTED, secret, secret_name,
+    self, COMMITMENTS, LIVES_ON, MOVES, PeerIdentity, RETIRED, WAS_COMMITTED, secret, secret_name,
 };
 use crate::labels::OfferKey;
 use crate::node::probe;
@@ -73,6 +73,7 @@ pub async fn act(
                 let note = format!("peer {} on node {node}", identity::text(*peer));
                 shared.events.tell(offer, Happening::Adopted, &note).await;
             }
+            Step::MovePeer { peer, to } => move_peer(shared, offer, sight, (*peer, to)).await?,
             Step::RetireIdentity { peer } => retire(shared, sight, *peer).await?,
             Step::Release => done.released = true,
             Step::Send(_) => {}
@@ -98,6 +99,7 @@ fn calls(plans: &Plans) -> Vec<(Call, &str)> {
         Step::Send(call) => Some((call.clone(), send::why(&plans.offer.planned, call))),
         Step::MakeIdentity { .. }
         | Step::AdoptIdentity { .. }
+        | Step::MovePeer { .. }
         | Step::RetireIdentity { .. }
         | Step::Release => None,
     });
@@ -138,6 +140,25 @@ async fn make_identity(
     apply::create(&secrets(shared), &secret(key, node, ordinal, seed)).await
 }
 
+/// Notes where a peer lives from now on; the turn of its units makes its pods there once that is seen.
+async fn move_peer(
+    shared: &Shared,
+    offer: &ProviderOffer,
+    sight: &Sight,
+    (peer, to): (PeerId, &str),
+) -> Result<(), Error> {
+    let Some(identity) = sight.identities.iter().find(|identity| identity.identity.peer == peer)
+    else {
+        return Ok(());
+    };
+    let moves = identity.identity.moves.saturating_add(1).to_string();
+    annotate_all(shared, identity, &json!({ LIVES_ON: to, MOVES: moves })).await?;
+    let from = &identity.identity.node;
+    let note = format!("peer {} from node {from}, which is away, to {to}", identity::text(peer));
+    shared.events.tell(offer, Happening::PeerMoved, &note).await;
+    Ok(())
+}
+
 async fn retire(shared: &Shared, sight: &Sight, peer: PeerId) -> Result<(), Error> {
     let Some(identity) = sight.identities.iter().find(|identity| identity.identity.peer == peer)
     else {
@@ -157,8 +178,17 @@ pub async fn annotate(
     key: &str,
     value: Option<&str>,
 ) -> Result<(), Error> {
-    let name = secret_name(&identity.offer, &identity.identity.node, identity.identity.ordinal);
-    let body = json!({ "metadata": { "annotations": { key: value } } });
+    annotate_all(shared, identity, &json!({ key: value })).await
+}
+
+/// Writes several annotations of an identity's Secret at once.
+async fn annotate_all(
+    shared: &Shared,
+    identity: &PeerIdentity,
+    annotations: &Value,
+) -> Result<(), Error> {
+    let name = secret_name(&identity.offer, &identity.identity.home, identity.identity.ordinal);
+    let body = json!({ "metadata": { "annotations": annotations } });
     secrets(shared)
         .patch(&name, &PatchParams::default(), &Patch::Merge(&body))
         .await

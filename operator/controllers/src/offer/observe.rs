@@ -1,13 +1,14 @@
 //! What an offer's turn looks at.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use alloy_primitives::U256;
 use coreward_crds::ProviderOffer;
 use coreward_domain::chain::Snapshot;
 use coreward_domain::gate::Flight;
 use coreward_domain::id::{OfferId, PeerId};
-use coreward_domain::offer::{Deletion, Identity, Node, Seen};
+use coreward_domain::offer::{Deletion, Identity, Life, Node, Seen};
 use coreward_domain::{commitment, payout};
 use kube::ResourceExt;
 
@@ -17,7 +18,7 @@ use crate::gate;
 use crate::identity::PeerIdentity;
 use crate::labels::OfferKey;
 use crate::node::cordon::is_cordoned;
-use crate::node::evidence::{Demand, Evidence, look};
+use crate::node::evidence::{Demand, Evidence, is_ready, look};
 use crate::offer::claim::{Claims, claims, selects};
 use crate::offer::resolve::Resolved;
 use crate::outbox;
@@ -82,8 +83,10 @@ pub async fn observe(
     let identities = view::identities(shared, &key);
     let judged = nodes.iter().map(|(name, evidence)| {
         let (eligibility, units) = evidence.judge(demand);
-        let cordoned = stores.nodes.get_cluster(name).is_some_and(|node| is_cordoned(&node));
-        Node { name: name.clone(), eligibility, units, cordoned }
+        let node = stores.nodes.get_cluster(name);
+        let cordoned = node.as_deref().is_some_and(is_cordoned);
+        let life = node.as_deref().map_or(Life::Unknown, |node| life(shared, node));
+        Node { name: name.clone(), eligibility, units, cordoned, life }
     });
     let seen = Seen {
         wanted: resolved.wanted.clone(),
@@ -106,9 +109,16 @@ pub async fn observe(
         snapshot,
         chain: health,
         gate: gate::gate_of(context, offer).await,
+        failover_after: Duration::from_secs(context.config.operator.failover_seconds),
         low_balance: U256::from(LOW_BALANCE),
     };
     Ok(Sight { key, seen, identities, nodes, claims })
+}
+
+/// Whether a node's kubelet reports, or for how long this leader has seen it silent, by its own clock.
+fn life(shared: &Shared, node: &k8s_openapi::api::core::v1::Node) -> Life {
+    let silent = shared.memory.silent(&node.name_any(), is_ready(node), clock::now());
+    silent.map_or(Life::Ready, Life::NotReady)
 }
 
 /// Whether a peer of this object is in the offer on chain that has this id.

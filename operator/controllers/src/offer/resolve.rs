@@ -104,6 +104,7 @@ pub fn resolve(offer: &ProviderOffer, config: &Config) -> Result<Resolved, Mista
         datacenter: datacenter(&spec.datacenter)?,
         prices: prices(spec, token)?,
         resources: resources(spec)?,
+        spare_nodes: usize::try_from(natural(spec.capacity.spare_nodes)).unwrap_or(usize::MAX),
         intake: Intake::Open,
         deletion: deletion(offer),
     };

@@ -31,7 +31,23 @@ pub fn domain_pod(pod: &Pod, now: Timestamp) -> Option<DomainPod> {
             .unwrap_or(0),
         held: pod.labels().get(EVICT).is_some_and(|word| word == HOLD),
         evicted: is_evicted(pod),
+        elsewhere: None,
     })
+}
+
+/// Whether a pod is on this node, or may only come to it.
+#[must_use]
+pub fn is_for(pod: &Pod, node: &str) -> bool {
+    let Some(spec) = &pod.spec else { return false };
+    if let Some(name) = &spec.node_name {
+        return name == node;
+    }
+    let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
+    let required = affinity
+        .and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
+    let terms = required.iter().flat_map(|required| &required.node_selector_terms);
+    let fields = terms.flat_map(|term| term.match_fields.iter().flatten());
+    fields.flat_map(|field| field.values.iter().flatten()).any(|name| name == node)
 }
 
 /// The seat that a worker pod serves.

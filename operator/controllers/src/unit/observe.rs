@@ -8,7 +8,7 @@ use coreward_domain::chain::{Seat, Snapshot};
 use coreward_domain::deal::{Namespace, plan as deal_plan};
 use coreward_domain::gate::Management;
 use coreward_domain::id::UnitId;
-use coreward_domain::unit::Seen;
+use coreward_domain::unit::{Elsewhere, Pod as DomainPod, Seen};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
@@ -18,8 +18,10 @@ use crate::deal::observe::{Place, observe as observe_deal};
 use crate::identity::PeerIdentity;
 use crate::labels::{OfferKey, PEER_ID};
 use crate::node::cordon::cordon;
+use crate::node::evidence::is_ready;
 use crate::node::{Evidence, look};
 use crate::offer::view_of;
+use crate::pods::fact::is_for;
 use crate::pods::{ProverOrder, Surroundings, domain_pod, prover_template};
 use crate::turn::{Error, Shared};
 
@@ -88,7 +90,7 @@ pub fn peer(
         peer,
         // Without the threads of a core no pod can be made; those that run are kept.
         node: evidence.threads_per_core().map(|_| node.clone()),
-        pods: Some(pods.iter().filter_map(|pod| domain_pod(pod, now)).collect()),
+        pods: Some(pods.iter().filter_map(|pod| placed(shared, pod, node)).collect()),
         prover_template: prover_template(&at, &order)?,
         open_seats: BTreeSet::new(),
         refused_seats: BTreeSet::new(),
@@ -97,6 +99,18 @@ pub fn peer(
         drain_noted: identity.drained,
         snapshot,
     })
+}
+
+/// A pod of a peer that lives on this node.
+fn placed(shared: &Shared, pod: &Pod, node: &str) -> Option<DomainPod> {
+    let told = domain_pod(pod, clock::wall())?;
+    if is_for(pod, node) {
+        return Some(told);
+    }
+    let on = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
+    let is_heard = shared.context.stores.nodes.get_cluster(on).is_some_and(|node| is_ready(&node));
+    let elsewhere = if is_heard { Elsewhere::Heard } else { Elsewhere::Unheard };
+    Some(DomainPod { elsewhere: Some(elsewhere), ..told })
 }
 
 /// Where a pod of this peer is to stand.

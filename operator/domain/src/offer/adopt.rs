@@ -3,7 +3,7 @@
 use crate::id::OfferId;
 
 use super::plan::{Located, View};
-use super::{PendingChange, PendingReason, Step, Why};
+use super::{PendingChange, PendingReason, Step, Why, peers};
 
 const FIELD: &str = "spec.peers.assignments";
 
@@ -49,9 +49,7 @@ pub(super) fn waits(view: &View<'_>, node: &str) -> bool {
 /// Identities of the peers that are to be taken over.
 pub(super) fn steps(view: &View<'_>) -> Vec<Step> {
     let steps = missing(view).map(|(peer, node)| {
-        let ordinals = view.identities.iter().filter(|identity| identity.node == *node);
-        let ordinal =
-            ordinals.map(|identity| identity.ordinal.saturating_add(1)).max().unwrap_or(0);
+        let ordinal = peers::next_ordinal(view, node);
         Step::AdoptIdentity { peer: *peer, node: node.clone(), ordinal }
     });
     steps.collect()

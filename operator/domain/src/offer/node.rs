@@ -1,5 +1,7 @@
 //! The nodes that an offer names, and why one cannot carry units.
 
+use super::Life;
+
 /// A node that the offer's selector names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
@@ -11,6 +13,8 @@ pub struct Node {
     pub units: u32,
     /// Whether its people keep what is new away from it.
     pub cordoned: bool,
+    /// Whether its kubelet reports.
+    pub life: Life,
 }
 
 /// Whether a node can carry units.

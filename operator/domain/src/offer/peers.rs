@@ -11,7 +11,7 @@ use super::plan::{Located, View};
 use super::terms::Terms;
 use super::{
     Eligibility, Identity, Node, RAM_PER_UNIT_MIB, Step, UNITS_PER_REGISTRATION, VCPU_PER_UNIT,
-    adopt,
+    adopt, failover,
 };
 
 /// Which of the spec's signers owns a peer: follows from its id alone, until the chain has fixed it.
@@ -43,22 +43,28 @@ pub(super) fn identity_steps(view: &View<'_>, located: &Located<'_>) -> Vec<Step
     if view.seen.gate.management == Management::Suspended {
         return Vec::new();
     }
+    let kept = failover::kept_free(view, located);
     let makes = view
         .nodes
         .iter()
         .filter(|node| {
             wants_peer(node)
+                && !kept.contains(node.name.as_str())
                 && usable(view, located, node).is_none()
                 && !adopt::waits(view, &node.name)
         })
-        .map(|node| {
-            let ordinals = view.identities.iter().filter(|identity| identity.node == node.name);
-            let ordinal =
-                ordinals.map(|identity| identity.ordinal.saturating_add(1)).max().unwrap_or(0);
-            Step::MakeIdentity { node: node.name.clone(), ordinal }
+        .map(|node| Step::MakeIdentity {
+            node: node.name.clone(),
+            ordinal: next_ordinal(view, &node.name),
         });
     let retires = located.foreign.iter().map(|peer| Step::RetireIdentity { peer: *peer });
     adopt::steps(view).into_iter().chain(makes).chain(retires).collect()
+}
+
+/// The place of one more identity that is made for a node: past all that were, wherever they live now.
+pub(super) fn next_ordinal(view: &View<'_>, node: &str) -> u32 {
+    let made = view.identities.iter().filter(|identity| identity.home == node);
+    made.map(|identity| identity.ordinal.saturating_add(1)).max().unwrap_or(0)
 }
 
 fn wants_peer(node: &Node) -> bool {
@@ -82,12 +88,13 @@ fn usable<'seen>(
 /// Looks for peers that are not on chain and could be.
 pub(super) fn growth(view: &View<'_>, located: &Located<'_>, provider: &Provider) -> Growth {
     let mut growth = Growth::default();
+    let kept = failover::kept_free(view, located);
     for node in view.nodes {
         let is_pending = node.eligibility == Eligibility::Pending && !node.cordoned;
         if is_pending && located.offer.is_none() {
             growth.preparing = true;
         }
-        if !wants_peer(node) {
+        if !wants_peer(node) || kept.contains(node.name.as_str()) {
             continue;
         }
         let own = usable(view, located, node).filter(|_| !adopt::waits(view, &node.name));

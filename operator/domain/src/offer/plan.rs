@@ -12,7 +12,7 @@ use super::peers::{self, Growth};
 use super::terms::Terms;
 use super::{
     Deletion, Eligibility, Identity, NoNode, Node, PendingChange, Plan, Seen, Step, Why, adopt,
-    align, withdraw,
+    align, failover, withdraw,
 };
 
 /// What the turn can work with, all of it known.
@@ -56,14 +56,21 @@ pub fn plan(seen: &Seen) -> Plan {
         Ok(located) => located,
         Err(why) => return Plan::idle(why),
     };
-    match seen.wanted.deletion {
-        Some(Deletion::Withdraw) => return withdraw::plan(&view, &located),
-        Some(Deletion::Block | Deletion::Orphan) => return deletion(&view, &located),
+    let mut plan = decide(&view, &located);
+    // What is staked goes on proving, whatever becomes of the offer.
+    plan.steps.splice(0..0, failover::steps(&view, &located));
+    plan
+}
+
+fn decide(view: &View<'_>, located: &Located<'_>) -> Plan {
+    match view.seen.wanted.deletion {
+        Some(Deletion::Withdraw) => return withdraw::plan(view, located),
+        Some(Deletion::Block | Deletion::Orphan) => return deletion(view, located),
         None => {}
     }
-    match Terms::of(&seen.wanted, snapshot) {
-        Ok(terms) => converge(&view, &located, &terms),
-        Err(why) => Plan::idle(why).at(&located),
+    match Terms::of(&view.seen.wanted, view.snapshot) {
+        Ok(terms) => converge(view, located, &terms),
+        Err(why) => Plan::idle(why).at(located),
     }
 }
 

@@ -118,7 +118,9 @@ struct Post<'seen> {
 impl<'seen> Post<'seen> {
     fn own(&self) -> impl Iterator<Item = &'seen Pod> {
         let unit = self.unit;
-        self.pods.iter().filter(move |pod| pod.role == PodRole::Prover(unit))
+        self.pods
+            .iter()
+            .filter(move |pod| pod.role == PodRole::Prover(unit) && pod.elsewhere.is_none())
     }
 
     /// The pod that works for the unit, or would.

@@ -10,7 +10,7 @@ use crate::id::UnitId;
 use super::condition::account;
 use super::plan::commitment;
 use super::pods::{Desk, Slot};
-use super::{Cordon, DeletionCause, Phase, Plan, PodRole, Seen, Step, Why};
+use super::{Cordon, DeletionCause, Phase, Plan, Pod, PodRole, Seen, Step, Why};
 
 /// Where a unit stands while its node is cordoned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,7 +102,9 @@ impl Desk<'_> {
     /// Whether pods of the peer were evicted from its node since that was cordoned.
     fn is_drained(&self) -> bool {
         let is_cordoned = self.seen.cordon.is_some_and(Cordon::is_cordoned);
-        is_cordoned && (self.seen.drain_noted || self.pods.iter().any(|pod| pod.evicted))
+        is_cordoned
+            && (self.seen.drain_noted
+                || self.pods.iter().any(|pod| pod.evicted && pod.elsewhere.is_none()))
     }
 
     /// An evicted pod is gone soon: what it told is kept with the peer, until the node is open again.
@@ -140,7 +142,8 @@ impl Desk<'_> {
             return;
         }
         let (pods, is_drained) = (self.pods, self.is_drained());
-        for pod in pods.iter().filter(|pod| pod.holds_cores() && pod.phase != Phase::Deleting) {
+        let here = |pod: &&Pod| pod.elsewhere.is_none() && pod.holds_cores();
+        for pod in pods.iter().filter(here).filter(|pod| pod.phase != Phase::Deleting) {
             let held = !may_go(self.seen, &pod.role);
             if is_drained && pod.phase == Phase::Pending && matches!(pod.role, PodRole::Prover(_)) {
                 self.delete(pod, DeletionCause::NodeDrained);

@@ -105,14 +105,20 @@ fn slots(roles: &BTreeMap<UnitId, Role>) -> Vec<Slot> {
 /// What runs for each unit; where two pods claim a unit, the one that is ready.
 fn running(pods: &[Pod]) -> BTreeMap<UnitId, Running> {
     let mut running: BTreeMap<UnitId, Running> = BTreeMap::new();
-    for pod in pods.iter().filter(|pod| pod.holds_cores()) {
+    // A pod on a node that the peer has left counts only where there is no other.
+    let (here, elsewhere): (Vec<_>, Vec<_>) =
+        pods.iter().filter(|pod| pod.holds_cores()).partition(|pod| pod.elsewhere.is_none());
+    for pod in here.into_iter().chain(elsewhere) {
         let units: Vec<_> = match &pod.role {
             PodRole::Prover(unit) => vec![*unit],
             PodRole::Worker { units, .. } => units.iter().copied().collect(),
         };
         let ready = pod.phase == super::Phase::Ready;
         for unit in units {
-            if running.get(&unit).is_none_or(|other| ready && !other.ready) {
+            if running
+                .get(&unit)
+                .is_none_or(|other| ready && !other.ready && pod.elsewhere.is_none())
+            {
                 let name = (pod.namespace.clone(), pod.name.clone());
                 running.insert(unit, Running { role: pod.role.clone(), pod: name, ready });
             }

@@ -6,7 +6,7 @@ use crate::chain::Seat;
 use crate::id::UnitId;
 
 use super::{
-    Cordon, DeletionCause, PROVER_GRACE_SECONDS, Phase, Pod, PodRole, Role, Seen, Step,
+    Cordon, DeletionCause, Elsewhere, PROVER_GRACE_SECONDS, Phase, Pod, PodRole, Role, Seen, Step,
     WORKER_GRACE_SECONDS, Why,
 };
 
@@ -69,6 +69,8 @@ impl Pod {
     /// Whether the pod of a slot with these units cannot be made while this one is there.
     fn stands_before(&self, slot: &Slot, units: &BTreeSet<UnitId>) -> bool {
         match self.phase {
+            // The cores of another node are not those that are waited for.
+            _ if self.elsewhere.is_some() => false,
             Phase::Ended { .. } => false,
             Phase::Released => slot.is_filled_by(&self.role),
             Phase::Pending
@@ -110,16 +112,24 @@ impl<'seen> Desk<'seen> {
         let mut kept: BTreeMap<UnitId, &Pod> = BTreeMap::new();
         let mut pods: Vec<_> =
             self.pods.iter().filter(|pod| pod.holds_cores() && !pod.is_deleting()).collect();
-        pods.sort_by_key(|pod| (pod.phase != Phase::Ready, &pod.name, &pod.uid));
+        pods.sort_by_key(|pod| {
+            (pod.elsewhere.is_some(), pod.phase != Phase::Ready, &pod.name, &pod.uid)
+        });
         for pod in pods {
             let units = units_of(&pod.role);
             let cause = self.cause(&pod.role).or_else(|| {
-                let is_rival = units.iter().any(|unit| kept.contains_key(unit));
-                is_rival.then_some(DeletionCause::Duplicate)
+                let rival = units.iter().find_map(|unit| kept.get(unit))?;
+                match pod.elsewhere {
+                    None => Some(DeletionCause::Duplicate),
+                    Some(Elsewhere::Heard) if rival.phase == Phase::Ready => {
+                        Some(DeletionCause::Moved)
+                    }
+                    Some(Elsewhere::Heard | Elsewhere::Unheard) => None,
+                }
             });
             if let Some(cause) = cause {
                 self.delete(pod, cause);
-            } else {
+            } else if pod.elsewhere.is_none() {
                 kept.extend(units.into_iter().map(|unit| (unit, pod)));
             }
         }
@@ -219,33 +229,35 @@ impl<'seen> Desk<'seen> {
 
     /// The number of the next try, or how long it still waits: the last ended pod is the memory of it.
     fn next_attempt(&self, slot: &Slot) -> Result<u32, Why> {
+        let own = || self.pods.iter().filter(|pod| slot.is_filled_by(&pod.role));
+        // A name is free once its pod is gone, and that of another node may stay for long.
+        let away = own().filter(|pod| pod.elsewhere.is_some()).map(|pod| pod.attempt);
+        let first = away.max().map_or(0, |attempt| attempt.saturating_add(1));
         let ended =
-            self.pods.iter().filter(|pod| slot.is_filled_by(&pod.role)).filter_map(
-                |pod| match &pod.phase {
-                    Phase::Ended { reason, seconds_ago, ran_seconds } => {
-                        Some((pod.attempt, reason, *seconds_ago, *ran_seconds))
-                    }
-                    Phase::Pending
-                    | Phase::Stuck { .. }
-                    | Phase::Running
-                    | Phase::Ready
-                    | Phase::Deleting
-                    | Phase::Released => None,
-                },
-            );
+            own().filter(|pod| pod.elsewhere.is_none()).filter_map(|pod| match &pod.phase {
+                Phase::Ended { reason, seconds_ago, ran_seconds } => {
+                    Some((pod.attempt, reason, *seconds_ago, *ran_seconds))
+                }
+                Phase::Pending
+                | Phase::Stuck { .. }
+                | Phase::Running
+                | Phase::Ready
+                | Phase::Deleting
+                | Phase::Released => None,
+            });
         let Some((attempt, reason, seconds_ago, ran_seconds)) =
             ended.max_by_key(|(attempt, ..)| *attempt)
         else {
-            return Ok(0);
+            return Ok(first);
         };
         if ran_seconds >= SOUND_RUN_SECONDS {
-            return Ok(0);
+            return Ok(first);
         }
         let doublings = attempt.min(16);
         let wait = (FIRST_BACK_OFF_SECONDS << doublings).min(LONGEST_BACK_OFF_SECONDS);
         match wait.checked_sub(seconds_ago).filter(|left| *left > 0) {
             Some(seconds) => Err(Why::BackingOff { reason: reason.clone(), seconds }),
-            None => Ok(attempt.saturating_add(1)),
+            None => Ok(attempt.saturating_add(1).max(first)),
         }
     }
 
@@ -271,7 +283,8 @@ impl<'seen> Desk<'seen> {
         }
         for pod in pods.iter().filter(|pod| pod.template != seen.prover_template) {
             let is_prover = matches!(pod.role, PodRole::Prover(_));
-            if is_prover && matches!(pod.phase, Phase::Pending | Phase::Stuck { .. }) {
+            let is_here = pod.elsewhere.is_none();
+            if is_prover && is_here && matches!(pod.phase, Phase::Pending | Phase::Stuck { .. }) {
                 self.delete(pod, DeletionCause::OldTemplate);
             }
         }

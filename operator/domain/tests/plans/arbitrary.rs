@@ -314,6 +314,7 @@ pub(crate) fn pod() -> impl Strategy<Value = Pod> {
         attempt,
         held: true,
         evicted: false,
+        elsewhere: None,
     })
 }
 

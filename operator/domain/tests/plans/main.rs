@@ -7,6 +7,7 @@ mod conditions;
 mod contract;
 mod deal;
 mod drain;
+mod failover;
 mod market;
 mod offer;
 mod payout;

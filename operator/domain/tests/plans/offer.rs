@@ -1,6 +1,7 @@
 //! The offer's rules, one row each.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use alloy_primitives::U256;
 use coreward_domain::call::{Call, NewResource};
@@ -11,8 +12,8 @@ use coreward_domain::gate::{Flight, Hold, Management, Signer};
 use coreward_domain::id::UnitId;
 use coreward_domain::offer::{
     CLOSED_PRICE, DatacenterChoice, Deletion, Eligibility, Identity, IneligibleReason, Intake,
-    NoNode, Node, PendingReason, Seen, Step, Wanted, WantedResource, Why, conditions, owner_of,
-    plan,
+    Life, NoNode, Node, PendingReason, Seen, Step, Wanted, WantedResource, Why, conditions,
+    owner_of, plan,
 };
 use rstest::rstest;
 
@@ -44,18 +45,26 @@ pub(crate) fn wanted() -> Wanted {
             .map(|(id, price)| (resource(id), U256::from(price)))
             .into(),
         resources: vec![plain(1, None), plain(3, None), plain(5, Some(1000))],
+        spare_nodes: 0,
         intake: Intake::Open,
         deletion: None,
     }
 }
 
 pub(crate) fn node(name: &str, units: u32) -> Node {
-    Node { name: name.to_owned(), eligibility: Eligibility::Eligible, units, cordoned: false }
+    Node {
+        name: name.to_owned(),
+        eligibility: Eligibility::Eligible,
+        units,
+        cordoned: false,
+        life: Life::Ready,
+    }
 }
 
 pub(crate) fn identity(number: u64, node: &str, ordinal: u32) -> Identity {
     let commitments = std::collections::BTreeSet::new();
-    Identity { peer: peer_id(number), node: node.to_owned(), ordinal, commitments }
+    let home = node.to_owned();
+    Identity { peer: peer_id(number), node: home.clone(), home, ordinal, moves: 0, commitments }
 }
 
 /// One node `n1` with two units and its identity, peer 1.
@@ -71,6 +80,7 @@ pub(crate) fn seen(snapshot: Snapshot) -> Seen {
         flights: Vec::new(),
         taken_by: None,
         gate: market::open_gate(),
+        failover_after: Duration::from_mins(5),
         low_balance: U256::from(10),
     }
 }
@@ -89,6 +99,7 @@ fn calls(seen: &Seen) -> Vec<Call> {
     let sends = plan(seen).steps.into_iter().filter_map(|step| match step {
         Step::Send(call) => Some(call),
         Step::MakeIdentity { .. }
+        | Step::MovePeer { .. }
         | Step::AdoptIdentity { .. }
         | Step::RetireIdentity { .. }
         | Step::Release => None,
@@ -106,6 +117,20 @@ fn an_identity_comes_before_everything_else() {
     let plan = plan(&seen);
     assert_eq!(plan.steps, [Step::MakeIdentity { node: "n1".to_owned(), ordinal: 0 }]);
     assert_eq!(plan.why, Why::Preparing);
+}
+
+#[test]
+fn a_spare_node_gets_no_peer() {
+    let mut seen = fresh();
+    change(&mut seen, |snapshot| {
+        snapshot.providers.get_mut(&PROVIDER).expect("provider").name = NAME.to_owned();
+    });
+    seen.nodes = Some(vec![node("n1", 2), node("n2", 2)]);
+    seen.identities = Some(Vec::new());
+    let makes = |node: &str| Step::MakeIdentity { node: node.to_owned(), ordinal: 0 };
+    assert_eq!(plan(&seen).steps, [makes("n1"), makes("n2")]);
+    seen.wanted.spare_nodes = 1;
+    assert_eq!(plan(&seen).steps, [makes("n1")]);
 }
 
 #[test]

@@ -112,6 +112,7 @@ impl Turn {
         calls.extend(offer::plan(&self.offer()).steps.into_iter().filter_map(|step| match step {
             offer::Step::Send(call) => Some(call),
             offer::Step::MakeIdentity { .. }
+            | offer::Step::MovePeer { .. }
             | offer::Step::AdoptIdentity { .. }
             | offer::Step::RetireIdentity { .. }
             | offer::Step::Release => None,
@@ -407,5 +408,6 @@ fn apply(pods: &mut Vec<Pod>, step: &unit::Step, made: u32) {
         attempt,
         held: true,
         evicted: false,
+        elsewhere: None,
     });
 }

@@ -53,7 +53,9 @@ impl World {
             match step {
                 offer::Step::MakeIdentity { node, ordinal } if making => {
                     let commitments = BTreeSet::new();
-                    let identity = Identity { peer: peer_id(1), node, ordinal, commitments };
+                    let home = node.clone();
+                    let identity =
+                        Identity { peer: peer_id(1), node, home, ordinal, moves: 0, commitments };
                     self.identities.push(identity);
                     self.snapshot.peers.insert(peer_id(1), None);
                 }
@@ -61,6 +63,7 @@ impl World {
                 offer::Step::Release => self.released = true,
                 offer::Step::MakeIdentity { .. }
                 | offer::Step::AdoptIdentity { .. }
+                | offer::Step::MovePeer { .. }
                 | offer::Step::RetireIdentity { .. } => {}
             }
         }

@@ -43,6 +43,7 @@ pub(crate) fn pod(name: &str, role: PodRole, phase: Phase) -> Pod {
         attempt: 0,
         held: true,
         evicted: false,
+        elsewhere: None,
     }
 }
 

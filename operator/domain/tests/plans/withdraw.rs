@@ -39,9 +39,10 @@ fn functions(seen: &Seen) -> Vec<&'static str> {
     let sends = plan(seen).steps.into_iter().map(|step| match step {
         Step::Send(call) => call.function(),
         Step::Release => "release",
-        Step::MakeIdentity { .. } | Step::AdoptIdentity { .. } | Step::RetireIdentity { .. } => {
-            "identity"
-        }
+        Step::MakeIdentity { .. }
+        | Step::AdoptIdentity { .. }
+        | Step::MovePeer { .. }
+        | Step::RetireIdentity { .. } => "identity",
     });
     sends.collect()
 }
@@ -245,6 +246,7 @@ fn units_go_in_bites() {
         Step::Send(call) => Some(Flight { call, included: None }),
         Step::MakeIdentity { .. }
         | Step::AdoptIdentity { .. }
+        | Step::MovePeer { .. }
         | Step::RetireIdentity { .. }
         | Step::Release => None,
     });
