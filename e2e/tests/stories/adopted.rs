@@ -14,7 +14,7 @@ use coreward_e2e::{
 use libp2p::PeerId;
 use serde_json::json;
 
-use super::{SILENCE, Told, chain_of, cores, finish, people, stage, tell_and_release};
+use super::{Needs, Told, on_stage, people};
 
 /// Epochs that the other tool pledged its unit for.
 const DURATION: u64 = 100;
@@ -23,14 +23,10 @@ const ED25519: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn adopted() -> Told {
-    let teller = Teller::of("adopted");
-    let stage = stage(&teller).await.map_err(|error| chain_of(&error))?;
-    let _cores = cores().await;
-    let _noise = SILENCE.read().await;
-    let told = tell_and_release(&stage, ("adopted", people::ADOPTED), async |world| {
-        Box::pin(tell(world, &teller, &stage.apps.hello)).await
-    });
-    finish(told.await)
+    on_stage("adopted", (people::ADOPTED, Needs::Cores), async |world, teller, stage| {
+        tell(world, teller, &stage.apps.hello).await
+    })
+    .await
 }
 
 async fn tell(world: &World, teller: &Teller, app: &str) -> Result<()> {

@@ -12,7 +12,7 @@ use coreward_e2e::{
 use serde_json::{Value, json};
 
 use super::plain_mistakes::{Mistake, TOLD_WITHIN, mistake, told_in_time};
-use super::{SILENCE, Told, chain_of, cores, finish, people, stage, tell_and_release};
+use super::{Needs, Told, on_stage, people};
 
 /// Bytes that the offer lets an app have: more than the good one, fewer than the large one.
 const ARTIFACT_BYTES: u64 = 1_000_000;
@@ -21,13 +21,9 @@ const VCPU: u64 = 1;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_input() -> Told {
-    let teller = Teller::of("bad_input");
-    let stage = stage(&teller).await.map_err(|error| chain_of(&error))?;
-    let _cores = cores().await;
-    let _noise = SILENCE.read().await;
-    let told = tell_and_release(&stage, ("bad input", people::BAD_INPUT), async |world| {
+    on_stage("bad_input", (people::BAD_INPUT, Needs::Cores), async |world, teller, stage| {
         let spec = spec(world);
-        let offered = Box::pin(the_loop::proving_offer(world, &teller, &spec, 2)).await?;
+        let offered = Box::pin(the_loop::proving_offer(world, teller, &spec, 2)).await?;
         proving::minimum(world, &offered, &offered.units()).await?;
         let [first, second] = &offered.peers[..] else {
             return Err(Error::Finding(format!(
@@ -36,10 +32,10 @@ async fn bad_input() -> Told {
             )));
         };
         let seat = deal::matched(world, &stage.apps.hello, &[first]).await?.remove(0);
-        let served = Box::pin(deal::serving(world, &teller, &seat)).await?;
+        let served = Box::pin(deal::serving(world, teller, &seat)).await?;
         let price = price(world, &offered).await?;
         for wrong in mistakes(&offered) {
-            told_in_time(world, &teller, &spec, &wrong).await?;
+            told_in_time(world, teller, &spec, &wrong).await?;
             answers(&served).await?;
         }
         ensure(self::price(world, &offered).await? == price, || {
@@ -51,15 +47,15 @@ async fn bad_input() -> Told {
             ("half a component", &stage.apps.truncated, "InvalidWasm", "not a usable component"),
             ("too large an app", &stage.apps.hello_in_blocks, "TooLarge", "more than"),
         ] {
-            wrong_app(world, &teller, second, (name, app, reason, words)).await?;
+            wrong_app(world, teller, second, (name, app, reason, words)).await?;
             answers(&served).await?;
         }
-        proving::next(world, &teller, &offered, &second.units).await?;
+        proving::next(world, teller, &offered, &second.units).await?;
         answers(&served).await?;
         teller.aside("the good deal answered after each of them, and the other unit proves");
-        account::nonces_are_whole(world, &teller).await
-    });
-    finish(told.await)
+        account::nonces_are_whole(world, teller).await
+    })
+    .await
 }
 
 /// Both nodes, with room for small apps only.

@@ -4,24 +4,20 @@ use alloy::primitives::B256;
 use coreward_e2e::{
     bed::{self, Node},
     story::{STEP, Teller, account, deal, ensure, node, offer::Offered, pods, proving, the_loop},
-    world::{Error, Result, World, until},
+    world::{Error, Result, World, chain_of, until},
 };
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use serde_json::json;
 
-use super::{SILENCE, Told, chain_of, cores, finish, people, stage, tell_and_release};
+use super::{Needs, Told, on_stage, people};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn failover() -> Told {
-    let teller = Teller::of("failover");
-    let stage = stage(&teller).await.map_err(|error| chain_of(&error))?;
-    let _cores = cores().await;
-    let _noise = SILENCE.read().await;
-    let told = tell_and_release(&stage, ("failover", people::FAILOVER), async |world| {
-        Box::pin(tell(world, &teller, &stage.apps.hello)).await
-    });
-    finish(told.await)
+    on_stage("failover", (people::FAILOVER, Needs::Cores), async |world, teller, stage| {
+        Box::pin(tell(world, teller, &stage.apps.hello)).await
+    })
+    .await
 }
 
 async fn tell(world: &World, teller: &Teller, app: &str) -> Result<()> {

@@ -5,7 +5,7 @@ use coreward_e2e::{
         STEP, Teller, agrees, client, deal, end, ensure, offer::Offered, pods, product, proving,
         text, the_loop,
     },
-    world::{Error, Result, World, cluster, until},
+    world::{Error, Result, World, chain_of, cluster, until},
 };
 use k8s_openapi::{
     api::core::v1::{ConfigMap, Namespace},
@@ -19,22 +19,18 @@ use kube::{
 
 use serde_json::json;
 
-use super::{SILENCE, Told, chain_of, cores, finish, people, stage, tell_and_release};
+use super::{Needs, Told, on_stage, people};
 
 /// The `ConfigMap` that owns the unit pods of a namespace.
 const ANCHOR: &str = "coreward-anchor";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hands_off() -> Told {
-    let teller = Teller::of("hands_off");
-    let stage = stage(&teller).await.map_err(|error| chain_of(&error))?;
-    let _cores = cores().await;
     // For a while the policies are not in force, for nobody.
-    let _silence = SILENCE.write().await;
-    let told = tell_and_release(&stage, ("hands off", people::HANDS_OFF), async |world| {
-        Box::pin(tell(world, &teller, &stage)).await
-    });
-    finish(told.await)
+    on_stage("hands_off", (people::HANDS_OFF, Needs::Solitude), async |world, teller, stage| {
+        tell(world, teller, stage).await
+    })
+    .await
 }
 
 async fn tell(world: &World, teller: &Teller, stage: &product::Stage) -> Result<()> {

@@ -20,7 +20,7 @@ use coreward_e2e::{
 use futures::future;
 use serde_json::json;
 
-use super::{SILENCE, Told, chain_of, cores, finish, people, stage, tell_and_release};
+use super::{Needs, Told, on_stage, people};
 
 /// How many kills; the soak asks for more.
 const ROUNDS: &str = "COREWARD_KILLS";
@@ -38,16 +38,13 @@ const HAS_WORKER: [bool; 5] = [false, true, true, false, false];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_anywhere() -> Told {
-    let teller = Teller::of("killed_anywhere");
-    let stage = stage(&teller).await.map_err(|error| chain_of(&error))?;
-    let _cores = cores().await;
     // Who leads is killed for the offers of all.
-    let _silence = SILENCE.write().await;
-    let told =
-        tell_and_release(&stage, ("killed anywhere", people::KILLED_ANYWHERE), async |world| {
-            Box::pin(tell(world, &teller, &stage.apps.hello)).await
-        });
-    finish(told.await)
+    on_stage(
+        "killed_anywhere",
+        (people::KILLED_ANYWHERE, Needs::Solitude),
+        async |world, teller, stage| tell(world, teller, &stage.apps.hello).await,
+    )
+    .await
 }
 
 async fn tell(world: &World, teller: &Teller, app: &str) -> Result<()> {

@@ -4,18 +4,14 @@ use coreward_e2e::{
 };
 use kube::ResourceExt;
 
-use super::{SILENCE, Told, chain_of, cores, finish, people, stage, tell_and_release};
+use super::{Needs, Told, on_stage, people};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_once() -> Told {
-    let teller = Teller::of("killed_once");
-    let stage = stage(&teller).await.map_err(|error| chain_of(&error))?;
-    let _cores = cores().await;
-    let _noise = SILENCE.read().await;
-    let told = tell_and_release(&stage, ("killed once", people::KILLED_ONCE), async |world| {
-        Box::pin(tell(world, &teller, &stage.apps.hello)).await
-    });
-    finish(told.await)
+    on_stage("killed_once", (people::KILLED_ONCE, Needs::Cores), async |world, teller, stage| {
+        Box::pin(tell(world, teller, &stage.apps.hello)).await
+    })
+    .await
 }
 
 async fn tell(world: &World, teller: &Teller, app: &str) -> Result<()> {

@@ -29,9 +29,9 @@ use coreward_e2e::{
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::{
-    SILENCE, Told, chain_of, cores, finish,
+    Needs, Told,
     killed_anywhere::{SEED, number},
-    people, stage, tell_and_release,
+    on_stage, people,
 };
 
 /// Minutes that it lasts.
@@ -53,14 +53,10 @@ const LIMIT: Duration = Duration::from_mins(10);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "half an hour of noise: make soak"]
 async fn long_noise() -> Told {
-    let teller = Teller::of("long_noise");
-    let stage = stage(&teller).await.map_err(|error| chain_of(&error))?;
-    let _cores = cores().await;
-    let _silence = SILENCE.write().await;
-    let told = tell_and_release(&stage, ("long noise", people::LONG_NOISE), async |world| {
-        Box::pin(tell(world, &teller, &stage.apps.hello)).await
-    });
-    finish(told.await)
+    on_stage("long_noise", (people::LONG_NOISE, Needs::Solitude), async |world, teller, stage| {
+        tell(world, teller, &stage.apps.hello).await
+    })
+    .await
 }
 
 async fn tell(world: &World, teller: &Teller, app: &str) -> Result<()> {

@@ -29,7 +29,7 @@ use coreward_e2e::{
     },
     world::{Error, Party, Result, World, chain_of},
 };
-use tokio::sync::{Mutex, MutexGuard, OnceCell, RwLock};
+use tokio::sync::{Mutex, OnceCell, RwLock};
 
 /// Which party plays in which story.
 mod people {
@@ -74,8 +74,47 @@ async fn install(teller: &Teller) -> Result<(Vec<Party>, Apps)> {
     Ok((stage.parties, stage.apps))
 }
 
-async fn cores() -> MutexGuard<'static, ()> {
-    CORES.lock().await
+/// What a story needs for itself while it is told.
+enum Needs {
+    /// Nothing: it can be told beside any other but one in solitude.
+    Nothing,
+    /// The cores of n1 and n2.
+    Cores,
+    /// The whole cluster.
+    Solitude,
+}
+
+/// Tells a story of one party, once it can have what it needs.
+async fn on_stage(
+    story: &'static str,
+    (person, needs): (usize, Needs),
+    tell: impl AsyncFnOnce(&World, &Teller, &Stage) -> Result<()>,
+) -> Told {
+    let teller = Teller::of(story);
+    let told = alone(&teller, needs, async |stage| {
+        let title = story.replace('_', " ");
+        tell_and_release(stage, (&title, person), async |world| tell(world, &teller, stage).await)
+            .await
+    });
+    told.await
+}
+
+/// Sets the stage, and tells once a story can have what it needs.
+async fn alone(
+    teller: &Teller,
+    needs: Needs,
+    tell: impl AsyncFnOnce(&Stage) -> Result<()>,
+) -> Told {
+    let stage = stage(teller).await.map_err(|error| chain_of(&error))?;
+    let _cores = match needs {
+        Needs::Nothing => None,
+        Needs::Cores | Needs::Solitude => Some(CORES.lock().await),
+    };
+    let (_beside, _solitude) = match needs {
+        Needs::Nothing | Needs::Cores => (Some(SILENCE.read().await), None),
+        Needs::Solitude => (None, Some(SILENCE.write().await)),
+    };
+    Box::pin(tell(&stage)).await.map_err(|error| chain_of(&error))
 }
 
 /// Tells a story in a world of its own, and lets its offers go in the end, so that the next one finds free cores; a story
@@ -103,7 +142,3 @@ async fn tell_and_release(
 
 /// What a test tells of its story: nothing, or why it did not go as told.
 type Told = std::result::Result<(), String>;
-
-fn finish(told: Result<()>) -> Told {
-    told.map_err(|error| chain_of(&error))
-}

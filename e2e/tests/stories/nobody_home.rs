@@ -15,7 +15,7 @@ use coreward_e2e::{
 };
 use serde_json::{Value, json};
 
-use super::{SILENCE, Told, chain_of, cores, finish, people, stage, tell_and_release};
+use super::{Needs, Told, on_stage, people};
 
 /// So many proofs that no prover has ever enough. On a machine with no core to spare that starves everything else, so it
 /// holds for one fault only; else provers rest once they have found what is of use.
@@ -29,18 +29,14 @@ const BLIND: u64 = 20;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_home() -> Told {
-    let teller = Teller::of("nobody_home");
-    let stage = stage(&teller).await.map_err(|error| chain_of(&error))?;
-    let _cores = cores().await;
     // What is wrong is wrong for the offers of all.
-    let _silence = SILENCE.write().await;
-    let told = tell_and_release(&stage, ("nobody home", people::NOBODY_HOME), async |world| {
-        let told = Box::pin(tell(world, &teller, &stage.apps.hello)).await;
+    on_stage("nobody_home", (people::NOBODY_HOME, Needs::Solitude), async |world, teller, stage| {
+        let told = tell(world, teller, &stage.apps.hello).await;
         // The next story finds the usual rules, whatever came of this one.
         limit(world, usual()).await?;
         told
-    });
-    finish(told.await)
+    })
+    .await
 }
 
 fn usual() -> u64 {

@@ -2,12 +2,12 @@ use alloy::primitives::B256;
 use coreward_e2e::{
     bed::{self, Node},
     story::{STEP, Teller, account, agrees, ensure, node, offer::Offered, pods, proving, the_loop},
-    world::{Error, Result, World, condition, until},
+    world::{Error, Result, World, chain_of, condition, until},
 };
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
-use super::{SILENCE, Told, chain_of, cores, finish, people, stage, tell_and_release};
+use super::{Needs, Told, on_stage, people};
 
 /// What a kubelet says of a pod that does not get whole cores.
 const REFUSAL: (&str, &str) =
@@ -15,14 +15,10 @@ const REFUSAL: (&str, &str) =
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes() -> Told {
-    let teller = Teller::of("nodes");
-    let stage = stage(&teller).await.map_err(|error| chain_of(&error))?;
-    let _cores = cores().await;
-    let _noise = SILENCE.read().await;
-    let told = tell_and_release(&stage, ("nodes", people::NODES), async |world| {
-        Box::pin(tell(world, &teller)).await
-    });
-    finish(told.await)
+    on_stage("nodes", (people::NODES, Needs::Cores), async |world, teller, _stage| {
+        tell(world, teller).await
+    })
+    .await
 }
 
 async fn tell(world: &World, teller: &Teller) -> Result<()> {

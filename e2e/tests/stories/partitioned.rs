@@ -11,21 +11,17 @@ use coreward_e2e::{
 };
 use kube::ResourceExt;
 
-use super::{SILENCE, Told, chain_of, cores, finish, people, stage, tell_and_release};
+use super::{Needs, Told, on_stage, people};
 
 /// Blocks, and so seconds, of a whole lease and more.
 const LEASE: u64 = 16;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn partitioned() -> Told {
-    let teller = Teller::of("partitioned");
-    let stage = stage(&teller).await.map_err(|error| chain_of(&error))?;
-    let _cores = cores().await;
-    let _silence = SILENCE.write().await;
-    let told = tell_and_release(&stage, ("partitioned", people::PARTITIONED), async |world| {
-        Box::pin(tell(world, &teller, &stage.apps.hello)).await
-    });
-    finish(told.await)
+    on_stage("partitioned", (people::PARTITIONED, Needs::Solitude), async |world, teller, stage| {
+        Box::pin(tell(world, teller, &stage.apps.hello)).await
+    })
+    .await
 }
 
 async fn tell(world: &World, teller: &Teller, app: &str) -> Result<()> {

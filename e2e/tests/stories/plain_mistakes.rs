@@ -7,7 +7,7 @@ use coreward_e2e::{
 };
 use serde_json::{Value, json};
 
-use super::{SILENCE, Told, chain_of, finish, people, stage, tell_and_release};
+use super::{Needs, Told, on_stage, people};
 
 /// How soon a mistake is told.
 pub(super) const TOLD_WITHIN: Duration = Duration::from_secs(30);
@@ -59,18 +59,17 @@ fn mistakes(world: &World, other: &Party) -> Result<Vec<Mistake>> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plain_mistakes() -> Told {
-    let teller = Teller::of("plain_mistakes");
-    let stage = stage(&teller).await.map_err(|error| chain_of(&error))?;
-    let _noise = SILENCE.read().await;
-    let told =
-        tell_and_release(&stage, ("plain mistakes", people::PLAIN_MISTAKES), async |world| {
+    on_stage(
+        "plain_mistakes",
+        (people::PLAIN_MISTAKES, Needs::Nothing),
+        async |world, teller, stage| {
             let other = &stage.parties[people::THE_LOOP];
             let good = good(world);
-            let offered = offer::register(world, &teller, &good, 1).await?;
+            let offered = offer::register(world, teller, &good, 1).await?;
             for wrong in mistakes(world, other)? {
-                told_in_time(world, &teller, &good, &wrong).await?;
+                told_in_time(world, teller, &good, &wrong).await?;
             }
-            refused_at_once(world, &teller, &good).await?;
+            refused_at_once(world, teller, &good).await?;
             is_unaffected(world, &offered).await?;
             let apps = &stage.apps;
             for (name, app, reason) in [
@@ -78,12 +77,13 @@ async fn plain_mistakes() -> Told {
                 ("a missing CID", &apps.missing, "NotFound"),
                 ("an app that traps at its start", &apps.traps, "InvalidWasm"),
             ] {
-                wrong_app(world, &teller, &offered, (name, app, reason)).await?;
+                wrong_app(world, teller, &offered, (name, app, reason)).await?;
                 is_unaffected(world, &offered).await?;
             }
-            good_app(world, &teller, &offered, &apps.hello).await
-        });
-    finish(told.await)
+            good_app(world, teller, &offered, &apps.hello).await
+        },
+    )
+    .await
 }
 
 /// An offer of the node without exclusive cores, for deals that name their provider: it needs no commitment.

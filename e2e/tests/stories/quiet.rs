@@ -10,7 +10,7 @@ use coreward_e2e::{
 };
 use serde_json::json;
 
-use super::{SILENCE, Told, chain_of, cores, finish, mass_change, people, stage, tell_and_release};
+use super::{Needs, Told, alone, mass_change, people, tell_and_release};
 
 /// Seconds of chain time without any event.
 const QUIET: u64 = 180;
@@ -20,18 +20,18 @@ const TOLERANCE: f64 = 0.15;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn quiet() -> Told {
     let teller = Teller::of("quiet");
-    let stage = stage(&teller).await.map_err(|error| chain_of(&error))?;
-    let _cores = cores().await;
-    let _silence = SILENCE.write().await;
-    let told = tell_and_release(&stage, ("quiet", people::QUIET), async |world| {
-        tell_and_release(&stage, ("quiet", people::LATE_BESIDE_QUIET), async |late| {
-            let offered = tell(world, late, &teller).await?;
-            // It upgrades the product for all, so it too must be alone.
-            mass_change::tell(world, &teller, (&stage, &offered)).await
+    let told = alone(&teller, Needs::Solitude, async |stage| {
+        tell_and_release(stage, ("quiet", people::QUIET), async |world| {
+            tell_and_release(stage, ("quiet", people::LATE_BESIDE_QUIET), async |late| {
+                let offered = tell(world, late, &teller).await?;
+                // It upgrades the product for all, so it too must be alone.
+                mass_change::tell(world, &teller, (stage, &offered)).await
+            })
+            .await
         })
         .await
     });
-    finish(told.await)
+    told.await
 }
 
 async fn tell(world: &World, late: &World, teller: &Teller) -> Result<Offered> {

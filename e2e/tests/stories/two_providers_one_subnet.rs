@@ -8,7 +8,7 @@ use coreward_e2e::{
     world::{Error, Result, World, until},
 };
 
-use super::{SILENCE, Told, chain_of, cores, finish, people, stage, tell_and_release};
+use super::{Needs, Told, alone, people, tell_and_release};
 
 /// Requests between the two workers, half in each direction.
 const REQUESTS: usize = 4_000;
@@ -20,18 +20,17 @@ const CLOSED_WITHIN: Duration = Duration::from_millis(1_500);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_providers_one_subnet() -> Told {
     let teller = Teller::of("two_providers_one_subnet");
-    let stage = stage(&teller).await.map_err(|error| chain_of(&error))?;
-    let _cores = cores().await;
-    let _noise = SILENCE.read().await;
     let story = "two providers, one subnet";
-    let told = tell_and_release(&stage, (story, people::FIRST_OF_TWO), async |first| {
-        let second = (story, people::SECOND_OF_TWO);
-        Box::pin(tell_and_release(&stage, second, async |second| {
-            tell((first, second), &teller, &stage.apps.hello).await
-        }))
+    let told = alone(&teller, Needs::Cores, async |stage| {
+        tell_and_release(stage, (story, people::FIRST_OF_TWO), async |first| {
+            tell_and_release(stage, (story, people::SECOND_OF_TWO), async |second| {
+                tell((first, second), &teller, &stage.apps.hello).await
+            })
+            .await
+        })
         .await
     });
-    finish(told.await)
+    told.await
 }
 
 async fn tell((first, second): (&World, &World), teller: &Teller, app: &str) -> Result<()> {

@@ -10,7 +10,7 @@ use coreward_e2e::{
 };
 use serde_json::{Value, json};
 
-use super::{SILENCE, Told, chain_of, cores, finish, people, stage, tell_and_release};
+use super::{Needs, Told, on_stage, people};
 
 /// Working epochs of the commitments: enough to be matched and left within them, and to prove on.
 const DURATION: u64 = 4;
@@ -23,14 +23,10 @@ const NO_PEER: &str = "Peer doesn't exist";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn withdrawn() -> Told {
-    let teller = Teller::of("withdrawn");
-    let stage = stage(&teller).await.map_err(|error| chain_of(&error))?;
-    let _cores = cores().await;
-    let _noise = SILENCE.read().await;
-    let told = tell_and_release(&stage, ("withdrawn", people::WITHDRAWN), async |world| {
-        Box::pin(tell(world, &teller, &stage.apps.hello)).await
-    });
-    finish(told.await)
+    on_stage("withdrawn", (people::WITHDRAWN, Needs::Cores), async |world, teller, stage| {
+        tell(world, teller, &stage.apps.hello).await
+    })
+    .await
 }
 
 async fn tell(world: &World, teller: &Teller, app: &str) -> Result<()> {
