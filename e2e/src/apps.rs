@@ -2,6 +2,7 @@
 
 mod block_folder;
 mod unixfs;
+mod wrong;
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,7 @@ use tokio::process::Command;
 use crate::chain::{Error, Result};
 
 pub use block_folder::BlockFolder;
+pub use wrong::WrongApp;
 
 /// The CIDs of the sample apps, as a deal names them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,16 +20,8 @@ pub struct Apps {
     pub hello: String,
     /// The same app with a part that is never read, so large that it comes in several blocks.
     pub hello_in_blocks: String,
-    /// Traps at its first request.
-    pub traps: String,
-    /// Bytes that are no Wasm at all.
-    pub not_wasm: String,
-    /// A Wasm module that is no component.
-    pub core_module: String,
-    /// The first half of a component.
-    pub truncated: String,
-    /// A CID whose block no gateway has.
-    pub missing: String,
+    /// Those that cannot be served.
+    pub wrong: Vec<WrongApp>,
 }
 
 /// Bytes of the custom section that makes the large app large: more than the one block that IPFS tools make of a MiB.
@@ -41,15 +35,10 @@ impl Apps {
     pub async fn publish(cache: &Path, folder: &BlockFolder) -> Result<Self> {
         let built = build(cache).await?;
         let hello = read(&built.join("hello.wasm")).await?;
-        let traps = read(&built.join("traps.wasm")).await?;
         Ok(Self {
             hello: folder.add(&hello).await?,
             hello_in_blocks: folder.add(&padded(hello.clone())).await?,
-            traps: folder.add(&traps).await?,
-            core_module: folder.add(b"\0asm\x01\0\0\0").await?,
-            truncated: folder.add(&hello[..hello.len() / 2]).await?,
-            not_wasm: folder.add(b"This is a letter, not a program.\n").await?,
-            missing: BlockFolder::cid_of(b"Nobody ever published these words.\n"),
+            wrong: wrong::publish(folder, &hello, &built).await?,
         })
     }
 }
@@ -63,7 +52,8 @@ pub async fn build(cache: &Path) -> Result<PathBuf> {
     let target = cache.join("components");
     let mut cargo = Command::new("cargo");
     cargo
-        .args(["build", "--release", "--locked", "--target", "wasm32-wasip2", "--manifest-path"])
+        .args(["build", "--release", "--locked", "--lib", "--examples"])
+        .args(["--target", "wasm32-wasip2", "--manifest-path"])
         .arg(&manifest)
         .arg("--target-dir")
         .arg(&target)

@@ -13,6 +13,7 @@ pub mod offer;
 pub mod operators;
 pub mod page;
 pub mod pods;
+pub mod ports;
 pub mod product;
 pub mod proving;
 pub mod rest;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::chain::{Error, Result};
+use crate::chain::{Error, Result, cid};
 
 use super::unixfs::{self, Block};
 
@@ -42,17 +42,18 @@ impl BlockFolder {
     /// # Errors
     /// [`Error::Machine`].
     pub async fn add_under_foreign_cid(&self, cid: &str, content: &[u8]) -> Result<()> {
-        self.write(&Block { cid: cid.to_owned(), content: content.to_vec() }).await
+        self.write(&Block { cid: cid::to_chain(cid)?, content: content.to_vec() }).await
     }
 
-    async fn write(&self, block: &Block) -> Result<()> {
+    /// Adds a block under the name that it has, right or wrong.
+    pub(super) async fn write(&self, block: &Block) -> Result<()> {
         let failed = |what, path: PathBuf| move |source| Error::Machine { what, path, source };
         tokio::fs::create_dir_all(&self.path).await.map_err(failed("create", self.path.clone()))?;
         // The gateway reads whatever has a name, so the name comes when the content is whole. It lists regular files of
         // this folder only, hence a neighbour outside of it.
-        let name = format!("{}.{}.partial", block.cid, rand::random::<u32>());
+        let name = format!("{}.{}.partial", block.name(), rand::random::<u32>());
         let partial = self.path.with_file_name(name);
-        let path = self.path.join(&block.cid);
+        let path = self.path.join(block.name());
         tokio::fs::write(&partial, &block.content)
             .await
             .map_err(failed("write", partial.clone()))?;

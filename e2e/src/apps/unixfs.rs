@@ -3,58 +3,65 @@
 use alloy::primitives::B256;
 use sha2::{Digest, Sha256};
 
-use crate::chain::cid;
+use crate::chain::{abi::CIDV1, cid};
 
 const LEAF: usize = 1024 * 1024;
-/// A UnixFS node of type file.
-const FILE: u64 = 2;
+/// The UnixFS type of a directory.
+pub(super) const DIRECTORY: u64 = 1;
+/// The UnixFS type of a file.
+pub(super) const FILE: u64 = 2;
 
 /// A block and its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Block {
-    pub(super) cid: String,
+    pub(super) cid: CIDV1,
     pub(super) content: Vec<u8>,
 }
 
-/// The file's CID and all its blocks, leaves first. A root holds up to 1024 leaves here: no app is as large as a GiB.
+impl Block {
+    /// Its CID as text.
+    pub(super) fn name(&self) -> String {
+        cid::from_chain(&self.cid)
+    }
+}
+
+/// The file's CID and all its blocks, leaves first. A node holds up to 1024 leaves here: no app is as large as a GiB.
 pub(super) fn file(content: &[u8]) -> (String, Vec<Block>) {
     if content.len() <= LEAF {
         let leaf = raw(content);
-        return (leaf.cid.clone(), vec![leaf]);
+        return (leaf.name(), vec![leaf]);
     }
     let mut blocks: Vec<Block> = content.chunks(LEAF).map(raw).collect();
-    let root = root(content.len(), &blocks);
-    let name = root.cid.clone();
+    let root = node(FILE, &blocks.iter().collect::<Vec<_>>());
+    let name = root.name();
     blocks.push(root);
     (name, blocks)
 }
 
-fn raw(content: &[u8]) -> Block {
-    Block { cid: cid::from_chain(&cid::raw(digest(content))), content: content.to_vec() }
+/// A block of bytes that mean nothing more.
+pub(super) fn raw(content: &[u8]) -> Block {
+    Block { cid: cid::raw(digest(content)), content: content.to_vec() }
 }
 
-fn root(size: usize, leaves: &[Block]) -> Block {
+/// A node of a UnixFS type with these blocks below it, each of which stands for the bytes that it has.
+pub(super) fn node(kind: u64, below: &[&Block]) -> Block {
     let mut node = Vec::new();
-    for leaf in leaves {
+    for block in below {
         let mut link = Vec::new();
-        push_bytes(&mut link, 1, &binary_raw_cid(&leaf.content));
+        let name = [block.cid.prefixes.as_slice(), block.cid.hash.as_slice()].concat();
+        push_bytes(&mut link, 1, &name);
         push_bytes(&mut link, 2, b"");
-        push_number(&mut link, 3, leaf.content.len() as u64);
+        push_number(&mut link, 3, block.content.len() as u64);
         push_bytes(&mut node, 2, &link);
     }
     let mut data = Vec::new();
-    push_number(&mut data, 1, FILE);
-    push_number(&mut data, 3, size as u64);
-    for leaf in leaves {
-        push_number(&mut data, 4, leaf.content.len() as u64);
+    push_number(&mut data, 1, kind);
+    push_number(&mut data, 3, below.iter().map(|block| block.content.len() as u64).sum());
+    for block in below {
+        push_number(&mut data, 4, block.content.len() as u64);
     }
     push_bytes(&mut node, 1, &data);
-    Block { cid: cid::from_chain(&cid::dag_pb(digest(&node))), content: node }
-}
-
-fn binary_raw_cid(content: &[u8]) -> Vec<u8> {
-    let cid = cid::raw(digest(content));
-    [cid.prefixes.as_slice(), cid.hash.as_slice()].concat()
+    Block { cid: cid::dag_pb(digest(&node)), content: node }
 }
 
 fn digest(content: &[u8]) -> B256 {

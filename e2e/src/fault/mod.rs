@@ -60,6 +60,8 @@ pub enum Rpc {
     Empty,
     /// Answers begin and do not end; connections stay.
     HalfOpen,
+    /// Transactions are taken, and lost.
+    Losing,
 }
 
 /// What is wrong with the way to the API server.

@@ -79,6 +79,19 @@ pub async fn register(
     Ok(offered)
 }
 
+/// What a vCPU costs by the offer on chain, in the token's smallest units.
+///
+/// # Errors
+/// [`Error::Finding`] where the offer or the price is not there.
+pub async fn vcpu_price(world: &World, offered: &Offered) -> Result<U256> {
+    let offers = world.oracle().offers_of(world.party().provider.address).await?;
+    let offer = offers.into_iter().find(|offer| offer.offerId == offered.id);
+    let price = offer.and_then(|offer| {
+        offer.prices.into_iter().find(|price| price.resourceId == CPU.1)
+    });
+    price.map(|price| price.price).ok_or_else(|| Error::Finding("a vCPU has no price".to_owned()))
+}
+
 async fn found(world: &World, name: &str, units: usize) -> Result<Option<Offered>> {
     for offer in world.oracle().offers_of(world.party().provider.address).await? {
         let peers = world.oracle().peers_of(offer.offerId).await?;

@@ -6,6 +6,7 @@
 mod adopted;
 mod bad_input;
 mod failover;
+mod foreign_key;
 mod hands_off;
 mod killed_anywhere;
 mod killed_once;
@@ -19,6 +20,7 @@ mod quiet;
 mod the_loop;
 mod two_providers_one_subnet;
 mod withdrawn;
+mod wrong_offers;
 
 use coreward_e2e::{
     apps::Apps,
@@ -50,7 +52,8 @@ mod people {
     pub(crate) const ADOPTED: usize = 14;
     pub(crate) const LONG_NOISE: usize = 15;
     pub(crate) const FAILOVER: usize = 16;
-    pub(crate) const COUNT: u8 = 17;
+    pub(crate) const FOREIGN_KEY: usize = 17;
+    pub(crate) const COUNT: u8 = 18;
 }
 
 /// Held by whoever uses the cores of n1 and n2.

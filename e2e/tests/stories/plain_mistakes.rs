@@ -1,61 +1,17 @@
 use std::time::Duration;
 
 use coreward_e2e::{
-    chain::{Account, DealOrder},
+    apps::WrongApp,
+    chain::DealOrder,
     story::{STEP, Teller, client, deal, ensure, is_ready, offer, pods},
-    world::{Error, Party, Result, World, condition, until},
+    world::{Error, Result, World, condition, until},
 };
 use serde_json::{Value, json};
 
-use super::{Needs, Told, on_stage, people};
+use super::{Needs, Told, on_stage, people, wrong_offers};
 
 /// How soon a mistake is told.
 pub(super) const TOLD_WITHIN: Duration = Duration::from_secs(30);
-
-/// A change that makes a good offer wrong, and a word of the condition that tells so.
-pub(super) struct Mistake {
-    pub(super) name: &'static str,
-    path: &'static str,
-    value: Value,
-    told: &'static str,
-}
-
-pub(super) fn mistake(
-    name: &'static str,
-    path: &'static str,
-    value: Value,
-    told: &'static str,
-) -> Mistake {
-    Mistake { name, path, value, told }
-}
-
-fn mistakes(world: &World, other: &Party) -> Result<Vec<Mistake>> {
-    let nobody = Account::of(world.namespace(), "nobody")?.address;
-    let (provider, peer) = (world.party().provider_signer(), world.party().peer_signer());
-    let prices = |id: &str, price: &str| json!([{ "resource": "1", "price": "0.001" }, { "resource": id, "price": price }]);
-    let nowhere = json!({ "countryCode": "AQ", "cityCode": "VOS", "index": 1 });
-    let unknown = format!("0x{}", "5a".repeat(32));
-    Ok(vec![
-        mistake("network", "/network", json!("mars"), "spec.network"),
-        mistake("provider", "/provider/address", json!(nobody), "spec.provider.address"),
-        mistake("signer", "/provider/signer", json!("nobody"), "spec.provider.signer"),
-        mistake("others-signer", "/provider/signer", json!(other.provider_signer()), "signer"),
-        mistake("wrong-role", "/provider/signer", json!(peer), "signer"),
-        mistake("peer-signer", "/peers/signers", json!([provider]), "signer"),
-        mistake("token", "/paymentToken", json!("DOGE"), "spec.paymentToken"),
-        mistake("fine-price", "/prices", prices("3", "0.0000001"), "spec.prices"),
-        mistake("resource", "/prices", prices("99", "0.001"), "spec.prices"),
-        mistake("datacenter", "/datacenter", nowhere, "spec.datacenter"),
-        mistake(
-            "no-node",
-            "/capacity/nodeSelector/matchLabels",
-            json!({ "is": "none" }),
-            "no node",
-        ),
-        mistake("adopts-nothing", "/offerID", json!(unknown), "spec.offerID"),
-        mistake("same-node", "/payouts/everyHours", json!(1), "older offer"),
-    ])
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plain_mistakes() -> Told {
@@ -66,21 +22,17 @@ async fn plain_mistakes() -> Told {
             let other = &stage.parties[people::THE_LOOP];
             let good = good(world);
             let offered = offer::register(world, teller, &good, 1).await?;
-            for wrong in mistakes(world, other)? {
-                told_in_time(world, teller, &good, &wrong).await?;
-            }
-            refused_at_once(world, teller, &good).await?;
+            wrong_offers::are_refused(world, teller, &good).await?;
+            let wrong = wrong_offers::told(world, other)?;
+            wrong_offers::are_told(world, teller, (&good, &wrong)).await?;
             is_unaffected(world, &offered).await?;
-            let apps = &stage.apps;
-            for (name, app, reason) in [
-                ("no Wasm", &apps.not_wasm, "InvalidWasm"),
-                ("a missing CID", &apps.missing, "NotFound"),
-                ("an app that traps at its start", &apps.traps, "InvalidWasm"),
-            ] {
-                wrong_app(world, teller, &offered, (name, app, reason)).await?;
+            for app in &stage.apps.wrong {
+                wrong_app(world, teller, &offered, app).await?;
                 is_unaffected(world, &offered).await?;
             }
-            good_app(world, teller, &offered, &apps.hello).await
+            let count = stage.apps.wrong.len();
+            teller.aside(&format!("{count} wrong apps were told, and none was billed"));
+            good_app(world, teller, &offered, &stage.apps.hello).await
         },
     )
     .await
@@ -92,66 +44,9 @@ fn good(world: &World) -> Value {
     good["spec"]["capacity"]["coreIsolation"] = json!("Preferred");
     good["spec"]["capacity"]["unitsPerNode"] = json!(1);
     good["spec"]["commitment"] = json!({ "mode": "Off" });
+    // An endless loop need not last longer to be told.
+    good["spec"]["worker"] = json!({ "limits": { "requestMilliseconds": 3000 } });
     good
-}
-
-pub(super) async fn told_in_time(
-    world: &World,
-    teller: &Teller,
-    good: &Value,
-    wrong: &Mistake,
-) -> Result<()> {
-    let mut object = good.clone();
-    object["metadata"]["name"] = json!(wrong.name);
-    // Nobody else's node, so that the mistake is the only one.
-    if wrong.name != "same-node" {
-        object["spec"]["capacity"]["nodeSelector"]["matchLabels"] =
-            json!({ "coreward.dev/pool": "none" });
-    }
-    set(&mut object["spec"], wrong.path, wrong.value.clone());
-    world.apply(&object).await?;
-    let what = format!("{} is told", wrong.name);
-    let told = until(&what, TOLD_WITHIN, async || {
-        let object = world.get("ProviderOffer", wrong.name).await?;
-        let object = object.ok_or_else(|| Error::Finding("it is not there".to_owned()))?;
-        let conditions = object.data["status"]["conditions"].as_array().cloned();
-        let messages: Vec<String> = conditions
-            .into_iter()
-            .flatten()
-            .map(|it| format!("{} {} {}", it["type"], it["reason"], it["message"]))
-            .collect();
-        ensure(!is_ready(&object), || "it is Ready".to_owned())?;
-        let found = messages.iter().find(|message| message.contains(wrong.told));
-        found.map(|found| Some(found.clone())).ok_or_else(|| Error::Finding(messages.join("; ")))
-    });
-    let message = teller.step(&format!("mistake {}", wrong.name), told).await?;
-    teller.aside(&message);
-    world.delete("ProviderOffer", wrong.name).await
-}
-
-/// Sets a field of a spec by its path.
-fn set(spec: &mut Value, path: &str, value: Value) {
-    let (parent, field) = path.rsplit_once('/').unwrap_or(("", path));
-    let mut place = spec;
-    for part in parent.split('/').filter(|part| !part.is_empty()) {
-        place = &mut place[part];
-    }
-    place[field] = value;
-}
-
-/// A malformed address does not even get in.
-async fn refused_at_once(world: &World, teller: &Teller, good: &Value) -> Result<()> {
-    let mut object = good.clone();
-    object["metadata"]["name"] = json!("malformed");
-    object["spec"]["provider"]["address"] = json!("0x12");
-    let refusal = match world.apply(&object).await {
-        Ok(_) => return Err(Error::Finding("a malformed address was taken".to_owned())),
-        Err(Error::Cluster { source, .. }) => source.to_string(),
-        Err(error) => return Err(error),
-    };
-    ensure(refusal.contains("spec.provider.address"), || format!("the refusal is {refusal}"))?;
-    teller.aside("a malformed address is refused by the API server, which names the field");
-    Ok(())
 }
 
 /// The good object beside the mistakes is what it was.
@@ -179,24 +74,34 @@ async fn wrong_app(
     world: &World,
     teller: &Teller,
     offered: &offer::Offered,
-    (name, app, reason): (&str, &str, &str),
+    app: &WrongApp,
 ) -> Result<()> {
-    let seat = seat(world, offered, app).await?;
-    let what = format!("{name} is told");
-    let told = until(&what, TOLD_WITHIN, async || {
-        let object = deal::mirror(world, seat.deal).await?;
-        let found = condition(&object, "ArtifactAvailable");
-        let (status, why, message) = found.unwrap_or_default();
-        ensure(status == "False" && why == reason, || format!("{status} {why}: {message}"))?;
-        Ok(Some(format!("{why}: {message}")))
-    });
-    let message = teller.step(&format!("wrong app: {name}"), told).await?;
-    teller.aside(&message);
+    let seat = seat(world, offered, &app.cid).await?;
+    app_is_told(world, teller, (&seat, app)).await?;
     let worker = world.oracle().deal(seat.deal).await?.workers.into_iter().next();
     ensure(worker.is_some_and(|worker| worker.offchainId.is_zero()), || {
         "a worker that never answered was activated, or is gone".to_owned()
     })?;
     leave(world, &seat).await
+}
+
+/// The deal says what is wrong with its app.
+pub(super) async fn app_is_told(
+    world: &World,
+    teller: &Teller,
+    (seat, app): (&deal::Seat, &WrongApp),
+) -> Result<()> {
+    let what = format!("{} is told", app.name);
+    let told = until(&what, TOLD_WITHIN, async || {
+        let object = deal::mirror(world, seat.deal).await?;
+        let (status, why, message) = condition(&object, "ArtifactAvailable").unwrap_or_default();
+        let is_told = status == "False" && why == app.reason && message.contains(app.words);
+        ensure(is_told, || format!("{status} {why}: {message}"))?;
+        Ok(Some(format!("{why}: {message}")))
+    });
+    let message = teller.step(&format!("wrong app: {}", app.name), told).await?;
+    teller.aside(&message);
+    Ok(())
 }
 
 async fn good_app(
