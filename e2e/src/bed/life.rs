@@ -197,6 +197,8 @@ async fn start_chain(paths: &Paths, addresses: Addresses, parts: &Parts) -> Resu
     let room = process::Room::network(paths.control_namespace());
     let log = paths.log(CHAIN);
     paths::make_folder(log.parent().unwrap_or(&paths.state))?;
+    let states = paths.state.join("chain-states");
+    paths::make_folder(&states)?;
     let config = AnvilConfig {
         program: parts.packages.anvil(),
         prefix: room.enter(),
@@ -204,6 +206,7 @@ async fn start_chain(paths: &Paths, addresses: Addresses, parts: &Parts) -> Resu
         first_timestamp: None,
         reached_at: None,
         log: Some(log),
+        states: Some(states),
         outlives_us: true,
     };
     let (anvil, contracts) =

@@ -35,6 +35,9 @@ pub struct AnvilConfig {
     pub reached_at: Option<String>,
     /// Where its output goes; without it nowhere.
     pub log: Option<PathBuf>,
+    /// Where the states of older blocks go, gigabytes in a long run; without it a folder of Anvil's own choice, which it
+    /// leaves behind when it is killed.
+    pub states: Option<PathBuf>,
     /// Whether it goes on when we end; someone must then end it by its process id.
     pub outlives_us: bool,
 }
@@ -50,6 +53,7 @@ impl AnvilConfig {
             first_timestamp: None,
             reached_at: None,
             log: None,
+            states: None,
             outlives_us: false,
         }
     }
@@ -82,6 +86,9 @@ impl Anvil {
         command.arg(listen.ip().to_string()).arg("--port").arg(listen.port().to_string());
         if let Some(timestamp) = config.first_timestamp {
             command.arg("--timestamp").arg(timestamp.to_string());
+        }
+        if let Some(states) = &config.states {
+            command.arg("--cache-path").arg(states);
         }
         let (output, errors) = streams(config.log.as_deref())?;
         command.stdin(Stdio::null()).stdout(output).stderr(errors);
