@@ -23,7 +23,9 @@ const LIMIT: Duration = Duration::from_mins(6);
 pub const WINDOW: u64 = 30;
 
 /// Kind, namespace and name of an object, and its version.
-pub type Versions = BTreeMap<(String, String, String), String>;
+pub type Versions = BTreeMap<Object, String>;
+/// Kind, namespace and name of an object.
+pub type Object = (String, String, String);
 
 /// Waits until nothing of ours was written for some time.
 ///
@@ -107,7 +109,7 @@ pub async fn versions(world: &World) -> Result<Versions> {
 }
 
 /// The operator's namespace, the stories', and the deals'.
-fn is_ours(namespace: &str) -> bool {
+pub(super) fn is_ours(namespace: &str) -> bool {
     namespace == NAMESPACE || namespace.starts_with("story-") || namespace.starts_with("deal-")
 }
 

@@ -47,6 +47,8 @@ const CALM: (u64, u64) = (8, 25);
 const OUTAGE: (u64, u64) = (2, 15);
 /// Seconds that a deal is served.
 const SERVED: (u64, u64) = (5, 60);
+/// KiB by which the operators' memory may differ, besides a quarter: what a cache holds.
+const SPARE: u64 = 16 * 1024;
 /// What a wait for a chain time may take: nobody but the block clock decides.
 const LIMIT: Duration = Duration::from_mins(10);
 
@@ -91,6 +93,9 @@ async fn tell(world: &World, teller: &Teller, app: &str) -> Result<()> {
     let after = standing(world).await?;
     ensure(after.objects == before.objects, || {
         format!("objects were {:?}, and are {:?}", before.objects, after.objects)
+    })?;
+    ensure(after.memory <= before.memory * 5 / 4 + SPARE, || {
+        format!("the operators had {} KiB of memory, and have {}", before.memory, after.memory)
     })?;
     let report = noise.report(minutes, (&before, &after));
     match variable(REPORT) {

@@ -2,9 +2,10 @@ use coreward_e2e::{
     story::{
         Teller, ensure,
         offer::{self, Offered},
-        proving,
-        rest::{WINDOW, requests_per_block, rest, versions},
+        operators, proving,
+        rest::{Object, Versions, WINDOW, requests_per_block, rest, versions},
         the_loop,
+        witness::{self, Witness},
     },
     world::{Result, World},
 };
@@ -14,6 +15,10 @@ use super::{Needs, Told, alone, mass_change, people, tell_and_release};
 
 /// Seconds of chain time without any event.
 const QUIET: u64 = 180;
+/// How often all operators are replaced by new ones.
+const RESTARTS: usize = 3;
+/// What comes and goes with the operators' own pods.
+const PASSING: [&str; 3] = ["Pod", "Event", "EndpointSlice"];
 /// How far two measurements of requests per block may be apart: the operator polls by its own clock, not by blocks.
 const TOLERANCE: f64 = 0.15;
 
@@ -43,16 +48,7 @@ async fn tell(world: &World, late: &World, teller: &Teller) -> Result<Offered> {
     let rates = teller.step("three minutes pass", rates(world, QUIET / WINDOW)).await?;
     let after = versions(world).await?;
     ensure(world.oracle().epoch().await?.number == epoch, || "the epoch ended".to_owned())?;
-    let changed: Vec<_> = before
-        .iter()
-        .filter(|(object, version)| match after.get(*object) {
-            Some(now) => now != *version,
-            // The API server drops events by itself when they are an hour old.
-            None => object.0 != "Event",
-        })
-        .map(|(object, _)| object)
-        .chain(after.keys().filter(|object| !before.contains_key(*object)))
-        .collect();
+    let changed = changed(&before, &after);
     ensure(changed.is_empty(), || format!("{} objects were written: {changed:?}", changed.len()))?;
     teller.aside(&format!("{} objects, none of them written", before.len()));
     let mean = rates.iter().sum::<f64>() / f64::from(u32::try_from(rates.len()).unwrap_or(1));
@@ -60,6 +56,7 @@ async fn tell(world: &World, late: &World, teller: &Teller) -> Result<Offered> {
         format!("requests per block vary: {rates:.2?}")
     })?;
     teller.aside(&format!("{mean:.2} requests per block with two units"));
+    restarts(world, teller, &offered).await?;
 
     let mut third = late.offer("late", "shared");
     third["spec"]["capacity"]["coreIsolation"] = json!("Preferred");
@@ -72,6 +69,40 @@ async fn tell(world: &World, late: &World, teller: &Teller) -> Result<Offered> {
     teller.aside(&format!("{more:.2} requests per block with three units"));
     ensure(is_near(more, mean), || format!("{more:.2} with three units, {mean:.2} with two"))?;
     Ok(offered)
+}
+
+/// New operators find all as it is: no unit's pod is another, no transaction is sent, and nothing of ours is written.
+async fn restarts(world: &World, teller: &Teller, offered: &Offered) -> Result<()> {
+    let witness = Witness::begin(world).await?;
+    let before = versions(world).await?;
+    for _ in 0..RESTARTS {
+        operators::renew(world).await?;
+        witness::blocks(world, 2).await?;
+    }
+    witness::settled(world, offered, &[]).await?;
+    teller.step("all is at rest after restarts", rest(world)).await?;
+    witness.pods_are_the_same(world).await?;
+    let sent = witness.only_proofs_were_sent(world).await?;
+    let after = versions(world).await?;
+    let changed = changed(&before, &after);
+    let own = |object: &&&Object| !PASSING.contains(&object.0.as_str());
+    let written: Vec<_> = changed.iter().filter(own).collect();
+    ensure(sent.is_empty() && written.is_empty(), || {
+        format!("{} transactions were sent, and these were written: {written:?}", sent.len())
+    })?;
+    teller.aside(&format!("{RESTARTS} times new operators: nothing sent, nothing written"));
+    Ok(())
+}
+
+/// What is new, gone or of another version.
+fn changed<'seen>(before: &'seen Versions, after: &'seen Versions) -> Vec<&'seen Object> {
+    let other = before.iter().filter(|(object, version)| match after.get(*object) {
+        Some(now) => now != *version,
+        // The API server drops events by itself when they are an hour old.
+        None => object.0 != "Event",
+    });
+    let new = after.keys().filter(|object| !before.contains_key(*object));
+    other.map(|(object, _)| object).chain(new).collect()
 }
 
 fn is_near(one: f64, other: f64) -> bool {
