@@ -363,6 +363,12 @@ pub struct Gas {
     #[schemars(schema_with = "gwei")]
     #[x_kube(validation = Rule::new("double(self) > 0.0").message("maxFeeGwei must be above zero; leave it out for no limit"))]
     pub max_fee_gwei: Option<String>,
+    /// Most that the transactions of this offer's signers may cost from midnight to midnight UTC, decimal native coins. Past it
+    /// nothing is sent until midnight but minimum proofs and what leaves a deal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::amount")]
+    #[x_kube(validation = Rule::new("double(self) > 0.0").message("dailyBudget must be above zero; leave it out for no limit"))]
+    pub daily_budget: Option<String>,
 }
 
 fn symbol(_: &mut SchemaGenerator) -> Schema {

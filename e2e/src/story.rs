@@ -17,6 +17,7 @@ pub mod ports;
 pub mod product;
 pub mod proving;
 pub mod rest;
+pub mod secrecy;
 pub mod stranger;
 mod teller;
 pub mod the_loop;
@@ -30,7 +31,7 @@ use serde_json::Value;
 
 use crate::world::{Error, Result, World, until};
 
-pub use teller::{Teller, now};
+pub use teller::{Teller, now, today};
 
 /// What a cluster and a chain on a busy machine may take for one step.
 pub const STEP: Duration = Duration::from_mins(2);

@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use crate::story::today;
+
 use super::{
     scale::{Scale, mebibytes},
     watch::{Return, Steps},
@@ -202,12 +204,6 @@ fn machine() -> String {
         memory.unwrap_or_else(|| "an unknown amount".to_owned()),
         today(),
     )
-}
-
-#[expect(clippy::disallowed_methods, reason = "a benchmark says when it was run")]
-fn today() -> String {
-    let now = k8s_openapi::jiff::Timestamp::now();
-    now.strftime("%Y-%m-%d").to_string()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Money: what a key spent, and what was paid out to it.
 
-use alloy::primitives::{Address, U256};
+use alloy::primitives::{Address, B256, U256};
 use serde_json::Value;
 
 use super::{STEP, Teller, deal::Seat, ensure, offer::Offered};
@@ -139,9 +139,7 @@ pub(super) async fn spent(world: &World, account: Address, from_block: u64) -> R
     let node = world.driver().node();
     let mut sum = U256::ZERO;
     for sent in world.oracle().used_nonces(account, from_block).await? {
-        let receipt: Value =
-            node.request("eth_getTransactionReceipt", (sent.hash,), "read a receipt").await?;
-        sum += quantity(&receipt["gasUsed"])? * quantity(&receipt["effectiveGasPrice"])?;
+        sum += gas(world, sent.hash).await?;
         if sent.succeeded {
             let transaction: Value = node
                 .request("eth_getTransactionByHash", (sent.hash,), "read a transaction")
@@ -150,6 +148,14 @@ pub(super) async fn spent(world: &World, account: Address, from_block: u64) -> R
         }
     }
     Ok(sum)
+}
+
+/// What a transaction has cost by the chain's own receipt, wei.
+pub(super) async fn gas(world: &World, hash: B256) -> Result<U256> {
+    let node = world.driver().node();
+    let receipt: Value =
+        node.request("eth_getTransactionReceipt", (hash,), "read a receipt").await?;
+    Ok(quantity(&receipt["gasUsed"])? * quantity(&receipt["effectiveGasPrice"])?)
 }
 
 fn quantity(value: &Value) -> Result<U256> {

@@ -9,7 +9,7 @@ use alloy::{
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
-use super::{STATUS, STEP, account, ensure, page, text};
+use super::{STATUS, STEP, account, ensure, page, text, today, witness};
 use crate::{
     chain::{
         At, CommitmentStatus,
@@ -171,6 +171,7 @@ async fn offer_tells(world: &World, offer: &DynamicObject) -> Result<()> {
         }
     }
     let economics = &status["economics"];
+    tells("today's gas", &economics["gasSpentToday"], (gas_of_today(world).await?, FLT))?;
     tells("collateral", &economics["collateral"], (collateral, FLT))?;
     let flt = |sums: &Value| {
         let sums = sums.as_array().cloned().unwrap_or_default();
@@ -183,6 +184,21 @@ async fn offer_tells(world: &World, offer: &DynamicObject) -> Result<()> {
     }
     tells("withdrawn FLT", &flt(&economics["withdrawn"])["total"], (withdrawn, FLT))?;
     tells("earned FLT", &flt(&economics["earned"])["total"], (earned, FLT))
+}
+
+/// What the kept transactions of the world's keys that were begun today have cost, by the chain's receipts.
+async fn gas_of_today(world: &World) -> Result<U256> {
+    let today = today();
+    let mut cost = U256::ZERO;
+    for transaction in witness::transactions(world).await? {
+        let begun = transaction.metadata.creation_timestamp.as_ref();
+        let is_of_today = begun.is_some_and(|begun| begun.0.strftime("%F").to_string() == today);
+        let hash = &transaction.data["status"]["receipt"]["transactionHash"];
+        if let (true, Ok(hash)) = (is_of_today, text(hash).parse()) {
+            cost += account::gas(world, hash).await?;
+        }
+    }
+    Ok(cost)
 }
 
 /// Checks the leader's metrics of an offer and of its keys' wallets: as near to the status and the balances as a floating

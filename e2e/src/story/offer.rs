@@ -86,9 +86,8 @@ pub async fn register(
 pub async fn vcpu_price(world: &World, offered: &Offered) -> Result<U256> {
     let offers = world.oracle().offers_of(world.party().provider.address).await?;
     let offer = offers.into_iter().find(|offer| offer.offerId == offered.id);
-    let price = offer.and_then(|offer| {
-        offer.prices.into_iter().find(|price| price.resourceId == CPU.1)
-    });
+    let price =
+        offer.and_then(|offer| offer.prices.into_iter().find(|price| price.resourceId == CPU.1));
     price.map(|price| price.price).ok_or_else(|| Error::Finding("a vCPU has no price".to_owned()))
 }
 

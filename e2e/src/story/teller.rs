@@ -63,3 +63,10 @@ fn seconds(time: Duration) -> String {
 pub fn now() -> Instant {
     Instant::now()
 }
+
+/// The day of the machine's clock in UTC, such as 2030-12-31.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the harness' one reading of the day")]
+pub fn today() -> String {
+    k8s_openapi::jiff::Timestamp::now().strftime("%F").to_string()
+}

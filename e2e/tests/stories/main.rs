@@ -6,8 +6,8 @@
 mod adopted;
 mod bad_input;
 mod failover;
-mod foreign_key;
 mod hands_off;
+mod held_back;
 mod killed_anywhere;
 mod killed_once;
 mod long_noise;
@@ -52,7 +52,7 @@ mod people {
     pub(crate) const ADOPTED: usize = 14;
     pub(crate) const LONG_NOISE: usize = 15;
     pub(crate) const FAILOVER: usize = 16;
-    pub(crate) const FOREIGN_KEY: usize = 17;
+    pub(crate) const HELD_BACK: usize = 17;
     pub(crate) const COUNT: u8 = 18;
 }
 

@@ -123,6 +123,7 @@ fn policies() -> Vec<Mistake> {
         mistake("pay", json!({ "payouts": { "minAmount": "some" } }), "spec.payouts.minAmount"),
         mistake("no gas", json!({ "gas": { "maxFeeGwei": "0" } }), "leave it out for no limit"),
         mistake("gas", json!({ "gas": { "maxFeeGwei": "1e9" } }), "spec.gas.maxFeeGwei"),
+        mistake("no budget", json!({ "gas": { "dailyBudget": "0" } }), "leave it out for no limit"),
     ]
 }
 

@@ -43,6 +43,8 @@ pub enum Happening {
     TransactionReverted,
     /// A transaction that is not ours used a signer's key.
     ForeignSignerDetected,
+    /// The day's gas budget is used up.
+    GasBudgetExhausted,
     /// A change that would reach many at once was stopped.
     MassChangeBreakerOpen,
     /// A wallet runs low.
@@ -103,6 +105,7 @@ impl Happening {
             Self::EndpointsDisagree => "EndpointsDisagree",
             Self::TransactionReverted => "TransactionReverted",
             Self::ForeignSignerDetected => "ForeignSignerDetected",
+            Self::GasBudgetExhausted => "GasBudgetExhausted",
             Self::MassChangeBreakerOpen => "MassChangeBreakerOpen",
             Self::LowFunds => "LowFunds",
             Self::EpochAtRisk => "EpochAtRisk",
@@ -133,6 +136,7 @@ impl Happening {
                 | Self::EndpointsDisagree
                 | Self::TransactionReverted
                 | Self::ForeignSignerDetected
+                | Self::GasBudgetExhausted
                 | Self::MassChangeBreakerOpen
                 | Self::LowFunds
                 | Self::EpochAtRisk

@@ -1,14 +1,18 @@
 //! How far the operator may act for an offer: one gate for all plans.
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, U256};
 use coreward_crds::{ChainTransaction, ManagementPolicy, ProviderOffer};
 use coreward_domain::call::KeyRole;
 use coreward_domain::gate::{Gas, Gate, Management, Signer};
 use coreward_domain::money;
 use kube::ResourceExt;
 
+use crate::clock;
 use crate::context::Context;
 use crate::outbox::{self, Refusal, SignerUse};
+
+/// Decimal places of the chain's own coin.
+const NATIVE_DECIMALS: u8 = 18;
 
 /// The gate of an offer: for the peers' key, what holds for the worst of its signers.
 pub async fn gate_of(context: &Context, offer: &ProviderOffer) -> Gate {
@@ -22,7 +26,7 @@ pub async fn gate_of(context: &Context, offer: &ProviderOffer) -> Gate {
     }
     Gate {
         management: management(context.config.operator.read_only, offer),
-        ..gate(offer, provider, peers)
+        ..gate(context, offer, (provider, peers))
     }
 }
 
@@ -34,7 +38,7 @@ pub async fn gate_of_peer(context: &Context, offer: &ProviderOffer, owner: Addre
     };
     Gate {
         management: management(context.config.operator.read_only, offer),
-        ..gate(offer, Signer::Unknown, peer)
+        ..gate(context, offer, (Signer::Unknown, peer))
     }
 }
 
@@ -49,16 +53,29 @@ pub fn signer_of<'offer>(
     signers.map(String::as_str).find(|signer| context.outbox.address(signer) == Some(owner))
 }
 
-fn gate(offer: &ProviderOffer, provider_signer: Signer, peer_signer: Signer) -> Gate {
+fn gate(
+    context: &Context,
+    offer: &ProviderOffer,
+    (provider_signer, peer_signer): (Signer, Signer),
+) -> Gate {
+    let limits = &offer.spec.gas;
     // The schema has checked the pattern; a number beyond all fees is no limit.
-    let max_fee =
-        offer.spec.gas.max_fee_gwei.as_deref().and_then(|text| money::gwei_to_wei(text).ok());
-    Gate {
-        management: Management::Observe,
-        provider_signer,
-        peer_signer,
-        gas: Gas { max_fee, ..Gas::default() },
-    }
+    let max_fee = limits.max_fee_gwei.as_deref().and_then(|text| money::gwei_to_wei(text).ok());
+    let budget = limits.daily_budget.as_deref();
+    let daily_budget = budget.and_then(|text| money::to_base_units(text, NATIVE_DECIMALS).ok());
+    let spent_today = daily_budget.map_or(U256::ZERO, |_| spent_today(context, offer));
+    let gas = Gas { max_fee, daily_budget, spent_today };
+    Gate { management: Management::Observe, provider_signer, peer_signer, gas }
+}
+
+/// Wei that the offer's signers have spent on gas since midnight UTC.
+#[must_use]
+pub fn spent_today(context: &Context, offer: &ProviderOffer) -> U256 {
+    let signers = std::iter::once(&offer.spec.provider.signer).chain(&offer.spec.peers.signers);
+    let accounts = signers.filter_map(|signer| context.outbox.address(signer)).collect();
+    let kept = context.stores.transactions.all();
+    let kept = kept.iter().map(AsRef::as_ref);
+    outbox::spent_today(kept, (&offer.spec.network, &accounts), clock::wall())
 }
 
 /// How far the operator may act at all.

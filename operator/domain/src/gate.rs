@@ -94,7 +94,9 @@ impl Hold {
             Self::Manual => "left to a human by the spec",
             Self::AwaitingSignature => "waits for a signature by hand",
             Self::SignerUnavailable => "the signer is not available",
-            Self::GasBudget => "today's gas budget is used up",
+            Self::GasBudget => {
+                "today's gas budget is used up (spec.gas.dailyBudget): it begins anew at midnight UTC"
+            }
             Self::MaxFee => "the base fee is above maxFeeGwei",
             Self::EarlierCall => "waits for an earlier transaction",
             Self::Finality => "waits for finality of an earlier transaction",
@@ -161,6 +163,14 @@ pub struct Gas {
     pub spent_today: U256,
 }
 
+impl Gas {
+    /// Whether the day's budget is used up.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.daily_budget.is_some_and(|budget| self.spent_today >= budget)
+    }
+}
+
 /// Everything that decides whether a planned transaction is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gate {
@@ -214,7 +224,7 @@ impl Gate {
         if matches!(urgency, Urgency::Exit | Urgency::MinimumProof) {
             return None;
         }
-        if self.gas.daily_budget.is_some_and(|budget| self.gas.spent_today >= budget) {
+        if self.gas.is_spent() {
             return Some(Hold::GasBudget);
         }
         self.gas.max_fee.is_some_and(|limit| base_fee > limit).then_some(Hold::MaxFee)

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use alloy_primitives::U256;
-use coreward_crds::{CapacityUnit, Earned, Economics};
+use coreward_crds::{CapacityUnit, Earned, Economics, ProviderOffer};
 use coreward_domain::chain::{CommitmentStatus, Snapshot};
 use coreward_domain::condition::ConditionType;
 use coreward_domain::money;
 use kube::ResourceExt;
 
+use crate::gate::spent_today;
 use crate::identity;
 use crate::offer::observe::Sight;
 use crate::offer::report::is_true;
@@ -17,7 +18,7 @@ use crate::turn::Shared;
 
 /// What the snapshot tells of the offer's money; what is at risk by its units' own conditions.
 pub(super) fn of(
-    shared: &Shared,
+    (shared, offer): (&Shared, &ProviderOffer),
     (sight, snapshot): (&Sight, &Snapshot),
     resolved: &Resolved,
 ) -> Economics {
@@ -49,6 +50,7 @@ pub(super) fn of(
             sum(&resolved.token.symbol, money::from_base_units(pay, resolved.token.decimals)),
         ],
         withdrawn: vec![sum("FLT", money::flt(withdrawn))],
+        gas_spent_today: money::flt(spent_today(&shared.context, offer)),
     }
 }
 

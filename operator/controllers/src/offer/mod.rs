@@ -213,6 +213,8 @@ async fn tell(
     let is_shared = [gate.provider_signer, gate.peer_signer].contains(&Signer::Shared);
     let words = is_shared.then_some(Hold::ForeignSigner.text());
     told_while(shared, offer, (&path, Happening::ForeignSignerDetected, words)).await;
+    let words = gate.gas.is_spent().then_some(Hold::GasBudget.text());
+    told_while(shared, offer, (&path, Happening::GasBudgetExhausted, words)).await;
     if plans.renewal.why != renewals::Why::Unknown {
         let note = plans.renewal.why.stopped().map(|words| format!("epoch {epoch}: {words}"));
         let what = Happening::MassChangeBreakerOpen;

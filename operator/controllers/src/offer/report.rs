@@ -82,7 +82,7 @@ pub fn status(
     };
     match sight.seen.snapshot.as_deref() {
         None => common,
-        Some(snapshot) => with_chain(common, shared, (sight, plans, snapshot), resolved),
+        Some(snapshot) => with_chain(common, (shared, offer), (sight, plans, snapshot), resolved),
     }
 }
 
@@ -179,7 +179,7 @@ fn step(planned: &PlannedCall) -> PlannedStep {
 
 fn with_chain(
     common: ProviderOfferStatus,
-    shared: &Shared,
+    (shared, offer): (&Shared, &ProviderOffer),
     (sight, plans, snapshot): (&Sight, &Plans, &Snapshot),
     resolved: &Resolved,
 ) -> ProviderOfferStatus {
@@ -194,7 +194,7 @@ fn with_chain(
         peers: peers(sight, snapshot),
         past_commitments: past(sight, snapshot),
         commitments: Some(commitments(plans, snapshot)),
-        economics: Some(economics::of(shared, (sight, snapshot), resolved)),
+        economics: Some(economics::of((shared, offer), (sight, snapshot), resolved)),
         units: Some(units),
         offer_id,
         ..common

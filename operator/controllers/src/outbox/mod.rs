@@ -7,6 +7,7 @@ mod error;
 mod journal;
 mod keys;
 mod record;
+mod spent;
 mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,7 @@ use tokio::sync::broadcast;
 pub use error::{Error, Refusal};
 pub use journal::TransactionJournal;
 pub use record::Unreadable;
+pub use spent::spent_today;
 pub use sweep::{is_displaced, sweep};
 
 use crate::config::Config;

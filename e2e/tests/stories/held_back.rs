@@ -1,9 +1,14 @@
-//! A transaction is lost on its way, and then one of somebody else takes the nonce.
+//! What is lost on its way, and what holds back all but the minimum proofs: somebody else's use of a key, a used-up budget,
+//! a suspended offer.
 
 use alloy::primitives::U256;
 use coreward_e2e::{
     fault::{Faults, Rpc},
-    story::{STEP, Teller, ensure, node, offer, operators, proving, rest, the_loop, witness},
+    story::{
+        STEP, Teller, ensure, node,
+        offer::{self, Offered},
+        operators, proving, rest, secrecy, the_loop, witness,
+    },
     world::{Error, Result, World, condition, until},
 };
 use kube::{ResourceExt, api::DynamicObject};
@@ -11,11 +16,14 @@ use serde_json::{Value, json};
 
 use super::{Needs, Told, on_stage, people};
 
+/// Blocks in which something would have been sent.
+const BLOCKS: u64 = 10;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn foreign_key() -> Told {
+async fn held_back() -> Told {
     on_stage(
-        "foreign_key",
-        (people::FOREIGN_KEY, Needs::Solitude),
+        "held_back",
+        (people::HELD_BACK, Needs::Solitude),
         // Transactions of all are lost.
         async |world, teller, _stage| Box::pin(tell(world, teller)).await,
     )
@@ -51,27 +59,79 @@ async fn tell(world: &World, teller: &Teller) -> Result<()> {
     teller.aside("somebody else sends a transaction with the provider's key, and takes the nonce");
     faults.rpc(Rpc::Well)?;
     teller.step("the lost one ends as Displaced", ends(world, &lost, "Displaced")).await?;
-    let stalls = until("the offer is Stalled", STEP, async || {
-        let object = world.get("ProviderOffer", &offered.name).await?;
-        let said = object.and_then(|object| condition(&object, "Stalled"));
-        Ok(said.filter(|said| said.0 == "True" && said.1 == "ForeignSigner").map(|said| said.2))
-    });
-    let message =
-        teller.step("the offer says that the key is used by somebody else", stalls).await?;
+    let scene = Scene { world, teller, offered: &offered };
+    let message = scene.stalls("ForeignSigner").await?;
     teller.aside(&message);
     node::told_of(world, &offered.name, ("ForeignSignerDetected", "not ours")).await?;
-    proving::next(world, teller, &offered, &offered.units()).await?;
-    teller.step("nothing else is begun", witness::blocks(world, 10)).await?;
-    ensure(offer::vcpu_price(world, &offered).await? == U256::from(2_000), || {
-        "a price was changed".to_owned()
-    })?;
-
+    scene.only_proves(2_000).await?;
     node::kubectl(world, &["delete", "ctx", "--namespace", &lost.0, &lost.1]).await?;
-    let goes_on = until("the price is on chain", STEP, async || {
-        Ok((offer::vcpu_price(world, &offered).await? == U256::from(3_000)).then_some(()))
-    });
-    teller.step("the object is deleted: the key is ours again, and work goes on", goes_on).await?;
+    teller.aside("the object is deleted: the key is ours alone again");
+    scene.comes_on_chain(3_000).await?;
+
+    spec["spec"]["gas"] = json!({ "dailyBudget": "0.000000001" });
+    scene.wants(&mut spec, "0.004").await?;
+    teller.aside(&scene.stalls("GasBudgetExhausted").await?);
+    node::told_of(world, &offered.name, ("GasBudgetExhausted", "midnight")).await?;
+    scene.only_proves(3_000).await?;
+    spec["spec"]["gas"] = json!({ "dailyBudget": "1000" });
+    world.apply(&spec).await?;
+    scene.comes_on_chain(4_000).await?;
+
+    spec["spec"]["suspend"] = json!(true);
+    scene.wants(&mut spec, "0.005").await?;
+    teller.aside("the offer is suspended, and its price is changed");
+    scene.only_proves(4_000).await?;
+    spec["spec"]["suspend"] = json!(false);
+    world.apply(&spec).await?;
+    scene.comes_on_chain(5_000).await?;
+    let read = secrecy::no_key_is_shown(world).await?;
+    teller
+        .aside(&format!("{read} objects, logs and pages of metrics were read: no key is in them"));
     proving::check_all(world, teller).await
+}
+
+/// An offer whose price for a vCPU people change.
+struct Scene<'a> {
+    world: &'a World,
+    teller: &'a Teller,
+    offered: &'a Offered,
+}
+
+impl Scene<'_> {
+    async fn wants(&self, spec: &mut Value, price: &str) -> Result<()> {
+        spec["spec"]["prices"][0]["price"] = json!(price);
+        self.world.apply(spec).await.map(drop)
+    }
+
+    /// Waits until the offer is Stalled for this reason; gives its message.
+    async fn stalls(&self, reason: &str) -> Result<String> {
+        let what = format!("the offer is Stalled: {reason}");
+        let stalls = until(&what, STEP, async || {
+            let object = self.world.get("ProviderOffer", &self.offered.name).await?;
+            let said = object.and_then(|object| condition(&object, "Stalled"));
+            Ok(said.filter(|said| said.0 == "True" && said.1 == reason).map(|said| said.2))
+        });
+        self.teller.step(&what, stalls).await
+    }
+
+    /// The next epoch's minimum comes on chain, and for a while nothing else does.
+    async fn only_proves(&self, price: u64) -> Result<()> {
+        let (world, offered) = (self.world, self.offered);
+        let next = world.oracle().block_number().await? + 1;
+        proving::next(world, self.teller, offered, &offered.units()).await?;
+        self.teller.step("nothing else is begun", witness::blocks(world, BLOCKS)).await?;
+        node::nothing_but_proofs(world, next).await?;
+        let now = offer::vcpu_price(world, offered).await?;
+        ensure(now == U256::from(price), || format!("the price is {now}, not {price}"))
+    }
+
+    async fn comes_on_chain(&self, price: u64) -> Result<()> {
+        let comes = until("the price is on chain", STEP, async || {
+            let now = offer::vcpu_price(self.world, self.offered).await?;
+            Ok((now == U256::from(price)).then_some(()))
+        });
+        self.teller.step("work goes on: the new price is on chain", comes).await
+    }
 }
 
 /// Namespace and name of a transaction.
