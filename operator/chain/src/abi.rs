@@ -100,6 +100,7 @@ sol! {
             address indexed provider, bytes32 offerId, uint256 minPricePerCuPerEpoch, address paymentToken, Cid[] effectors,
             uint256 minProtocolVersion, uint256 maxProtocolVersion
         );
+        event PeerCreated(bytes32 indexed offerId, bytes32 peerId, address owner);
         event CommitmentCreated(
             bytes32 indexed peerId, bytes32 commitmentId, uint256 duration, address delegator, uint256 rewardDelegationRate,
             uint256 fltCollateralPerUnit

@@ -11,6 +11,7 @@ pub mod endpoint;
 mod fake;
 mod node;
 pub mod outbox;
+pub mod past;
 pub mod revert;
 pub mod signer;
 pub mod snapshot;

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::hub::Hub;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
-use crate::outbox::Outbox;
+use crate::outbox::{Link, Outbox};
 use crate::proof_pool::ProofPool;
 use crate::stores::Stores;
 
@@ -33,6 +33,8 @@ pub struct Context {
     pub networks: BTreeMap<String, NetworkHandle>,
     /// Duties and reports of pods.
     pub hub: Hub,
+    /// How each network is reached, for what is no part of its snapshots.
+    pub links: BTreeMap<String, Link>,
     /// What shall be signed and sent.
     pub outbox: Outbox,
     /// Proofs that wait for the chain.

@@ -3,7 +3,7 @@
 //! The Secret is the anchor of everything staked on its peer: it is found again by (offer, node, ordinal), and it outlives
 //! the offer's object.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::B256;
 use coreward_domain::id::{CommitmentId, DealAddress, OffchainWorkerId, OnchainWorkerId, PeerId};
@@ -15,7 +15,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::labels::{NODE, OfferKey, PEER_ID};
@@ -26,7 +26,10 @@ const ORDINAL: &str = "coreward.dev/ordinal";
 /// Annotation: a stranger holds this id on chain; never used again.
 pub const RETIRED: &str = "coreward.dev/retired";
 /// Annotation: commitments that the peer had and that may still hold rewards, separated by commas.
-pub const COMMITMENTS: &str = "coreward.dev/commitments";
+const COMMITMENTS: &str = "coreward.dev/commitments";
+/// Annotation: the final block up to which the chain's logs were read for commitments that the peer had. It tells of the list
+/// beside it, and both are always written together: an older pair is true of its block and read on from there.
+const PAST_READ_TO: &str = "coreward.dev/past-read-to";
 /// Annotation: a commitment of the peer was funded once; outlives the list of those that hold rewards.
 pub const WAS_COMMITTED: &str = "coreward.dev/was-committed";
 /// Annotation: the node that pods of the peer were evicted from since it was cordoned.
@@ -120,6 +123,7 @@ impl PeerIdentity {
                     .split(',')
                     .filter_map(|id| id.parse().ok().map(CommitmentId))
                     .collect(),
+                past_read_to: annotations.get(PAST_READ_TO).and_then(|block| block.parse().ok()),
             },
             retired: annotations.contains_key(RETIRED),
             was_committed: annotations.contains_key(WAS_COMMITTED),
@@ -155,16 +159,23 @@ impl PeerIdentity {
     }
 }
 
-/// The Secret for a new identity. Its name follows from what it is for: a second one cannot be made.
+/// The Secret for a new identity. Its name follows from what it is for: a second one cannot be made. The peer has no past before
+/// `born`, a block that was final when its seed was drawn.
 #[must_use]
-pub fn secret(offer: &OfferKey, node: &str, ordinal: u32, seed: [u8; 32]) -> Secret {
+pub fn secret(
+    offer: &OfferKey,
+    (node, ordinal): (&str, u32),
+    born: Option<u64>,
+    seed: [u8; 32],
+) -> Secret {
     let peer = peer_of(&seed);
-    let annotations = BTreeMap::from([
+    let mut annotations = BTreeMap::from([
         (NODE.to_owned(), node.to_owned()),
         (ORDINAL.to_owned(), ordinal.to_string()),
         (PEER_ID.to_owned(), peer.to_string()),
         (PEER_TEXT.to_owned(), text(peer)),
     ]);
+    annotations.extend(born.map(|block| (PAST_READ_TO.to_owned(), block.to_string())));
     Secret {
         metadata: ObjectMeta {
             name: Some(secret_name(offer, node, ordinal)),
@@ -182,17 +193,24 @@ pub fn secret(offer: &OfferKey, node: &str, ordinal: u32, seed: [u8; 32]) -> Sec
 #[must_use]
 pub fn adopted_secret(
     offer: &OfferKey,
-    (node, ordinal): (&str, u32),
+    place: (&str, u32),
     peer: PeerId,
     seed: [u8; 32],
 ) -> Secret {
-    let mut secret = secret(offer, node, ordinal, seed);
+    let mut secret = secret(offer, place, None, seed);
     secret.annotations_mut().extend([
         (ADOPTED.to_owned(), "true".to_owned()),
         (PEER_ID.to_owned(), peer.to_string()),
         (PEER_TEXT.to_owned(), text(peer)),
     ]);
     secret
+}
+
+/// The annotations that keep what is known of a peer's past.
+#[must_use]
+pub fn past(commitments: &BTreeSet<CommitmentId>, read_to: Option<u64>) -> Value {
+    let ids: Vec<_> = commitments.iter().map(ToString::to_string).collect();
+    json!({ COMMITMENTS: ids.join(","), PAST_READ_TO: read_to.map(|block| block.to_string()) })
 }
 
 /// Name of an identity's Secret.
@@ -226,8 +244,6 @@ pub fn text(peer: PeerId) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use alloy_primitives::Address;
 
     use super::*;
@@ -264,17 +280,30 @@ mod tests {
 
     #[test]
     fn an_identity_is_read_back() {
-        let read = PeerIdentity::read(&secret(&offer(), "n1", 2, [7; 32])).unwrap();
+        let read = PeerIdentity::read(&secret(&offer(), ("n1", 2), Some(5), [7; 32])).unwrap();
         assert_eq!(
             (read.offer, read.identity.node.as_str(), read.identity.ordinal),
             (offer(), "n1", 2)
         );
         assert_eq!(read.identity.peer, peer_of(&[7; 32]));
+        assert_eq!(read.identity.past_read_to, Some(5));
+    }
+
+    #[test]
+    fn the_past_is_read_back_and_that_of_another_tools_peer_is_unknown() {
+        let mut secret = adopted_secret(&offer(), ("n1", 0), PeerId(B256::repeat_byte(9)), [7; 32]);
+        assert_eq!(PeerIdentity::read(&secret).unwrap().identity.past_read_to, None);
+        let ids = BTreeSet::from([1, 2].map(|byte| CommitmentId(B256::repeat_byte(byte))));
+        for (name, value) in past(&ids, Some(98)).as_object().unwrap() {
+            secret.annotations_mut().insert(name.clone(), value.as_str().unwrap().to_owned());
+        }
+        let read = PeerIdentity::read(&secret).unwrap().identity;
+        assert_eq!((read.commitments, read.past_read_to), (ids, Some(98)));
     }
 
     #[test]
     fn a_peer_that_moved_lives_elsewhere_and_keeps_its_name() {
-        let mut secret = secret(&offer(), "n1", 0, [7; 32]);
+        let mut secret = secret(&offer(), ("n1", 0), None, [7; 32]);
         secret.annotations_mut().insert(LIVES_ON.into(), "n2".into());
         secret.annotations_mut().insert(MOVES.into(), "1".into());
         let read = PeerIdentity::read(&secret).unwrap().identity;
@@ -283,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_drain_is_that_of_one_node() {
-        let mut secret = secret(&offer(), "n1", 0, [7; 32]);
+        let mut secret = secret(&offer(), ("n1", 0), None, [7; 32]);
         assert!(!PeerIdentity::read(&secret).unwrap().drained);
         secret.annotations_mut().insert(DRAINED.into(), "n1".into());
         assert!(PeerIdentity::read(&secret).unwrap().drained);
@@ -293,14 +322,14 @@ mod tests {
 
     #[test]
     fn a_seed_that_is_not_the_peers_is_no_identity() {
-        let mut changed = secret(&offer(), "n1", 0, [7; 32]);
+        let mut changed = secret(&offer(), ("n1", 0), None, [7; 32]);
         changed.data.as_mut().unwrap().insert(SEED.into(), ByteString(vec![8; 32]));
         assert_eq!(PeerIdentity::read(&changed), None);
     }
 
     #[test]
     fn each_seat_and_generation_has_a_key_of_its_own() {
-        let identity = PeerIdentity::read(&secret(&offer(), "n1", 0, [7; 32])).unwrap();
+        let identity = PeerIdentity::read(&secret(&offer(), ("n1", 0), None, [7; 32])).unwrap();
         let seat = KeyUse {
             chain_id: 1,
             deal: Address::repeat_byte(1),
@@ -321,7 +350,7 @@ mod tests {
 
     #[test]
     fn no_seed_in_debug() {
-        let identity = PeerIdentity::read(&secret(&offer(), "n1", 0, [7; 32])).unwrap();
+        let identity = PeerIdentity::read(&secret(&offer(), ("n1", 0), None, [7; 32])).unwrap();
         assert!(!format!("{identity:?}").contains("7, 7"));
     }
 }

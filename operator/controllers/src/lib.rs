@@ -23,6 +23,7 @@ pub mod metrics;
 pub mod node;
 pub mod offer;
 pub mod outbox;
+pub mod past;
 pub mod pki;
 pub mod pods;
 pub mod process;
@@ -47,5 +48,5 @@ pub type Loop = fn(Arc<Context>, CancellationToken) -> BoxFuture<'static, ()>;
 /// All loops of the leader but [`proof`], which may outlast the lease; in alphabetical order.
 #[must_use]
 pub fn loops() -> Vec<(&'static str, Loop)> {
-    vec![("market", market::run)]
+    vec![("market", market::run), ("past", past::run)]
 }

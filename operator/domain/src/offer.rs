@@ -5,6 +5,7 @@ mod align;
 mod condition;
 mod failover;
 mod node;
+mod past;
 mod peers;
 mod plan;
 mod terms;
@@ -26,6 +27,7 @@ use crate::id::{CommitmentId, DatacenterId, OfferId, PeerId, ResourceId};
 pub use condition::conditions;
 pub use failover::Life;
 pub use node::{Eligibility, IneligibleReason, NoNode, Node};
+pub use past::UNREAD;
 pub use peers::owner_of;
 pub use plan::plan;
 
@@ -164,6 +166,8 @@ pub struct Identity {
     pub moves: u32,
     /// Commitments that the peer had or has and that may hold rewards: the contract's views forget past ones.
     pub commitments: BTreeSet<CommitmentId>,
+    /// The final block up to which those of the past were looked for in logs; `None` if never.
+    pub past_read_to: Option<u64>,
 }
 
 /// One act of the offer's turn.
@@ -311,6 +315,8 @@ pub enum Withdrawal {
     },
     /// Commitments are taken back or wound up.
     Closing,
+    /// Commitments of the past are looked for in logs.
+    Past,
     /// Rewards vest and are fetched.
     Rewards {
         /// The epoch in which the next part of them is free.

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use alloy::primitives::B256;
 use alloy::providers::{DynProvider, Provider, ProviderBuilder};
 use alloy::rpc::client::RpcClient;
-use alloy::rpc::types::{Block, BlockId, BlockNumberOrTag};
+use alloy::rpc::types::{Block, BlockId, BlockNumberOrTag, Filter, Log};
 use alloy::transports::{RpcError, TransportError};
 use coreward_domain::chain::Head;
 use futures::StreamExt;
@@ -275,6 +275,26 @@ impl Pool {
             self.standing().demoted.push((chosen, Instant::now() + DEMOTION));
         }
         answer
+    }
+
+    /// The logs that each node shows. The chosen one must answer, and more than half of all.
+    pub(crate) async fn logs(&self, filter: &Filter) -> Result<Vec<Vec<Log>>, Error> {
+        let chosen = self.0.chosen.load(atomic::Ordering::Relaxed);
+        let asked = self.0.endpoints.iter().map(|endpoint| {
+            self.ask_at(endpoint, Ask::Logs, async |node| node.get_logs(filter).await)
+        });
+        let (mut told, mut failure) = (Vec::new(), None);
+        for (index, answer) in futures::future::join_all(asked).await.into_iter().enumerate() {
+            match answer {
+                Ok(answer) => told.push(answer),
+                Err(error) if index == chosen => return Err(error),
+                Err(error) => failure = Some(error),
+            }
+        }
+        match failure {
+            Some(error) if told.len() <= self.0.endpoints.len() / 2 => Err(error),
+            Some(_) | None => Ok(told),
+        }
     }
 
     async fn ask_at<T>(

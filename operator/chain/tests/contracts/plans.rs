@@ -41,6 +41,7 @@ pub(crate) fn offer_seen(
         ordinal: 0,
         moves: 0,
         commitments: BTreeSet::new(),
+        past_read_to: Some(snapshot.finalized),
     };
     let node = |(peer, units): &(PeerId, u32)| offer::Node {
         name: peer.to_string(),

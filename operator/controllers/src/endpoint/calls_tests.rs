@@ -109,6 +109,7 @@ impl Bench {
             identity: "me_1".to_owned(),
             leadership,
             networks: BTreeMap::new(),
+            links: BTreeMap::new(),
             hub: Hub::new("me_1"),
             outbox,
             proofs: ProofPool::default(),

@@ -14,13 +14,13 @@ use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::apply;
+use crate::context::Context;
 use crate::event::Happening;
 use crate::identity::{
-    self, COMMITMENTS, LIVES_ON, MOVES, PeerIdentity, RETIRED, WAS_COMMITTED, secret, secret_name,
+    self, LIVES_ON, MOVES, PeerIdentity, RETIRED, WAS_COMMITTED, secret, secret_name,
 };
-use crate::labels::OfferKey;
 use crate::node::probe;
-use crate::offer::observe::Sight;
+use crate::offer::observe::{Sight, finalized};
 use crate::send::{self, Sent};
 use crate::turn::{Error, Shared};
 
@@ -64,12 +64,12 @@ pub async fn act(
     for step in &plans.offer.steps {
         match step {
             Step::MakeIdentity { node, ordinal } => {
-                make_identity(shared, &sight.key, node, *ordinal).await?;
+                make_identity(shared, sight, (node, *ordinal)).await?;
             }
             Step::AdoptIdentity { peer, node, ordinal } => {
                 let seed: [u8; 32] = rand::random();
                 let secret = identity::adopted_secret(&sight.key, (node, *ordinal), *peer, seed);
-                apply::create(&secrets(shared), &secret).await?;
+                apply::create(&secrets(&shared.context), &secret).await?;
                 let note = format!("peer {} on node {node}", identity::text(*peer));
                 shared.events.tell(offer, Happening::Adopted, &note).await;
             }
@@ -126,18 +126,14 @@ fn source_of(call: &Call) -> Option<Source> {
     None
 }
 
-fn secrets(shared: &Shared) -> Api<Secret> {
-    Api::namespaced(shared.context.client.clone(), &shared.context.namespace)
+fn secrets(context: &Context) -> Api<Secret> {
+    Api::namespaced(context.client.clone(), &context.namespace)
 }
 
-async fn make_identity(
-    shared: &Shared,
-    key: &OfferKey,
-    node: &str,
-    ordinal: u32,
-) -> Result<(), Error> {
+async fn make_identity(shared: &Shared, sight: &Sight, place: (&str, u32)) -> Result<(), Error> {
     let seed: [u8; 32] = rand::random();
-    apply::create(&secrets(shared), &secret(key, node, ordinal, seed)).await
+    let born = finalized(sight.seen.snapshot.as_deref());
+    apply::create(&secrets(&shared.context), &secret(&sight.key, place, born, seed)).await
 }
 
 /// Notes where a peer lives from now on; the turn of its units makes its pods there once that is seen.
@@ -152,7 +148,7 @@ async fn move_peer(
         return Ok(());
     };
     let moves = identity.identity.moves.saturating_add(1).to_string();
-    annotate_all(shared, identity, &json!({ LIVES_ON: to, MOVES: moves })).await?;
+    annotate_all(&shared.context, identity, &json!({ LIVES_ON: to, MOVES: moves })).await?;
     let from = &identity.identity.node;
     let note = format!("peer {} from node {from}, which is away, to {to}", identity::text(peer));
     shared.events.tell(offer, Happening::PeerMoved, &note).await;
@@ -178,18 +174,22 @@ pub async fn annotate(
     key: &str,
     value: Option<&str>,
 ) -> Result<(), Error> {
-    annotate_all(shared, identity, &json!({ key: value })).await
+    annotate_all(&shared.context, identity, &json!({ key: value })).await
 }
 
 /// Writes several annotations of an identity's Secret at once.
-async fn annotate_all(
-    shared: &Shared,
+///
+/// # Errors
+///
+/// [`Error::Write`].
+pub async fn annotate_all(
+    context: &Context,
     identity: &PeerIdentity,
     annotations: &Value,
 ) -> Result<(), Error> {
     let name = secret_name(&identity.offer, &identity.identity.home, identity.identity.ordinal);
     let body = json!({ "metadata": { "annotations": annotations } });
-    secrets(shared)
+    secrets(context)
         .patch(&name, &PatchParams::default(), &Patch::Merge(&body))
         .await
         .map(drop)
@@ -210,8 +210,8 @@ async fn remember_commitments(shared: &Shared, sight: &Sight, plans: &Plans) -> 
             .copied();
         let wanted: BTreeSet<CommitmentId> = known.chain(peer.commitment).collect();
         if wanted != identity.identity.commitments {
-            let text: Vec<_> = wanted.iter().map(ToString::to_string).collect();
-            annotate(shared, identity, COMMITMENTS, Some(&text.join(","))).await?;
+            let past = identity::past(&wanted, identity.identity.past_read_to);
+            annotate_all(&shared.context, identity, &past).await?;
         }
         let present =
             peer.commitment.and_then(|id| snapshot.commitments.get(&id)).and_then(Option::as_ref);

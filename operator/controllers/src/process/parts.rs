@@ -119,7 +119,7 @@ pub(super) fn assemble(
     }
     let outbox = Outbox::new(
         (client.clone(), args.namespace.clone(), Arc::clone(&config)),
-        links,
+        links.clone(),
         &stores,
         (leadership.clone(), Arc::clone(&metrics)),
     );
@@ -131,6 +131,7 @@ pub(super) fn assemble(
         identity,
         leadership,
         networks,
+        links,
         outbox,
         proofs: ProofPool::default(),
         metrics,

@@ -85,6 +85,7 @@ fn withdrawal(stage: Withdrawal) -> String {
         Withdrawal::Deals => "workers leave their deals".to_owned(),
         Withdrawal::Commitments { until } => format!("staked until epoch {until}"),
         Withdrawal::Closing => "commitments are wound up".to_owned(),
+        Withdrawal::Past => "past commitments are looked for in the chain's logs".to_owned(),
         Withdrawal::Rewards { until } => {
             format!("rewards vest; the next part is free in epoch {until}")
         }
@@ -163,7 +164,9 @@ fn reconciling(plan: &Plan, commitments: &[commitment::Why]) -> Verdict {
         }
         Why::Preparing
         | Why::Sending
-        | Why::Withdrawing(Withdrawal::Deals | Withdrawal::Closing | Withdrawal::Removal) => {
+        | Why::Withdrawing(
+            Withdrawal::Deals | Withdrawal::Closing | Withdrawal::Past | Withdrawal::Removal,
+        ) => {
             return Verdict::new(kind, Truth::True, "Progressing", sentence(plan));
         }
         Why::Withdrawing(Withdrawal::Finality) => {

@@ -104,6 +104,7 @@ impl Desk<'_, '_> {
             Some(commitment) => {
                 Some(standing(snapshot.commitments.get(&commitment)?.as_ref()?, snapshot)?)
             }
+            None if !identity.is_past_known(snapshot.finalized) => Some(Withdrawal::Past),
             None if is_owed(identity, snapshot)? => {
                 Some(Withdrawal::Rewards { until: next_part(snapshot) })
             }
@@ -121,6 +122,7 @@ impl Desk<'_, '_> {
             Withdrawal::Finality => (Hold::Finality, None),
             Withdrawal::Deals
             | Withdrawal::Closing
+            | Withdrawal::Past
             | Withdrawal::Removal
             | Withdrawal::StrangePeers { .. } => (Hold::EarlierCall, None),
         };
@@ -246,10 +248,11 @@ const fn rank(stage: Withdrawal) -> u8 {
         Withdrawal::Deals => 0,
         Withdrawal::Commitments { .. } => 1,
         Withdrawal::Closing => 2,
-        Withdrawal::Rewards { .. } => 3,
-        Withdrawal::Removal => 4,
-        Withdrawal::StrangePeers { .. } => 5,
-        Withdrawal::Finality => 6,
+        Withdrawal::Past => 3,
+        Withdrawal::Rewards { .. } => 4,
+        Withdrawal::Removal => 5,
+        Withdrawal::StrangePeers { .. } => 6,
+        Withdrawal::Finality => 7,
     }
 }
 

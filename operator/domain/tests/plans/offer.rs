@@ -64,7 +64,15 @@ pub(crate) fn node(name: &str, units: u32) -> Node {
 pub(crate) fn identity(number: u64, node: &str, ordinal: u32) -> Identity {
     let commitments = std::collections::BTreeSet::new();
     let home = node.to_owned();
-    Identity { peer: peer_id(number), node: home.clone(), home, ordinal, moves: 0, commitments }
+    Identity {
+        peer: peer_id(number),
+        node: home.clone(),
+        home,
+        ordinal,
+        moves: 0,
+        commitments,
+        past_read_to: Some(0),
+    }
 }
 
 /// One node `n1` with two units and its identity, peer 1.

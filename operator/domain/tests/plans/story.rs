@@ -52,10 +52,7 @@ impl World {
         for step in plan.steps {
             match step {
                 offer::Step::MakeIdentity { node, ordinal } if making => {
-                    let commitments = BTreeSet::new();
-                    let home = node.clone();
-                    let identity =
-                        Identity { peer: peer_id(1), node, home, ordinal, moves: 0, commitments };
+                    let identity = crate::offer::identity(1, &node, ordinal);
                     self.identities.push(identity);
                     self.snapshot.peers.insert(peer_id(1), None);
                 }

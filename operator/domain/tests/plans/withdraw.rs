@@ -11,7 +11,7 @@ use coreward_domain::condition::{ConditionType, Truth};
 use coreward_domain::epoch::Epoch;
 use coreward_domain::gate::{Flight, Hold, Management};
 use coreward_domain::offer::{
-    CLOSED_PRICE, Deletion, Seen, Step, Why, Withdrawal, conditions, plan, watchlist,
+    CLOSED_PRICE, Deletion, Seen, Step, UNREAD, Why, Withdrawal, conditions, plan, watchlist,
 };
 use proptest::prelude::*;
 use rstest::rstest;
@@ -178,6 +178,39 @@ fn a_past_commitment_keeps_its_peer_as_well() {
     seen.identities.as_mut().expect("identities")[0].commitments.insert(commitment_id(7));
     assert_eq!(plan(&seen).why, waits(Withdrawal::Rewards { until: Epoch(21) }));
     assert_eq!(plan(&seen).steps, []);
+}
+
+#[rstest]
+#[case::never_read(None, 98, false)]
+#[case::read_to_here(Some(98), 98, true)]
+#[case::read_lately(Some(98), 98 + UNREAD, true)]
+#[case::read_long_ago(Some(98), 99 + UNREAD, false)]
+fn a_peer_stays_while_commitments_of_its_past_may_be_unknown(
+    #[case] read_to: Option<u64>,
+    #[case] finalized: u64,
+    #[case] goes: bool,
+) {
+    for snapshot in [finished(0), without_units(), without_resources()] {
+        let mut seen = leaving(snapshot);
+        seen.identities.as_mut().expect("identities")[0].past_read_to = read_to;
+        edit(&mut seen, |snapshot| snapshot.finalized = finalized);
+        let why = if goes { Why::Sending } else { waits(Withdrawal::Past) };
+        assert_eq!((plan(&seen).steps.is_empty(), plan(&seen).why), (!goes, why));
+    }
+}
+
+#[rstest]
+#[case::never_read(None, 0, true)]
+#[case::read_lately(Some(98), 98 + UNREAD / 2, false)]
+#[case::before_it_would_count_as_unknown(Some(98), 99 + UNREAD / 2, true)]
+fn logs_are_read_again_before_the_past_counts_as_unknown(
+    #[case] read_to: Option<u64>,
+    #[case] finalized: u64,
+    #[case] due: bool,
+) {
+    let mut identity = crate::offer::identity(1, "n1", 0);
+    identity.past_read_to = read_to;
+    assert_eq!(identity.is_past_due(finalized), due);
 }
 
 #[rstest]
