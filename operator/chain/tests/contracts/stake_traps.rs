@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use alloy::primitives::U256;
 use alloy::rpc::types::BlockId;
 use coreward_chain::effect::Effect;
+use coreward_chain::past::{Past, Searcher, Wanted};
 use coreward_chain::revert::{Refusal, Revert};
 use coreward_domain::call::{Call, NewPeer, NewResource};
 use coreward_domain::chain::CommitmentStatus;
 use coreward_domain::commitment::Why;
 use coreward_domain::gate::Hold;
-use coreward_domain::id::{CommitmentId, ResourceId, UnitId};
+use coreward_domain::id::{CommitmentId, OfferId, ResourceId, UnitId};
 use coreward_domain::offer::{Deletion, PendingReason};
 
 use crate::market::{
@@ -207,4 +208,28 @@ async fn a_removed_peer_would_take_its_rewards_along_and_we_keep_it() {
     let unlocked = owed.total_rewards;
     let refusal = world.refusal(&Call::WithdrawCommitmentRewards { commitment, unlocked }).await;
     assert_eq!(refusal, Revert::Known(Refusal::PeerMissing), "nobody can fetch them now");
+}
+
+#[tokio::test]
+#[ignore = "wants the marketplace contracts on 127.0.0.1:18546"]
+async fn views_forget_a_renewed_commitment_and_the_logs_do_not() {
+    let (world, peer) = provider("forgotten", 1).await;
+    let old = committed(&world, peer.peer, 3).await;
+    ended_with_rewards(&world, &peer, old).await;
+    let new = created(&world, &peer, 20).await;
+    let snapshot = world.look().await;
+    assert!(is_committed(&snapshot, peer.peer, new), "the view names the new one only");
+    assert!(snapshot.commitments[&old].clone().unwrap().total_rewards > U256::ZERO);
+
+    let offer = snapshot.peers[&peer.peer].as_ref().unwrap().offer;
+    let wanted = Wanted { peer: peer.peer, offer, after: None };
+    let mut searcher = Searcher::new(world.pool.clone(), DIAMOND);
+    let read_to = snapshot.head.number;
+    let commitments = Some([old, new].into());
+    let found = Past { peer: peer.peer, after: None, read_to, commitments };
+    assert_eq!(searcher.turn(&[wanted], read_to).await.unwrap(), [found]);
+    // In another offer the peer was never registered: its logs are not believed.
+    let strange = Wanted { offer: OfferId(word(77)), ..wanted };
+    let found = searcher.turn(&[strange], read_to).await.unwrap();
+    assert_eq!(found[0].commitments, None);
 }
