@@ -86,7 +86,8 @@ impl Searcher {
     ///
     /// # Errors
     ///
-    /// [`Error`]: nothing is known of the block range that was asked for; the next turn asks for a smaller one.
+    /// [`Error`] if the turn's first question was not answered: the next turn asks for fewer blocks. An error after that ends the
+    /// turn and is no news: nodes refuse what is too much for them.
     pub async fn turn(&mut self, wanted: &[Wanted], finalized: u64) -> Result<Vec<Past>, Error> {
         self.searches.retain(|_, search| wanted.contains(&search.wanted));
         for wanted in wanted {
@@ -94,7 +95,7 @@ impl Searcher {
                 self.searches.entry(wanted.peer).or_insert_with(|| Search::new(*wanted));
             }
         }
-        for _ in 0..QUESTIONS {
+        for question in 0..QUESTIONS {
             let nexts = self.searches.values().map(|search| search.next);
             let Some(from) = nexts.min().filter(|from| *from <= finalized) else { break };
             let to = from.saturating_add(self.blocks - 1).min(finalized);
@@ -105,7 +106,10 @@ impl Searcher {
                 }
                 Err(error) => {
                     self.blocks = (self.blocks / 2).max(1);
-                    return Err(error);
+                    if question == 0 {
+                        return Err(error);
+                    }
+                    break;
                 }
             }
         }

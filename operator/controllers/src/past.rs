@@ -23,6 +23,8 @@ use crate::view;
 const PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause after failures; the first is one turn's, each further twice as long.
 const LONGEST: Duration = Duration::from_mins(5);
+/// Pause after logs that cannot be all: to search again from the first block is much to ask.
+const UNBELIEVED: Duration = Duration::from_mins(30);
 /// Longest turn; its questions have limits of their own.
 const LIMIT: Duration = Duration::from_mins(3);
 /// Name of the loop in logs and metrics.
@@ -63,6 +65,9 @@ impl Desk {
     /// Searches on, if there is something to search and it is time.
     async fn turn(&mut self, context: &Context) {
         let begun = clock::now();
+        if !context.leadership.may_send() {
+            return;
+        }
         let Some(snapshot) = context
             .networks
             .get(&self.network)
@@ -75,42 +80,47 @@ impl Desk {
         if due.is_empty() {
             return;
         }
-        let is_well = timeout(LIMIT, self.search(context, (&due, snapshot.finalized))).await;
-        let is_well = is_well.unwrap_or(false);
-        self.pause = if is_well { PAUSE } else { (self.pause * 2).min(LONGEST) };
+        let searched = timeout(LIMIT, self.search(context, (&due, snapshot.finalized))).await;
+        let pause = searched.unwrap_or(None);
+        self.pause = pause.unwrap_or_else(|| (self.pause * 2).min(LONGEST));
         let now = clock::now();
         self.next = now + self.pause;
-        let ending = if is_well { Ending::Acted } else { Ending::Failed };
+        let ending = if pause == Some(PAUSE) { Ending::Acted } else { Ending::Failed };
         context.metrics.turns.ended(NAME, ending, now.saturating_duration_since(begun));
     }
 
-    /// False if something did not answer, or answered what cannot be.
+    /// When to go on; `None` if something did not answer.
     async fn search(
         &mut self,
         context: &Context,
         (due, finalized): (&[(PeerIdentity, Wanted)], u64),
-    ) -> bool {
+    ) -> Option<Duration> {
         let wanted: Vec<_> = due.iter().map(|(_, wanted)| *wanted).collect();
         let found = match self.searcher.turn(&wanted, finalized).await {
             Ok(found) => found,
             Err(error) => {
                 let error = coreward_telemetry::causes(&error);
-                tracing::warn!(network.name = self.network, error = %error, "logs for past commitments were not shown; fewer blocks are asked for next");
-                return false;
+                tracing::warn!(
+                    network.name = self.network, error = %error,
+                    "logs for past commitments were not shown; fewer blocks are asked for next"
+                );
+                return None;
             }
         };
-        let mut is_well = true;
+        let mut pause = Some(PAUSE);
         for past in found {
             let searched = due.iter().find(|(_, wanted)| wanted.peer == past.peer);
             let Some((identity, _)) = searched else { continue };
             if let Err(error) = keep(context, identity, &past).await {
                 let error = coreward_telemetry::causes(&error);
                 tracing::warn!(error = %error, "past commitments were found and not kept");
-                is_well = false;
+                pause = None;
             }
-            is_well &= past.commitments.is_some();
+            if past.commitments.is_none() {
+                pause = Some(UNBELIEVED);
+            }
         }
-        is_well
+        pause
     }
 }
 

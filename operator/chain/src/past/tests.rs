@@ -80,7 +80,7 @@ fn searcher(nodes: &[&FakeNode]) -> Searcher {
     Searcher::new(pool, DIAMOND)
 }
 
-/// Takes turns until a peer's search is over; most of them end at a node's refusal.
+/// Takes turns until a peer's search is over; some end at a node's refusal.
 async fn searched(searcher: &mut Searcher, wanted: &[Wanted], finalized: u64) -> Vec<Past> {
     for _ in 0..1_000 {
         match searcher.turn(wanted, finalized).await {
@@ -115,6 +115,18 @@ async fn every_block_is_read_in_pieces_that_the_node_takes(#[case] most: u64) {
         next = to + 1;
     }
     assert_eq!(next, 60_001);
+}
+
+#[tokio::test]
+async fn a_limit_once_found_fails_no_turn() {
+    let (node, _) = node(history(), 500);
+    let mut searcher = searcher(&[&node]);
+    let wanted = [wanted(1, None)];
+    let mut failures = 0;
+    for _ in 0..40 {
+        failures += u32::from(searcher.turn(&wanted, u64::MAX).await.is_err());
+    }
+    assert_eq!(failures, 5, "10,000 blocks are halved to 312");
 }
 
 #[tokio::test]
