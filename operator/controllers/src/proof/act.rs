@@ -1,20 +1,17 @@
 //! Carries out the plan for one peer.
 
-use coreward_chain::revert::{Refusal, Revert};
 use coreward_domain::call::{Call, KeyRole, Proof};
 use coreward_domain::proof::{Fate, Seen, Step, puzzle_for};
 use coreward_wire::{Duty, ProofTarget, ProverDuty, Puzzle};
 use kube::ResourceExt;
 
 use super::observe::{ProvingPeer, owner};
+use super::sort::{Sorting, Word};
 use crate::context::Context;
 use crate::gate;
 use crate::metrics::{Ending, ProofResult};
 use crate::outbox::{Error, Order, SignerUse};
 use crate::proof_pool::PuzzleKey;
-
-/// Simulations that one refused batch may cost: enough to find a few bad proofs among five hundred.
-const BISECTIONS: usize = 48;
 
 /// Does what the plan says; stops sending at the first failure.
 pub(super) async fn act(
@@ -62,8 +59,8 @@ async fn send(context: &Context, peer: &ProvingPeer, seen: &Seen, call: Call) ->
     };
     let refused = match context.outbox.submit(order(call.clone())).await {
         Ok(_) => return Ok(()),
-        Err(error) if is_of_one_proof(error.revert()) => error,
-        Err(error) => return Err(error),
+        Err(error) if Word::of(error.revert()) == Word::Unknown => return Err(error),
+        Err(error) => error,
     };
     let Call::SubmitProofs { peer: id, epoch, proofs } = call else { return Err(refused) };
     let using = SignerUse {
@@ -73,7 +70,12 @@ async fn send(context: &Context, peer: &ProvingPeer, seen: &Seen, call: Call) ->
         role: KeyRole::Peer,
     };
     let with = |proofs: Vec<Proof>| Call::SubmitProofs { peer: id, epoch, proofs };
-    let sorted = sort_out(context, using, &proofs, &with).await;
+    let mut sorting = Sorting::of(&proofs);
+    while let Some(part) = sorting.part() {
+        let answer = context.outbox.simulate(using, &with(part.to_vec())).await;
+        sorting.heard(answer.map_or_else(|error| Word::of(error.revert()), |_| Word::Good));
+    }
+    let sorted = sorting.end();
     context.proofs.mark(&sorted.wrong, epoch, Fate::Refused);
     context.metrics.proofs.ended(&peer.path(), ProofResult::Refused, sorted.wrong.len() as u64);
     tracing::warn!(
@@ -84,48 +86,6 @@ async fn send(context: &Context, peer: &ProvingPeer, seen: &Seen, call: Call) ->
         return Err(refused);
     }
     context.outbox.submit(order(with(sorted.good))).await.map(drop)
-}
-
-/// Whether one proof of a batch may have had the whole batch refused.
-const fn is_of_one_proof(revert: Option<&Revert>) -> bool {
-    matches!(revert, Some(Revert::Known(Refusal::ProofTooBig | Refusal::UnitInDeal)))
-}
-
-#[derive(Debug, Default)]
-struct Sorted {
-    good: Vec<Proof>,
-    /// Wrong for good; proofs of a matched unit are neither.
-    wrong: Vec<Proof>,
-}
-
-/// Finds the proofs that have their batch refused, by halves, without sending anything.
-async fn sort_out(
-    context: &Context,
-    using: SignerUse<'_>,
-    proofs: &[Proof],
-    with: &impl Fn(Vec<Proof>) -> Call,
-) -> Sorted {
-    let mut sorted = Sorted::default();
-    let mut parts = vec![proofs.to_vec()];
-    for _ in 0..BISECTIONS {
-        let Some(part) = parts.pop() else { break };
-        match context.outbox.simulate(using, &with(part.clone())).await {
-            Ok(_) => sorted.good.extend(part),
-            Err(error) if part.len() == 1 => {
-                if matches!(error.revert(), Some(Revert::Known(Refusal::ProofTooBig))) {
-                    sorted.wrong.extend(part);
-                }
-            }
-            Err(error) if is_of_one_proof(error.revert()) => {
-                let (first, second) = part.split_at(part.len() / 2);
-                parts.push(second.to_vec());
-                parts.push(first.to_vec());
-            }
-            // Unknown: this part waits for the next turn.
-            Err(_) => {}
-        }
-    }
-    sorted
 }
 
 /// Tells each prover of the peer its puzzle and what it may delete. While the chain is unknown nothing new is told: what was

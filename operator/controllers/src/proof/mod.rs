@@ -5,6 +5,7 @@
 mod act;
 mod observe;
 mod settled;
+mod sort;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
