@@ -110,6 +110,8 @@ impl Party {
                 "tokens": [{ "symbol": "USDC", "address": contracts.usdc, "decimals": 6 }],
                 "finalityBlocks": FINALITY,
                 "pollMilliseconds": POLL_MILLISECONDS,
+                // The bed's chain has a block each second, whatever happens on it.
+                "headStuckSeconds": 20,
                 "proverMode": "Light",
                 "allowedNamespaces": [],
             }],

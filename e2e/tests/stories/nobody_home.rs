@@ -217,7 +217,7 @@ impl<'a> Scene<'a> {
         let endured = async {
             witness::blocks(self.world, SHORT).await?;
             self.world.driver().next_epoch().await?;
-            witness::blocks(self.world, SHORT).await?;
+            witness::chain_synced(self.world, &self.offered, "HeadStale").await?;
             witness.pods_are_the_same(self.world).await?;
             witness.nothing_was_sent_in_vain(self.world).await.map(drop)
         };

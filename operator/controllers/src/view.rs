@@ -2,20 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use coreward_domain::chain::{Peer, Snapshot};
 use coreward_domain::condition::ChainHealth;
 use coreward_domain::id::PeerId;
 
-use crate::chain_watch::{Health, NetworkHandle};
+use crate::chain_watch::NetworkHandle;
 use crate::identity::PeerIdentity;
 use crate::labels::OfferKey;
 use crate::turn::Shared;
-
-/// Without a word on the last snapshot for this long, what the chain last said is not acted upon: an endpoint that tells
-/// heads and nothing else is as good as silent.
-const SILENCE: Duration = Duration::from_secs(15);
 
 /// A network at this moment.
 #[derive(Clone, Debug)]
@@ -30,22 +26,12 @@ pub struct View {
 #[must_use]
 pub fn of(handle: &NetworkHandle, now: Instant) -> View {
     let snapshot = handle.snapshot();
-    let health = word(snapshot.is_some(), &handle.health(), now);
+    let health = handle.health().word(now, handle.network().head_stuck());
     let may_act = match health {
         ChainHealth::HeadFresh | ChainHealth::EndpointsDisagree | ChainHealth::Reorg => true,
         ChainHealth::HeadStale | ChainHealth::Unknown => false,
     };
     View { snapshot: snapshot.filter(|_| may_act), health }
-}
-
-fn word(has_snapshot: bool, health: &Health, now: Instant) -> ChainHealth {
-    if !has_snapshot {
-        return ChainHealth::Unknown;
-    }
-    if health.snapshot_age(now).is_none_or(|age| age > SILENCE) {
-        return ChainHealth::HeadStale;
-    }
-    if health.disagree { ChainHealth::EndpointsDisagree } else { ChainHealth::HeadFresh }
 }
 
 /// The identities of an offer that are in use.
@@ -71,25 +57,80 @@ pub fn registered<'a>(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use alloy_primitives::{B256, U256};
+    use coreward_domain::chain::{Head, Rules};
+    use coreward_domain::epoch::{Calendar, Epoch};
+
     use super::*;
 
+    fn snapshot() -> Snapshot {
+        Snapshot {
+            head: Head { number: 7, hash: B256::ZERO, timestamp: 70, base_fee: 0 },
+            calendar: Calendar { init_timestamp: 0, epoch_duration: 60 },
+            epoch: Epoch(2),
+            rules: Rules {
+                min_proofs: 3,
+                max_proofs: 9,
+                collateral_per_unit: U256::ZERO,
+                min_duration: 1,
+                max_duration: 9,
+                min_units_per_commitment: 1,
+                max_units_per_commitment: 9,
+                max_failed_ratio: 1,
+                withdraw_epochs_after_failed: 1,
+                vesting_period_duration: 1,
+                vesting_period_count: 1,
+                min_deal_deposited_epochs: 1,
+                max_units_per_provider: 9,
+            },
+            global_nonce: B256::ZERO,
+            difficulty: B256::ZERO,
+            reward_pool: U256::ZERO,
+            total_success_proofs: 0,
+            finalized: 5,
+            providers: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            commitments: BTreeMap::new(),
+            deals: BTreeMap::new(),
+            wallets: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            datacenters: BTreeMap::new(),
+            resources: BTreeMap::new(),
+        }
+    }
+
+    fn network(head_stuck_seconds: u64) -> crate::config::Network {
+        let zero = alloy_primitives::Address::ZERO;
+        let text = format!(
+            "{{ name: local, chainId: 1, endpoints: [], contracts: {{ diamond: '{zero}', multicall3: '{zero}' }}, \
+             finalityBlocks: 2, pollMilliseconds: 300, headStuckSeconds: {head_stuck_seconds} }}"
+        );
+        serde_yaml::from_str(&text).unwrap()
+    }
+
     #[rstest::rstest]
-    #[case::nothing_was_read_yet(false, None, ChainHealth::Unknown)]
-    #[case::the_last_block_was_just_confirmed(true, Some(1), ChainHealth::HeadFresh)]
-    #[case::heads_come_and_nothing_can_be_read(true, Some(16), ChainHealth::HeadStale)]
-    fn what_was_read_is_believed_as_long_as_it_is_confirmed(
-        #[case] has_snapshot: bool,
-        #[case] confirmed: Option<u64>,
-        #[case] wanted: ChainHealth,
+    #[case::a_new_block(0, 5, ChainHealth::HeadFresh, true)]
+    #[case::a_quiet_chain(0, 599, ChainHealth::HeadFresh, true)]
+    #[case::a_stuck_node(0, 601, ChainHealth::HeadStale, false)]
+    #[case::as_the_network_says(20, 21, ChainHealth::HeadStale, false)]
+    fn a_head_that_stands_still_is_for_proofs_only(
+        #[case] stuck: u64,
+        #[case] since: u64,
+        #[case] health: ChainHealth,
+        #[case] may_act: bool,
     ) {
         let now = crate::clock::now() + Duration::from_hours(1);
-        let ago = |seconds| now.checked_sub(Duration::from_secs(seconds));
-        let health = Health {
-            answered_at: Some(now),
-            head_at: Some(now),
-            confirmed_at: confirmed.and_then(ago),
-            ..Health::default()
-        };
-        assert_eq!(word(has_snapshot, &health, now), wanted);
+        let (handle, publisher) = NetworkHandle::new(network(stuck));
+        publisher.note(|health| {
+            health.head_at = now.checked_sub(Duration::from_secs(since));
+            health.confirmed_at = Some(now);
+        });
+        publisher.publish(snapshot());
+        let view = of(&handle, now);
+        assert_eq!((view.health, view.snapshot.is_some()), (health, may_act));
+        assert!(handle.fresh_snapshot(now).is_some(), "proofs go on as long as the node answers");
     }
 }

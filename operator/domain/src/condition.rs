@@ -142,7 +142,7 @@ impl Verdict {
 pub enum ChainHealth {
     /// Heads arrive and the endpoints agree.
     HeadFresh,
-    /// No head for longer than allowed; no snapshot may be used.
+    /// No head, or no new one, for longer than allowed; no snapshot may be used but for proofs.
     HeadStale,
     /// Endpoints give different blocks at one height.
     EndpointsDisagree,

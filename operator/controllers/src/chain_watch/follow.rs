@@ -11,6 +11,7 @@ use coreward_domain::chain::{Head, Snapshot, Watchlist};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::handle::replaced;
 use super::{EndpointObserver, NetworkHandle, Publisher};
 use crate::clock;
 use crate::metrics::Metrics;
@@ -34,9 +35,10 @@ pub struct Follower {
     metrics: Arc<Metrics>,
 }
 
-/// What the last snapshot was of.
+/// What the last snapshot was of, and the head that was told last.
 #[derive(Debug, Default)]
 struct Last {
+    told: Option<Head>,
     head: Option<Head>,
     list: Watchlist,
 }
@@ -106,7 +108,7 @@ impl Follower {
                 return false;
             }
         };
-        self.note_head(last.head, head);
+        self.note_head(last.told.replace(head), head);
         let same = last.head.is_some_and(|known| known.hash == head.hash);
         if same && covers(&last.list, &asked) {
             self.publisher.note(|health| health.confirmed_at = Some(clock::now()));
@@ -117,7 +119,7 @@ impl Follower {
             Ok(snapshot) => {
                 let took = clock::now().saturating_duration_since(begun);
                 self.show(&snapshot, took);
-                *last = Last { head: Some(head), list: asked };
+                *last = Last { told: Some(head), head: Some(head), list: asked };
                 self.publisher.note(|health| health.confirmed_at = Some(begun));
                 self.publisher.publish(snapshot);
                 true
@@ -133,11 +135,8 @@ impl Follower {
     }
 
     fn note_head(&self, last: Option<Head>, head: Head) {
-        let now = clock::now();
         let disagree = self.observer.disagree();
-        let reorg = last.is_some_and(|last| replaced(last, head));
-        let new = last.is_none_or(|last| last.hash != head.hash);
-        if reorg {
+        if last.is_some_and(|last| replaced(last, head)) {
             tracing::warn!(
                 network.name = self.name(),
                 chain.block = head.number,
@@ -145,14 +144,8 @@ impl Follower {
             );
         }
         self.publisher.note(|health| {
-            health.answered_at = Some(now);
             health.disagree = disagree;
-            if new || health.head_at.is_none() {
-                health.head_at = Some(now);
-            }
-            if reorg {
-                health.reorg_at = Some(now);
-            }
+            health.told(last, head, clock::now());
         });
     }
 
@@ -218,11 +211,6 @@ impl Follower {
     }
 }
 
-/// Whether the second head cannot stand on the first: the same height or lower, and another block.
-fn replaced(last: Head, head: Head) -> bool {
-    head.number <= last.number && head.hash != last.hash
-}
-
 /// Whether all of `list` was read when `known` was.
 #[must_use]
 pub fn covers(known: &Watchlist, list: &Watchlist) -> bool {
@@ -243,23 +231,6 @@ mod tests {
     use alloy_primitives::Address;
 
     use super::*;
-
-    fn head(number: u64, hash: u8) -> Head {
-        Head { number, hash: B256::repeat_byte(hash), timestamp: 0, base_fee: 0 }
-    }
-
-    #[rstest::rstest]
-    #[case::the_next_block(head(7, 1), head(8, 2), false)]
-    #[case::the_same_block(head(7, 1), head(7, 1), false)]
-    #[case::another_of_the_same_height(head(7, 1), head(7, 2), true)]
-    #[case::a_lower_one(head(7, 1), head(6, 2), true)]
-    fn a_block_that_cannot_follow_is_a_reorg(
-        #[case] last: Head,
-        #[case] now: Head,
-        #[case] reorg: bool,
-    ) {
-        assert_eq!(replaced(last, now), reorg);
-    }
 
     #[test]
     fn less_is_covered_by_more() {

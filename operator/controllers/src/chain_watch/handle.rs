@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use coreward_domain::chain::{Snapshot, Watchlist};
+use coreward_domain::chain::{Head, Snapshot, Watchlist};
 use coreward_domain::condition::ChainHealth;
 use tokio::sync::watch;
 
 use crate::config;
 
-/// A snapshot whose head no endpoint has confirmed for this long is not planned on.
+/// A snapshot whose head no endpoint has confirmed for this long is not planned on, not even for proofs.
 pub const FRESH: Duration = Duration::from_secs(30);
-/// A head that stands still for this long is a node that is stuck, whatever it answers.
-const STUCK: Duration = Duration::from_mins(10);
+/// Without a word on the last snapshot for this long, what the chain last said is not acted upon: an endpoint that tells
+/// heads and nothing else is as good as silent.
+const SILENCE: Duration = Duration::from_secs(15);
 /// How long a replaced block is told of.
 const REORG_TOLD: Duration = Duration::from_mins(1);
 
@@ -22,8 +23,6 @@ const REORG_TOLD: Duration = Duration::from_mins(1);
 pub struct Health {
     /// When a head that is new was last seen, by our clock.
     pub head_at: Option<Instant>,
-    /// When an endpoint last answered.
-    pub answered_at: Option<Instant>,
     /// When an endpoint last said that the last snapshot's block is still the head.
     pub confirmed_at: Option<Instant>,
     /// When a block was last replaced by another.
@@ -45,11 +44,22 @@ impl Health {
         age(self.head_at, now)
     }
 
-    /// In the words of `ChainSynced`.
+    /// An endpoint told this head, and `last` was told before.
+    pub fn told(&mut self, last: Option<Head>, head: Head, now: Instant) {
+        if self.head_at.is_none() || last.is_none_or(|last| last.hash != head.hash) {
+            self.head_at = Some(now);
+        }
+        if last.is_some_and(|last| replaced(last, head)) {
+            self.reorg_at = Some(now);
+        }
+    }
+
+    /// In the words of `ChainSynced`; a head that stands still for longer than `stuck` is a node that is stuck, whatever it
+    /// answers.
     #[must_use]
-    pub fn word(&self, now: Instant) -> ChainHealth {
-        let Some(silence) = age(self.answered_at, now) else { return ChainHealth::Unknown };
-        if silence > FRESH || self.head_age(now).is_none_or(|age| age > STUCK) {
+    pub fn word(&self, now: Instant, stuck: Duration) -> ChainHealth {
+        let Some(silence) = self.snapshot_age(now) else { return ChainHealth::Unknown };
+        if silence > SILENCE || self.head_age(now).is_none_or(|age| age > stuck) {
             return ChainHealth::HeadStale;
         }
         if self.disagree {
@@ -60,6 +70,12 @@ impl Health {
         }
         ChainHealth::HeadFresh
     }
+}
+
+/// Whether the second head cannot stand on the first: the same height or lower, and another block.
+#[must_use]
+pub fn replaced(last: Head, head: Head) -> bool {
+    head.number <= last.number && head.hash != last.hash
 }
 
 fn age(at: Option<Instant>, now: Instant) -> Option<Duration> {
@@ -207,7 +223,7 @@ fn union<'a>(lists: impl Iterator<Item = &'a Watchlist>) -> Watchlist {
 mod tests {
     use std::collections::BTreeSet;
 
-    use alloy_primitives::Address;
+    use alloy_primitives::{Address, B256};
 
     use super::*;
 
@@ -220,6 +236,7 @@ mod tests {
             tokens: Vec::new(),
             finality_blocks: 2,
             poll_milliseconds: 300,
+            head_stuck_seconds: 0,
             prover_mode: config::ProverMode::Light,
             allowed_namespaces: Vec::new(),
         }
@@ -232,24 +249,71 @@ mod tests {
         }
     }
 
+    fn head(number: u64, hash: u8) -> Head {
+        Head { number, hash: B256::repeat_byte(hash), timestamp: 0, base_fee: 0 }
+    }
+
     #[rstest::rstest]
-    #[case::nothing_heard(None, None, ChainHealth::Unknown)]
-    #[case::a_new_head(Some(1), Some(1), ChainHealth::HeadFresh)]
-    #[case::a_quiet_chain(Some(1), Some(300), ChainHealth::HeadFresh)]
-    #[case::a_stuck_node(Some(1), Some(601), ChainHealth::HeadStale)]
-    #[case::a_silent_node(Some(31), Some(31), ChainHealth::HeadStale)]
-    fn health_has_a_word(
-        #[case] answered: Option<u64>,
-        #[case] head: Option<u64>,
-        #[case] word: ChainHealth,
+    #[case::the_next_block(head(7, 1), head(8, 2), false)]
+    #[case::the_same_block(head(7, 1), head(7, 1), false)]
+    #[case::another_of_the_same_height(head(7, 1), head(7, 2), true)]
+    #[case::a_lower_one(head(7, 1), head(6, 2), true)]
+    fn a_block_that_cannot_follow_is_a_reorg(
+        #[case] last: Head,
+        #[case] now: Head,
+        #[case] reorg: bool,
     ) {
-        let begun = crate::clock::now();
-        let now = begun + Duration::from_hours(1);
+        assert_eq!(replaced(last, now), reorg);
+    }
+
+    /// Seconds ago, of what may never have been.
+    #[derive(Clone, Copy)]
+    struct Ago {
+        confirmed: Option<u64>,
+        head: Option<u64>,
+        reorg: Option<u64>,
+        disagree: bool,
+    }
+
+    const AGO: Ago = Ago { confirmed: Some(1), head: Some(1), reorg: None, disagree: false };
+
+    #[rstest::rstest]
+    #[case::nothing_heard(Ago { confirmed: None, head: None, ..AGO }, ChainHealth::Unknown)]
+    #[case::nothing_was_read_yet(Ago { confirmed: None, ..AGO }, ChainHealth::Unknown)]
+    #[case::a_new_head(AGO, ChainHealth::HeadFresh)]
+    #[case::a_quiet_chain(Ago { head: Some(300), ..AGO }, ChainHealth::HeadFresh)]
+    #[case::a_stuck_node(Ago { head: Some(601), ..AGO }, ChainHealth::HeadStale)]
+    #[case::a_stuck_node_that_disagrees(Ago { head: Some(601), disagree: true, ..AGO }, ChainHealth::HeadStale)]
+    #[case::a_silent_node(Ago { confirmed: Some(16), head: Some(16), ..AGO }, ChainHealth::HeadStale)]
+    #[case::heads_come_and_nothing_can_be_read(Ago { confirmed: Some(16), ..AGO }, ChainHealth::HeadStale)]
+    #[case::two_blocks_of_one_height(Ago { disagree: true, reorg: Some(1), ..AGO }, ChainHealth::EndpointsDisagree)]
+    #[case::a_replaced_block(Ago { reorg: Some(59), ..AGO }, ChainHealth::Reorg)]
+    #[case::a_replaced_block_long_ago(Ago { reorg: Some(60), ..AGO }, ChainHealth::HeadFresh)]
+    fn health_has_a_word(#[case] past: Ago, #[case] word: ChainHealth) {
+        let now = crate::clock::now() + Duration::from_hours(1);
         let ago = |seconds: Option<u64>| {
             seconds.and_then(|seconds| now.checked_sub(Duration::from_secs(seconds)))
         };
-        let health = Health { answered_at: ago(answered), head_at: ago(head), ..Health::default() };
-        assert_eq!(health.word(now), word);
+        let health = Health {
+            head_at: ago(past.head),
+            confirmed_at: ago(past.confirmed),
+            reorg_at: ago(past.reorg),
+            disagree: past.disagree,
+        };
+        assert_eq!(health.word(now, network().head_stuck()), word);
+    }
+
+    #[test]
+    fn the_same_head_again_is_no_sign_of_life() {
+        let (begun, later) = (crate::clock::now(), crate::clock::now() + Duration::from_secs(5));
+        let mut health = Health::default();
+        health.told(None, head(7, 1), begun);
+        health.told(Some(head(7, 1)), head(7, 1), later);
+        assert_eq!((health.head_at, health.reorg_at), (Some(begun), None));
+        health.told(Some(head(7, 1)), head(8, 2), later);
+        assert_eq!((health.head_at, health.reorg_at), (Some(later), None));
+        health.told(Some(head(8, 2)), head(8, 3), later);
+        assert_eq!(health.reorg_at, Some(later));
     }
 
     #[test]

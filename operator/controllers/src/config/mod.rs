@@ -6,11 +6,15 @@ mod check;
 mod error;
 
 use std::path::Path;
+use std::time::Duration;
 
 use alloy_primitives::Address;
 use serde::Deserialize;
 
 pub use error::{Error, Problem};
+
+/// How long a head may stand still unless a network says otherwise.
+const HEAD_STUCK: Duration = Duration::from_mins(10);
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -177,6 +181,9 @@ pub struct Network {
     pub finality_blocks: u64,
     /// How often the head is asked for.
     pub poll_milliseconds: u64,
+    /// Seconds without a new block after which the endpoints are taken for stuck; 0 means ten minutes.
+    #[serde(default)]
+    pub head_stuck_seconds: u64,
     /// How provers of this network hash.
     #[serde(default)]
     pub prover_mode: ProverMode,
@@ -344,6 +351,15 @@ impl Config {
 }
 
 impl Network {
+    /// How long a head may stand still.
+    #[must_use]
+    pub const fn head_stuck(&self) -> Duration {
+        match self.head_stuck_seconds {
+            0 => HEAD_STUCK,
+            seconds => Duration::from_secs(seconds),
+        }
+    }
+
     /// The token of this symbol.
     #[must_use]
     pub fn token(&self, symbol: &str) -> Option<&Token> {

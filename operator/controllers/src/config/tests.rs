@@ -30,6 +30,16 @@ fn a_small_file_is_enough() {
 }
 
 #[rstest]
+#[case::said("headStuckSeconds: 20", 20)]
+#[case::not_said("", 600)]
+#[case::zero("headStuckSeconds: 0", 600)]
+fn a_network_says_how_long_its_head_may_stand_still(#[case] said: &str, #[case] seconds: u64) {
+    let config =
+        Config::parse(&GOOD.replace("    proverMode: Light", &format!("    {said}"))).unwrap();
+    assert_eq!(config.networks[0].head_stuck().as_secs(), seconds);
+}
+
+#[rstest]
 #[case::plain_http_for_pods("https://coreward-pods", "http://coreward-pods", "podsEndpoint.url")]
 #[case::a_signer_of_no_network("network: local,", "network: mainnet,", "signers[0].network")]
 #[case::no_roles("roles: [Peer]", "roles: []", "signers[0].roles")]

@@ -36,6 +36,20 @@ use resolve::{Resolved, deletion, resolve};
 pub use observe::{demand, flights, view_of};
 pub use report::state;
 
+/// What an offer's owner is told of the endpoints.
+const CHAIN_TROUBLE: [(Happening, ChainHealth, &str); 2] = [
+    (
+        Happening::ChainHeadStale,
+        ChainHealth::HeadStale,
+        "no endpoint answers, or no new block comes: only proofs are sent",
+    ),
+    (
+        Happening::EndpointsDisagree,
+        ChainHealth::EndpointsDisagree,
+        "endpoints tell different blocks of one height",
+    ),
+];
+
 /// Takes one turn.
 ///
 /// # Errors
@@ -202,13 +216,10 @@ async fn tell(
     told_while(shared, offer, (&path, Happening::TransactionReverted, refused)).await;
     let blocked = blocked(&plans.offer.why, epoch);
     told_while(shared, offer, (&path, Happening::DeletionBlocked, blocked.as_deref())).await;
-    let stale = sight.seen.chain == ChainHealth::HeadStale;
-    told_while(
-        shared,
-        offer,
-        (&path, Happening::ChainHeadStale, stale.then_some("no endpoint answers")),
-    )
-    .await;
+    for (what, health, note) in CHAIN_TROUBLE {
+        let note = (sight.seen.chain == health).then_some(note);
+        told_while(shared, offer, (&path, what, note)).await;
+    }
     let gate = &sight.seen.gate;
     let is_shared = [gate.provider_signer, gate.peer_signer].contains(&Signer::Shared);
     let words = is_shared.then_some(Hold::ForeignSigner.text());
