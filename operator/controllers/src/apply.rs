@@ -77,7 +77,8 @@ pub async fn status<K: Ours>(
         .map_err(|source| Error::write("status", &name, source))
 }
 
-/// Applies a body that names its kind, name and namespace. In a namespace that goes away nothing is made, and nothing said.
+/// Applies a body that names its kind, name and namespace. In a namespace that goes away, and of a kind whose definition is
+/// gone or goes, nothing is made, and nothing said.
 ///
 /// # Errors
 ///
@@ -89,7 +90,10 @@ pub async fn ours<K: Ours>(client: &Client, body: &Value, manager: Manager) -> R
         .patch(name, &manager.apply(), &Patch::Apply(body))
         .await
         .map(drop)
-        .or_else(|error| if is_of_ending_namespace(&error) { Ok(()) } else { Err(error) })
+        .or_else(|error| {
+            let cannot_be = is_of_ending_namespace(&error) || is_of_missing_kind(&error);
+            if cannot_be { Ok(()) } else { Err(error) }
+        })
         .map_err(|source| Error::write("object", name, source))
 }
 
@@ -98,6 +102,13 @@ fn is_of_ending_namespace(error: &kube::Error) -> bool {
     let kube::Error::Api(status) = error else { return false };
     let causes = status.details.iter().flat_map(|details| &details.causes);
     status.code == 403 && causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+}
+
+/// Whether the API server does not know the kind of what was to be made, or takes no more of it since its definition is being
+/// deleted.
+#[must_use]
+pub fn is_of_missing_kind(error: &kube::Error) -> bool {
+    matches!(code(error), Some(404 | 405))
 }
 
 /// Sets the finalizers of an object of ours to those that it has, with or without `finalizer`; nothing if that is so.

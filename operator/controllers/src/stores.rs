@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
-use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use coreward_crds::{CapacityUnit, ChainTransaction, Deal, ProviderOffer};
 use futures::{Stream, StreamExt, stream};
@@ -15,7 +15,10 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::{broadcast, watch};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+
+use crate::apply;
 
 /// Label that everything of ours carries.
 pub const MANAGED_LABEL: &str = "app.kubernetes.io/managed-by";
@@ -28,6 +31,8 @@ pub const IDENTITY_COMPONENT: &str = "peer-identity";
 
 /// Changes kept for a slow listener; one that missed some is given the whole store.
 const CHANGES_KEPT: usize = 512;
+/// A kind that the API server does not know is asked for again after this.
+const UNKNOWN: Duration = Duration::from_secs(2);
 
 /// One kind as the API server last showed it, and the changes as they come. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -37,6 +42,7 @@ where
 {
     store: Store<K>,
     changes: broadcast::Sender<Arc<K>>,
+    missing: watch::Sender<bool>,
 }
 
 impl<K> Mirror<K>
@@ -45,9 +51,33 @@ where
 {
     fn new() -> (Self, Writer<K>) {
         let writer = Writer::<K>::default();
-        let mirror =
-            Self { store: writer.as_reader(), changes: broadcast::Sender::new(CHANGES_KEPT) };
+        let mirror = Self {
+            store: writer.as_reader(),
+            changes: broadcast::Sender::new(CHANGES_KEPT),
+            missing: watch::Sender::new(false),
+        };
         (mirror, writer)
+    }
+
+    /// Whether the API server does not know the kind, so that nothing is known of its objects: what the store shows is old,
+    /// and what it does not show may be there.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        *self.missing.borrow()
+    }
+
+    /// Notes whether the API server knows the kind; says whether that is news.
+    pub(crate) fn miss(&self, missing: bool) -> bool {
+        self.missing.send_replace(missing) != missing
+    }
+
+    /// Waits until the store was filled once, or its kind was found missing.
+    async fn was_asked_for(&self) {
+        let mut missing = self.missing.subscribe();
+        tokio::select! {
+            _ = self.store.wait_until_ready() => {}
+            _ = missing.wait_for(|missing| *missing) => {}
+        }
     }
 
     /// The store, for a `Controller` or a look-up.
@@ -191,7 +221,7 @@ impl Stores {
         (stores, writers)
     }
 
-    /// Waits until every store was filled once. Cancel safe.
+    /// Waits until every store was filled once, but for those of our own kinds that are missing. Cancel safe.
     pub async fn filled(&self) {
         // Our own clone keeps the channel open.
         let _ = self.is_filled.subscribe().wait_for(|filled| *filled).await;
@@ -201,10 +231,10 @@ impl Stores {
     async fn tell_when_filled(&self) {
         // An error means that a writer is gone, thus that the process stops.
         let _ = tokio::join!(
-            self.offers.store.wait_until_ready(),
-            self.units.store.wait_until_ready(),
-            self.deals.store.wait_until_ready(),
-            self.transactions.store.wait_until_ready(),
+            self.offers.was_asked_for(),
+            self.units.was_asked_for(),
+            self.deals.was_asked_for(),
+            self.transactions.was_asked_for(),
             self.pods.store.wait_until_ready(),
             self.nodes.store.wait_until_ready(),
             self.identities.store.wait_until_ready(),
@@ -273,18 +303,46 @@ async fn follow<K>(
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let (mirror, stop) = to;
-    let mut events = pin!(watcher(api, config).default_backoff());
+    let watching = || Box::pin(watcher(api.clone(), config.clone()).default_backoff());
+    let kind = K::kind(&());
+    let mut events = watching();
     while let Some(Some(event)) = stop.run_until_cancelled(events.next()).await {
         match event {
             Ok(event) => {
                 let event = event.modify(|object| object.meta_mut().managed_fields = None);
+                let is_complete = matches!(event, watcher::Event::InitDone);
                 writer.apply_watcher_event(&event);
+                if is_complete && mirror.miss(false) {
+                    tracing::info!(watch.kind = %kind, "the kind is known again");
+                }
                 mirror.announce(event);
             }
+            Err(error) if is_unknown_kind(&error) => {
+                if mirror.miss(true) {
+                    tracing::error!(watch.kind = %kind, "the API server does not know the kind: nothing that needs it is done until its definition is installed again");
+                }
+                if stop.run_until_cancelled(sleep(UNKNOWN)).await.is_none() {
+                    return;
+                }
+                // Only a new list says what there is.
+                events = watching();
+            }
             Err(error) => {
-                let kind = K::kind(&());
                 tracing::warn!(watch.kind = %kind, error = %coreward_telemetry::causes(&error), "a watch was interrupted");
             }
         }
     }
 }
+
+/// Whether the API server says that there is no such kind.
+fn is_unknown_kind(error: &watcher::Error) -> bool {
+    matches!(
+        error,
+        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)
+            if apply::code(error) == Some(404)
+    )
+}
+
+#[cfg(test)]
+#[path = "stores_tests.rs"]
+mod tests;

@@ -32,7 +32,7 @@ impl<J: Journal> Sender<J> {
     /// [`Error::Journal`] or [`Error::Chain`] when nothing could be followed; a single record's failure is in the result.
     pub async fn tick(&self, at: &Tick, may_send: &MaySend<'_>) -> Result<Followed, Error> {
         let mut desk = self.desk.lock().await;
-        let entries = self.entries(&mut desk).await?;
+        let entries = self.known(&mut desk).await?;
         let open: BTreeMap<u64, Entry> =
             entries.into_iter().filter(|(_, entry)| !entry.state.is_end()).collect();
         desk.waiting.retain(|nonce, _| open.contains_key(nonce));

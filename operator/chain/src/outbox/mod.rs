@@ -4,6 +4,7 @@
 //! twice; whoever finds the name taken throws its bytes away and looks.
 
 mod fee;
+mod flights;
 mod follow;
 mod journal;
 mod sender;

@@ -9,8 +9,9 @@ use tokio::sync::Mutex;
 use tracing::{info, warn};
 
 use super::fee::{FeePolicy, Fees};
+use super::flights::is_unseen;
 use super::journal::{Attempt, Creation, Entry, Journal, JournalError, Purpose, Record, State};
-use super::{Error, InFlight, Order, Submitted};
+use super::{Error, Order, Submitted};
 use crate::Contracts;
 use crate::encode::{Encoded, Unsaid, encode};
 use crate::endpoint::{self, Pool};
@@ -158,41 +159,6 @@ impl<J: Journal> Sender<J> {
             nonce += 1;
         }
         Err(Error::NonceContended { address: self.address(), tries: NONCE_TRIES, nonce })
-    }
-
-    /// Calls that have not come to their end, and those that have in a block above this height.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Journal`]: what is on its way is unknown, so nothing that could repeat it may be planned.
-    pub async fn in_flight(&self, at_block: u64) -> Result<Vec<InFlight>, Error> {
-        let mut desk = self.desk.lock().await;
-        let entries = self.entries(&mut desk).await?;
-        let diamond = self.account.contracts.diamond;
-        let is_open = |entry: &&Entry| !entry.state.is_end() || is_unseen(entry, at_block);
-        let unseen = entries.values().filter(is_open).filter_map(|entry| {
-            let call = entry.record.call(diamond).ok()?;
-            Some(InFlight { name: Some(entry.record.name()), call, mined: entry.state.mined() })
-        });
-        let unkept = desk.unkept.values().map(|sent| InFlight {
-            name: None,
-            call: sent.call.clone(),
-            mined: sent.mined,
-        });
-        Ok(unseen.chain(unkept).collect())
-    }
-
-    /// All records of the account by nonce, with those that the list does not show yet.
-    pub(super) async fn entries(&self, desk: &mut Desk) -> Result<BTreeMap<u64, Entry>, Error> {
-        let address = self.address();
-        let listed = self.journal.entries(&self.account.network, address).await;
-        let listed = listed.map_err(|source| Error::Journal { address, source })?;
-        let mut entries: BTreeMap<u64, Entry> =
-            listed.into_iter().map(|entry| (entry.record.nonce, entry)).collect();
-        desk.written.retain(|nonce, _| !entries.contains_key(nonce));
-        entries.extend(desk.written.iter().map(|(nonce, entry)| (*nonce, entry.clone())));
-        desk.next = desk.next.max(entries.last_key_value().map_or(0, |(nonce, _)| nonce + 1));
-        Ok(entries)
     }
 
     fn same_in_flight(&self, entries: &BTreeMap<u64, Entry>, order: &Order) -> Option<String> {
@@ -380,13 +346,4 @@ fn check(call: &Call, encoded: &Encoded, may_send: &MaySend<'_>) -> Result<(), E
 
 const fn is_proof(call: &Call) -> bool {
     matches!(call, Call::SubmitProofs { .. })
-}
-
-/// Whether the block at this height does not show what became of the record.
-const fn is_unseen(entry: &Entry, at_block: u64) -> bool {
-    match (&entry.state, entry.state.mined()) {
-        (State::Displaced | State::Replaced(_), _) => false,
-        (_, Some(block)) => block > at_block,
-        (_, None) => true,
-    }
 }

@@ -410,6 +410,10 @@ async fn while_nothing_can_be_kept_proofs_go_out_and_nothing_else() {
     assert!(matches!(world.submit(proofs(5)).await.unwrap(), Submitted::Unkept { .. }));
     assert!(matches!(world.submit(proofs(6)).await.unwrap(), Submitted::Unkept { .. }));
     assert!(world.submit(proofs(6)).await.is_err(), "the same proofs are on their way");
+    assert!(world.sender.in_flight(100).await.is_err(), "what else is on its way is unknown");
+    let known = world.sender.proofs_in_flight(100).await.unwrap();
+    let known: Vec<_> = known.into_iter().map(|flying| flying.call).collect();
+    assert_eq!(known, [proofs(5), proofs(6)], "proofs are remembered");
     let nonces: Vec<u64> = world
         .ledger()
         .sent
@@ -420,8 +424,8 @@ async fn while_nothing_can_be_kept_proofs_go_out_and_nothing_else() {
     let first =
         alloy::primitives::keccak256(alloy::hex::decode(world.ledger().sent[0].clone()).unwrap());
     world.ledger().mine(first);
-    world.shelf.inside().is_away = false;
     world.tick().await;
+    world.shelf.inside().is_away = false;
     let known: Vec<_> = world.sender.in_flight(101).await.unwrap();
     let mined: Vec<_> = known.iter().map(|flying| (flying.call.clone(), flying.mined)).collect();
     assert_eq!(mined, [(proofs(5), Some(101)), (proofs(6), None)], "none is to be sent again");

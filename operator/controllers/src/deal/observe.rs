@@ -69,8 +69,6 @@ pub async fn observe(
     place: Place,
     shared: &Shared,
 ) -> Result<Sight, Error> {
-    let snapshot = view_of(offer, shared).snapshot;
-    let gate = crate::gate::gate_of(&shared.context, offer).await;
     let owners: BTreeSet<Address> = offer
         .spec
         .peers
@@ -80,9 +78,22 @@ pub async fn observe(
         .map(|signer| signer.address)
         .collect();
     let owners: Vec<_> = owners.into_iter().collect();
-    let shown = snapshot.as_deref().map(|snapshot| snapshot.head.number);
+    let sight = whom_to_serve(offer, mirror, place, shared).await;
+    let shown = sight.seen.snapshot.as_deref().map(|snapshot| snapshot.head.number);
     let flights = flights(shared, offer, &owners, shown).await?;
-    Ok(sight(offer, mirror, place, (shared, snapshot, gate, flights)))
+    Ok(Sight { seen: Seen { flights, ..sight.seen }, ..sight })
+}
+
+/// Looks at one deal for those who send nothing: which workers are served does not hang on what is on its way.
+pub async fn whom_to_serve(
+    offer: &ProviderOffer,
+    mirror: Option<&Deal>,
+    place: Place,
+    shared: &Shared,
+) -> Sight {
+    let snapshot = view_of(offer, shared).snapshot;
+    let gate = crate::gate::gate_of(&shared.context, offer).await;
+    sight(offer, mirror, place, (shared, snapshot, gate, Vec::new()))
 }
 
 type Circumstances<'a> = (&'a Shared, Option<std::sync::Arc<Snapshot>>, Gate, Vec<Flight>);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coreward_crds::{CapacityUnit, Deal, DealPolicy};
+use coreward_domain::id::UnitId;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
@@ -26,6 +27,18 @@ pub fn restore(body: &mut Value, kept: &Kept) {
     for (field, value) in fields.and_then(Value::as_object).into_iter().flatten() {
         body["spec"][field] = value.clone();
     }
+}
+
+/// Whether a person suspended the unit: its object says so, or, where that is away, what is kept of it.
+#[must_use]
+pub fn is_suspended(shared: &Shared, key: &OfferKey, kept: &Kept, unit: UnitId) -> bool {
+    let name = key.unit_name(unit);
+    let object = shared.context.stores.units.get(&key.namespace, &name);
+    object.map_or_else(|| says_suspend(kept, &name), |object| object.spec.suspend)
+}
+
+fn says_suspend(kept: &Kept, name: &str) -> bool {
+    kept.get(name).is_some_and(|fields| fields["suspend"] == true)
 }
 
 /// Keeps what people have on the offer's mirrors now. What is kept of an object that is not there stays, as long as the chain
@@ -107,6 +120,18 @@ mod tests {
         let mut other = json!({ "metadata": { "name": "fra1-52" }, "spec": {} });
         restore(&mut other, &kept);
         assert_eq!(other["spec"], json!({}));
+    }
+
+    #[rstest::rstest]
+    #[case::suspended(Some(suspended()), true)]
+    #[case::of_a_deal(Some(json!({ "policy": {} })), false)]
+    #[case::nothing_is_kept(None, false)]
+    fn a_unit_without_an_object_is_as_it_was_last(
+        #[case] fields: Option<Value>,
+        #[case] suspended: bool,
+    ) {
+        let kept = fields.into_iter().map(|fields| ("fra1-51".to_owned(), fields)).collect();
+        assert_eq!(says_suspend(&kept, "fra1-51"), suspended);
     }
 
     #[test]

@@ -34,9 +34,10 @@ pub async fn mirror(
     let units = units(snapshot, identities);
     let kept = kept::kept(identities);
     let mut changed = false;
+    let stores = &shared.context.stores;
     for (unit, peer) in &units {
-        let present = shared.context.stores.units.get(&key.namespace, &key.unit_name(*unit));
-        if present.is_none() {
+        let present = stores.units.get(&key.namespace, &key.unit_name(*unit));
+        if present.is_none() && !stores.units.is_missing() {
             let mut body = unit_body(&key, *unit, *peer);
             kept::restore(&mut body, &kept);
             apply::ours::<CapacityUnit>(&shared.context.client, &body, Manager::Offer).await?;
@@ -46,7 +47,7 @@ pub async fn mirror(
     let deals = deals(snapshot, identities);
     for deal in &deals {
         let name = key.deal_name(&offer.spec.network, *deal);
-        if shared.context.stores.deals.get(&key.namespace, &name).is_none() {
+        if stores.deals.get(&key.namespace, &name).is_none() && !stores.deals.is_missing() {
             let mut body = deal_body(&key, &offer.spec.network, *deal);
             kept::restore(&mut body, &kept);
             apply::ours::<Deal>(&shared.context.client, &body, Manager::Offer).await?;

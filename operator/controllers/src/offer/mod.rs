@@ -105,16 +105,19 @@ fn nothing_registered(offer: &ProviderOffer, shared: &Shared, snapshot: Option<&
     identities.is_empty() || (identities.iter().all(is_unregistered) && !is_sending(offer, shared))
 }
 
-/// Whether a transaction of the offer's provider may still come onto the chain.
+/// Whether a transaction of the offer's provider may still come onto the chain; so it is while nothing is known of them.
 fn is_sending(offer: &ProviderOffer, shared: &Shared) -> bool {
-    shared.context.stores.transactions.all().iter().any(|transaction| {
+    let transactions = &shared.context.stores.transactions;
+    let mut kept = transactions.all().into_iter();
+    let may_come = kept.any(|transaction| {
         let state = transaction.status.as_ref().and_then(|status| status.state).unwrap_or_default();
         transaction.spec.from.eq_ignore_ascii_case(&offer.spec.provider.address)
             && matches!(
                 state,
                 TransactionState::Signed | TransactionState::Sent | TransactionState::Mined
             )
-    })
+    });
+    may_come || transactions.is_missing()
 }
 
 fn chain_synced(health: ChainHealth) -> Verdict {

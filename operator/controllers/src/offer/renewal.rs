@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use coreward_crds::ProviderOffer;
-use coreward_domain::id::PeerId;
+use coreward_domain::id::{PeerId, UnitId};
 use coreward_domain::renewal::{Plan, Seen, Unready};
 use coreward_domain::unit::{Phase, Step};
 use jiff::Timestamp;
@@ -14,10 +14,12 @@ use kube::ResourceExt;
 use crate::clock;
 use crate::labels::{OfferKey, PEER_ID};
 use crate::node::look;
+use crate::offer::kept;
 use crate::offer::observe::Sight;
 use crate::pods::{decisive_reason, is_ready};
 use crate::turn::{Error, Shared};
 use crate::unit::{act, observe};
+use crate::view;
 
 /// Looks at the provers of all peers that the chain lists.
 ///
@@ -51,7 +53,7 @@ pub fn look_at(offer: &ProviderOffer, sight: &Sight, shared: &Shared) -> Result<
     let now = clock::wall();
     let unready = pods.values().flatten().filter(|pod| !is_ready(pod));
     let unready = unready.filter_map(|pod| Some((pod.uid()?, told(pod, now)))).collect();
-    let frozen = frozen(shared, &sight.key);
+    let frozen = frozen(shared, sight);
     Ok(Seen { peers, frozen, unready })
 }
 
@@ -80,15 +82,13 @@ fn told(pod: &Pod, now: Timestamp) -> Unready {
     }
 }
 
-/// Units whose objects say `suspend`.
-fn frozen(shared: &Shared, key: &OfferKey) -> BTreeSet<coreward_domain::id::UnitId> {
-    let units = shared.context.stores.units.all();
-    let own = units.iter().filter(|unit| {
-        unit.spec.suspend
-            && unit.spec.offer_ref.name == key.name
-            && unit.namespace().as_deref() == Some(&key.namespace)
-    });
-    own.filter_map(|unit| unit.spec.unit_id.parse().ok().map(coreward_domain::id::UnitId)).collect()
+/// Units that people suspended.
+fn frozen(shared: &Shared, sight: &Sight) -> BTreeSet<UnitId> {
+    let kept = kept::kept(&sight.identities);
+    let Some(snapshot) = sight.seen.snapshot.as_deref() else { return BTreeSet::new() };
+    let peers = view::registered(snapshot, &sight.identities);
+    let units = peers.values().flat_map(|(_, peer)| peer.units.keys());
+    units.filter(|unit| kept::is_suspended(shared, &sight.key, &kept, **unit)).copied().collect()
 }
 
 /// Carries the plan out.

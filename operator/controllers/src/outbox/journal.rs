@@ -11,10 +11,18 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::record::{self, Unreadable};
+use crate::apply::is_of_missing_kind;
 use crate::stores::Mirror;
 
 /// Longest wait for the API server.
 const LIMIT: Duration = Duration::from_secs(5);
+
+/// Nothing is known of what was kept, and nothing can be kept.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the definition of ChainTransaction is not installed; install the chart coreward-crds again"
+)]
+struct Undefined;
 
 /// Transactions of one network, kept in the operator's namespace.
 #[derive(Clone, Debug)]
@@ -92,6 +100,9 @@ impl Journal for TransactionJournal {
     }
 
     async fn entries(&self, network: &str, address: Address) -> Result<Vec<Entry>, JournalError> {
+        if self.seen.is_missing() {
+            return Err(JournalError::Unavailable(Box::new(Undefined)));
+        }
         let from = address.to_string();
         let ours = self.seen.all().into_iter().filter(|object| {
             object.spec.network == network && object.spec.from.eq_ignore_ascii_case(&from)
@@ -121,9 +132,12 @@ fn unreadable(error: Unreadable) -> JournalError {
     JournalError::Refused { name: error.name.clone(), source: Box::new(error) }
 }
 
-/// An answer of the API server is a fact; no answer is not.
+/// An answer of the API server is a fact; no answer is not, nor that it does not know the kind.
 fn failure(name: &str, error: kube::Error) -> JournalError {
     let name = name.to_owned();
+    if is_of_missing_kind(&error) {
+        return JournalError::Unavailable(Box::new(error));
+    }
     let code = if let kube::Error::Api(status) = &error { Some(status.code) } else { None };
     match code {
         Some(409) => JournalError::Conflict { name },

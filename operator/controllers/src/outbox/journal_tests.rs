@@ -12,10 +12,17 @@ use crate::stores::Stores;
 type Server = Handle<Request<Body>, Response<Body>>;
 
 fn journal() -> (TransactionJournal, Server) {
+    journal_of(false)
+}
+
+fn journal_of(is_missing: bool) -> (TransactionJournal, Server) {
     let (service, handle) = mock::pair::<Request<Body>, Response<Body>>();
     let client = kube::Client::new(service, "coreward-system");
     let contracts = Contracts { diamond: Address::ZERO, multicall3: Address::ZERO };
-    let (stores, _) = Stores::new();
+    let (stores, writers) = Stores::new();
+    stores.transactions.miss(is_missing);
+    // The stores stay as they are.
+    drop(writers);
     (TransactionJournal::new(client, "coreward-system", stores.transactions, contracts), handle)
 }
 
@@ -84,6 +91,8 @@ async fn a_write_names_the_version_that_was_read() {
 #[rstest::rstest]
 #[case::away(503, true)]
 #[case::too_busy(429, true)]
+#[case::definition_gone(404, true)]
+#[case::definition_going(405, true)]
 #[case::invalid(422, false)]
 #[case::forbidden(403, false)]
 #[tokio::test]
@@ -94,4 +103,15 @@ async fn no_answer_is_not_a_refusal(#[case] code: u16, #[case] unavailable: bool
         tokio::join!(journal.create(&record), serve(&mut server, refusal(code, "Some")));
     let is_unavailable = matches!(created, Err(JournalError::Unavailable(_)));
     assert_eq!(is_unavailable, unavailable);
+}
+
+#[rstest::rstest]
+#[case::none_are_there(false)]
+#[case::nothing_is_known(true)]
+#[tokio::test]
+async fn a_kind_that_is_missing_is_no_empty_list(#[case] is_missing: bool) {
+    let (journal, _server) = journal_of(is_missing);
+    let listed = journal.entries("local", Address::repeat_byte(0xa1)).await;
+    let is_unavailable = matches!(listed, Err(JournalError::Unavailable(_)));
+    assert_eq!(is_unavailable, is_missing, "{listed:?}");
 }

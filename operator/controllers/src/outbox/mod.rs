@@ -174,24 +174,29 @@ impl Outbox {
         from: Address,
         at_block: u64,
     ) -> Result<Vec<Flight>, Error> {
-        let Some(sender) = self
-            .inner
-            .keys
-            .of_account(network, from)
-            .await
-            .map_err(|source| Error::Refused { function: "transactions", source })?
-        else {
-            return Ok(Vec::new());
-        };
-        let flights = sender.in_flight(at_block).await;
-        let flights = flights.map_err(|source| Error::Engine {
-            function: "transactions",
-            source: Box::new(source),
-        })?;
-        Ok(flights
-            .into_iter()
-            .map(|flight| Flight { call: flight.call, included: flight.mined })
-            .collect())
+        let Some(sender) = self.of_account(network, from).await? else { return Ok(Vec::new()) };
+        flights(sender.in_flight(at_block).await)
+    }
+
+    /// As [`Outbox::in_flight`], for proofs, which go on while nothing can be kept: repeated they cost gas, missing they cost
+    /// the stake.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub async fn proofs_in_flight(
+        &self,
+        network: &str,
+        from: Address,
+        at_block: u64,
+    ) -> Result<Vec<Flight>, Error> {
+        let Some(sender) = self.of_account(network, from).await? else { return Ok(Vec::new()) };
+        flights(sender.proofs_in_flight(at_block).await)
+    }
+
+    async fn of_account(&self, network: &str, from: Address) -> Result<Option<Arc<Sender>>, Error> {
+        let sender = self.inner.keys.of_account(network, from).await;
+        sender.map_err(|source| Error::Refused { function: "transactions", source })
     }
 
     /// Runs a call at the pending block without sending it; says the gas that it needs.
@@ -309,6 +314,15 @@ impl Outbox {
         };
         self.inner.keys.of_account(using.network, signer.address).await?.ok_or_else(unknown)
     }
+}
+
+fn flights(found: Result<Vec<engine::InFlight>, engine::Error>) -> Result<Vec<Flight>, Error> {
+    let found = found
+        .map_err(|source| Error::Engine { function: "transactions", source: Box::new(source) })?;
+    Ok(found
+        .into_iter()
+        .map(|flight| Flight { call: flight.call, included: flight.mined })
+        .collect())
 }
 
 fn note_end(metrics: &crate::metrics::TransactionMetrics, signer: &str, change: &Change) {

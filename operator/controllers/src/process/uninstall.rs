@@ -21,6 +21,14 @@ pub enum Error {
         /// Each offer with what it has at stake.
         offers: String,
     },
+    /// The definitions are gone, and with them all that said what is staked.
+    #[error(
+        "the definition of ProviderOffer is not installed, so that nobody can say what is staked. Install the chart \
+         coreward-crds and apply the offers again; or, if nothing of them is to be kept, set uninstall.handOver to true and \
+         upgrade before you uninstall. Nothing was removed; `helm rollback` to the revision that `helm status` shows puts the \
+         release in order again"
+    )]
+    Undefined,
     /// Whether anything is staked is unknown.
     #[error("list offers")]
     List {
@@ -41,8 +49,7 @@ pub async fn check() -> Result<(), Error> {
     let offers: Api<ProviderOffer> = Api::all(parts::client().await?);
     let list = match offers.list(&ListParams::default()).await {
         Ok(list) => list.items,
-        // The definitions are gone already, and with them every offer.
-        Err(error) if apply::code(&error) == Some(404) => Vec::new(),
+        Err(error) if apply::code(&error) == Some(404) => return Err(Error::Undefined),
         Err(source) => return Err(Error::List { source: Box::new(source) }),
     };
     let staked: Vec<_> = list.iter().filter_map(stake).collect();

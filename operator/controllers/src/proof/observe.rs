@@ -92,8 +92,8 @@ pub(super) async fn observe(context: &Context, peer: &ProvingPeer) -> Result<See
         .and_then(|snapshot| snapshot.peers.get(&peer.id)?.as_ref().map(|peer| peer.owner));
     let (flights, gate) = match (&snapshot, owner) {
         (Some(snapshot), Some(owner)) => {
-            let flights =
-                context.outbox.in_flight(&spec.network, owner, settled_by(snapshot)).await?;
+            let settled = settled_by(snapshot);
+            let flights = context.outbox.proofs_in_flight(&spec.network, owner, settled).await?;
             (flights, gate::gate_of_peer(context, &peer.offer, owner).await)
         }
         (None, _) | (_, None) => (Vec::new(), Gate::default()),

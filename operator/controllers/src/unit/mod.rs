@@ -23,9 +23,10 @@ use crate::apply::{self, Manager};
 use crate::event::Happening;
 use crate::identity::PeerIdentity;
 use crate::metrics::Ending;
-use crate::offer::demand;
 use crate::offer::resolve::deletion;
+use crate::offer::{demand, kept};
 use crate::turn::{self, Error, Shared};
+use crate::view;
 use act::Scene;
 use observe::Sight;
 use report::Told;
@@ -65,13 +66,11 @@ fn is_let_go(offer: &ProviderOffer) -> bool {
     deletion(offer) == Some(Deletion::Orphan)
 }
 
-/// Units whose objects say `suspend`.
+/// Units that people suspended.
 fn frozen(scene: Scene<'_>, plan: &Plan) -> BTreeSet<UnitId> {
-    let key = &scene.identity.offer;
-    let is_frozen = |unit: &&UnitId| {
-        let object = scene.shared.context.stores.units.get(&key.namespace, &key.unit_name(**unit));
-        object.is_some_and(|object| object.spec.suspend)
-    };
+    let (shared, key) = (scene.shared, &scene.identity.offer);
+    let kept = kept::kept(&view::identities(shared, key));
+    let is_frozen = |unit: &&UnitId| kept::is_suspended(shared, key, &kept, **unit);
     plan.roles.keys().filter(is_frozen).copied().collect()
 }
 

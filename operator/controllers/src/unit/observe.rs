@@ -14,7 +14,7 @@ use kube::ResourceExt;
 
 use crate::clock;
 use crate::config::ProverMode;
-use crate::deal::observe::{Place, observe as observe_deal};
+use crate::deal::observe::{Place, whom_to_serve};
 use crate::identity::PeerIdentity;
 use crate::labels::{OfferKey, PEER_ID};
 use crate::node::cordon::cordon;
@@ -42,7 +42,7 @@ pub struct Sight {
 ///
 /// # Errors
 ///
-/// [`Error::Outbox`]; [`Error::Build`] is a mistake in this program.
+/// [`Error::Build`]: a mistake in this program.
 pub async fn observe(
     offer: &ProviderOffer,
     identity: &PeerIdentity,
@@ -52,7 +52,7 @@ pub async fn observe(
     let evidence = look(shared, &identity.identity.node);
     let pods = pods(shared, identity);
     let (open_seats, refused_seats) = match snapshot.as_deref() {
-        Some(snapshot) => seats(offer, identity, shared, snapshot).await?,
+        Some(snapshot) => seats(offer, identity, shared, snapshot).await,
         None => (BTreeSet::new(), BTreeSet::new()),
     };
     let seen = Seen {
@@ -154,7 +154,7 @@ async fn seats(
     identity: &PeerIdentity,
     shared: &Shared,
     snapshot: &Snapshot,
-) -> Result<(BTreeSet<Seat>, BTreeSet<Seat>), Error> {
+) -> (BTreeSet<Seat>, BTreeSet<Seat>) {
     let peer = snapshot.peers.get(&identity.identity.peer).and_then(Option::as_ref);
     let seats: BTreeSet<Seat> =
         peer.iter().flat_map(|peer| peer.units.values()).filter_map(|unit| unit.seat).collect();
@@ -163,7 +163,7 @@ async fn seats(
         let place = Place { offer: OfferKey::of(offer), network: offer.spec.network.clone(), deal };
         let name = place.offer.deal_name(&place.network, deal);
         let mirror = shared.context.stores.deals.get(&place.offer.namespace, &name);
-        let sight = observe_deal(offer, mirror.as_deref(), place, shared).await?;
+        let sight = whom_to_serve(offer, mirror.as_deref(), place, shared).await;
         let plan = deal_plan(&sight.seen);
         for seat in seats.iter().filter(|seat| seat.deal == deal) {
             match plan.workers.get(&seat.worker) {
@@ -173,5 +173,5 @@ async fn seats(
             };
         }
     }
-    Ok((open, refused))
+    (open, refused)
 }
