@@ -11,5 +11,5 @@ has({{ . }}.status) && ((has({{ . }}.status.commitments) && {{ . }}.status.commi
 {{- end }}
 {{- /* The same in words, with the epoch from which it can go. */}}
 {{- define "coreward.stakedWords" -}}
-'offer ' + {{ . }}.metadata.name + ' has ' + string({{ . }}.status.commitments.active + {{ . }}.status.commitments.pending + {{ . }}.status.commitments.failed) + ' commitment(s) and ' + string({{ . }}.status.units.serving) + ' unit(s) in deals' + (has({{ . }}.status.commitments.nextEndEpoch) ? '; the next commitment ends in epoch ' + string({{ . }}.status.commitments.nextEndEpoch) : '')
+'offer ' + {{ . }}.metadata.name + ' has ' + (has({{ . }}.status.commitments) ? string({{ . }}.status.commitments.active + {{ . }}.status.commitments.pending + {{ . }}.status.commitments.failed) : 'no') + ' commitment(s) and ' + (has({{ . }}.status.units) ? string({{ . }}.status.units.serving) : 'no') + ' unit(s) in deals' + (has({{ . }}.status.commitments) && has({{ . }}.status.commitments.nextEndEpoch) ? '; the next commitment ends in epoch ' + string({{ . }}.status.commitments.nextEndEpoch) : '')
 {{- end }}
