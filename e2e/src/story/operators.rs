@@ -3,12 +3,16 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, ResourceExt, api::DeleteParams};
+use kube::{
+    Api, Client, Config, ResourceExt,
+    api::DeleteParams,
+    config::{KubeConfigOptions, Kubeconfig},
+};
 
 use super::{STEP, client, ensure, pods, traffic};
 use crate::{
     bed::NAMESPACE,
-    world::{Error, PodProcess, Result, World, cluster, processes_of, until},
+    world::{Error, PodProcess, Result, World, chain_of, cluster, processes_of, until},
 };
 
 /// How many there are.
@@ -20,6 +24,20 @@ const COUNT: usize = 2;
 /// [`Error::Cluster`].
 pub async fn replicas(world: &World) -> Result<Vec<Pod>> {
     pods::of_component(&world.client(), "operator").await
+}
+
+/// A client that acts as the operator's own account.
+///
+/// # Errors
+/// [`Error::Finding`] where the bed's client configuration cannot be used.
+pub async fn in_its_name(world: &World) -> Result<Client> {
+    let unusable = |error: &dyn std::error::Error| Error::Finding(chain_of(error));
+    let file = Kubeconfig::read_from(world.bed().kubeconfig()).map_err(|error| unusable(&error))?;
+    let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await;
+    let mut config = config.map_err(|error| unusable(&error))?;
+    config.auth_info.impersonate =
+        Some(format!("system:serviceaccount:{NAMESPACE}:coreward-operator"));
+    Client::try_from(config).map_err(cluster("make a client"))
 }
 
 /// Replaces every replica by a new one, and waits until all are ready and one of them leads; gives the pods.

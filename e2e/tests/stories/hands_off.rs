@@ -1,23 +1,26 @@
+mod definitions;
+mod mended;
+mod refused;
+
 use alloy::primitives::B256;
 use coreward_e2e::{
     bed::{self, NAMESPACE},
     story::{
         STEP, Teller, agrees, client, deal, end, ensure, offer::Offered, pods, product, proving,
-        text, the_loop,
+        the_loop,
     },
     world::{Error, Result, World, chain_of, cluster, until},
 };
-use k8s_openapi::{
-    api::core::v1::{ConfigMap, Namespace},
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::{
     Api, Resource, ResourceExt,
-    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PropagationPolicy},
+    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams},
     core::GroupVersionKind,
 };
 
 use serde_json::json;
+
+use refused::refusal;
 
 use super::{Needs, Told, on_stage, people};
 
@@ -40,13 +43,18 @@ async fn tell(world: &World, teller: &Teller, stage: &product::Stage) -> Result<
     let scene = Scene { world, teller, offered, served };
 
     Box::pin(scene.refused()).await?;
+    scene.mended().await?;
     let was = scene.pods().await?;
     scene.goes_on().await?;
     ensure(scene.pods().await? == was, || "a pod was replaced meanwhile".to_owned())?;
     teller.aside("no pod was touched");
 
     end::lift_policies(&world.client()).await?;
-    let told = scene.held_by_finalizers(&was).await;
+    let told = Box::pin(scene.loses_definitions(&was)).await;
+    let told = match told {
+        Ok(()) => Box::pin(scene.held_by_finalizers(&was)).await,
+        failed => failed,
+    };
     let told = match told {
         Ok(()) => Box::pin(scene.comes_back()).await,
         failed => failed,
@@ -81,21 +89,6 @@ struct Scene<'a> {
     served: deal::Served,
 }
 
-/// Something that somebody deletes, and words of the refusal.
-struct Target {
-    what: &'static str,
-    api: Api<DynamicObject>,
-    name: String,
-    words: Vec<String>,
-}
-
-impl Target {
-    fn new((what, name): (&'static str, &str), api: Api<DynamicObject>, words: &[&str]) -> Self {
-        let words = words.iter().map(ToString::to_string).collect();
-        Self { what, api, name: name.to_owned(), words }
-    }
-}
-
 impl Scene<'_> {
     fn ours(&self, kind: &str, namespace: &str) -> Api<DynamicObject> {
         let resource =
@@ -117,132 +110,6 @@ impl Scene<'_> {
 
     async fn deal_name(&self) -> Result<String> {
         Ok(deal::mirror(self.world, self.served.seat.deal).await?.name_any())
-    }
-
-    /// What people wrote or the operator mirrored.
-    async fn objects(&self) -> Result<Vec<Target>> {
-        let (world, own) = (self.world, self.world.namespace());
-        let idle = &self.offered.peers[1];
-        let end = world.oracle().commitment(idle.commitment).await?.endEpoch;
-        let until_end = format!("epoch {end}");
-        let deal = self.deal_name().await?;
-        let units = || self.ours("CapacityUnit", own);
-        let offer = &self.offered.name;
-        let at_stake = ["2 commitment(s)", "1 unit(s) in deals", &until_end];
-        Ok(vec![
-            Target::new(
-                ("a proving unit", &self.unit_name(idle.units[0])),
-                units(),
-                &["pledged by commitment", &until_end],
-            ),
-            Target::new(
-                ("a serving unit", &self.unit_name(self.served.seat.unit)),
-                units(),
-                &["serves deal", &deal],
-            ),
-            Target::new(
-                ("a serving deal", &deal),
-                self.ours("Deal", own),
-                &["ACTIVE", "paid until epoch", "desiredState: Exit"],
-            ),
-            Target::new(("the offer", offer), self.ours("ProviderOffer", own), &at_stake),
-            Target::new(("its namespace", own), self.everywhere::<Namespace>(), &at_stake),
-        ])
-    }
-
-    /// What they stand on.
-    fn ground(&self) -> Vec<Target> {
-        let maps = ApiResource::erase::<ConfigMap>(&());
-        vec![
-            Target::new(
-                ("the deal's namespace", &self.deal_namespace()),
-                self.everywhere::<Namespace>(),
-                &["workers of deal"],
-            ),
-            Target::new(
-                ("the operator's namespace", NAMESPACE),
-                self.everywhere::<Namespace>(),
-                &["identities", "helm uninstall"],
-            ),
-            Target::new(
-                ("a definition", "capacityunits.coreward.dev"),
-                self.everywhere::<CustomResourceDefinition>(),
-                &["every CapacityUnit", "coreward.dev/delete-confirm"],
-            ),
-            Target::new(
-                ("the anchor", ANCHOR),
-                Api::namespaced_with(self.world.client(), NAMESPACE, &maps),
-                &["owns the unit pods"],
-            ),
-        ]
-    }
-
-    /// With the policies in force nothing of it can even be asked for.
-    async fn refused(&self) -> Result<()> {
-        for target in self.objects().await?.into_iter().chain(self.ground()) {
-            for policy in [PropagationPolicy::Background, PropagationPolicy::Foreground] {
-                let how =
-                    DeleteParams { propagation_policy: Some(policy), ..DeleteParams::default() };
-                let refusal = refusal(&target.api, &target.name, &how).await?;
-                for word in &target.words {
-                    ensure(refusal.contains(word.as_str()), || {
-                        format!("{word:?} is not in the refusal of {}: {refusal}", target.what)
-                    })?;
-                }
-                if how.propagation_policy == Some(PropagationPolicy::Background) {
-                    self.teller.aside(&format!("{}: {refusal}", target.what));
-                }
-            }
-        }
-        self.transaction_stays().await?;
-        self.nobody_makes_mirrors().await?;
-        let uninstalled = bed::undeploy(self.world.bed()).await;
-        let refusal = uninstalled.err().map(|error| chain_of(&error)).unwrap_or_default();
-        ensure(refusal.contains("coreward-check-uninstall"), || {
-            format!("helm uninstall was not refused: {refusal:?}")
-        })?;
-        self.teller.aside(&format!("helm uninstall: {refusal}"));
-        Ok(())
-    }
-
-    /// A transaction that is not final is refused; one that is may go, so that the next one is tried.
-    async fn transaction_stays(&self) -> Result<()> {
-        let api = self.ours("ChainTransaction", NAMESPACE);
-        let refused = until("a transaction is on its way, and stays", STEP, async || {
-            for transaction in coreward_e2e::story::listed(&api).await? {
-                let state = text(&transaction.data["status"]["state"]).to_owned();
-                if !["Final", "Replaced", "Cancelled", "Displaced"].contains(&state.as_str()) {
-                    let how = DeleteParams::default().dry_run();
-                    let refusal = refusal(&api, &transaction.name_any(), &how).await?;
-                    return Ok(Some(refusal));
-                }
-            }
-            // Whatever is on its way at the end of an epoch is proofs.
-            self.world.driver().next_epoch().await?;
-            Ok(None)
-        });
-        let refusal = refused.await?;
-        ensure(refusal.contains("holds nonce"), || format!("the refusal is {refusal}"))?;
-        self.teller.aside(&format!("a transaction: {refusal}"));
-        Ok(())
-    }
-
-    /// A unit, a deal or a transaction that a person writes is refused.
-    async fn nobody_makes_mirrors(&self) -> Result<()> {
-        let deals = self.ours("Deal", self.world.namespace());
-        let mut copy = deal::mirror(self.world, self.served.seat.deal).await?;
-        copy.metadata = kube::core::ObjectMeta {
-            name: Some("made-by-hand".to_owned()),
-            namespace: copy.namespace(),
-            ..Default::default()
-        };
-        match deals.create(&kube::api::PostParams::default(), &copy).await {
-            Err(kube::Error::Api(status)) if status.message.contains("ProviderOffer") => {
-                self.teller.aside(&format!("a deal made by hand: {}", status.message));
-                Ok(())
-            }
-            other => Err(Error::Finding(format!("a deal was made by hand: {other:?}"))),
-        }
     }
 
     /// UIDs of the pods that work for the two units.
@@ -367,16 +234,5 @@ impl Scene<'_> {
         ensure(self.on_chain().await? == chain, || "the chain has other peers now".to_owned())?;
         ensure(self.pods().await? == pods, || "a pod was replaced".to_owned())?;
         self.goes_on().await
-    }
-}
-
-/// The API server's words when it refuses a deletion.
-async fn refusal(api: &Api<DynamicObject>, name: &str, how: &DeleteParams) -> Result<String> {
-    match api.delete(name, how).await {
-        Err(kube::Error::Api(status)) if status.message.contains("Coreward refuses") => {
-            Ok(status.message.clone())
-        }
-        Err(error) => Err(cluster(format!("delete {name}"))(error)),
-        Ok(_) => Err(Error::Finding(format!("the deletion of {name} was not refused"))),
     }
 }
