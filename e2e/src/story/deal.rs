@@ -3,13 +3,14 @@
 use alloy::primitives::{Address, B256};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
+use serde_json::json;
 
 use super::{
     STATUS, STEP, Teller, client, ensure, is_ready, offer::Pledged, pods, proving::short, text,
 };
 use crate::{
     bed::NODES,
-    chain::DealOrder,
+    chain::{DealOrder, abi::Diamond},
     world::{Error, Result, World, until},
 };
 
@@ -167,6 +168,31 @@ async fn status_agrees(world: &World, seat: &Seat) -> Result<String> {
         Ok(Some(text(&ours["url"]).to_owned()))
     })
     .await
+}
+
+/// The moment at which a worker was taken out of its deal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leave {
+    /// The block that did it.
+    pub block: u64,
+    /// That block's epoch.
+    pub epoch: u64,
+    /// That block's time, seconds.
+    pub timestamp: u64,
+}
+
+/// When a worker was taken out of its deal, once it was.
+///
+/// # Errors
+/// [`Error::Finding`] where it is in it, [`Error::Chain`].
+pub async fn left(world: &World, seat: &Seat) -> Result<Leave> {
+    let (node, diamond) = (world.driver().node(), world.driver().contracts().diamond);
+    let events = node.events::<Diamond::WorkerRemovedV2>(diamond, world.from_block()).await?;
+    let log = events.into_iter().find(|(event, _)| event.onchainWorkerId == seat.worker);
+    let block = log.and_then(|(_, log)| log.block_number);
+    let block = block.ok_or_else(|| Error::Finding("the worker is in its deal".to_owned()))?;
+    let timestamp = node.block(json!(format!("{block:#x}")), false).await?.header.timestamp;
+    Ok(Leave { block, epoch: world.oracle().epoch_at(block).await?, timestamp })
 }
 
 /// The world's Deal object of a deal.

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Decimals of FLT.
-const FLT: usize = 18;
+pub const FLT: usize = 18;
 /// Decimals of the bed's USDC.
 const USDC: usize = 6;
 
@@ -253,7 +253,8 @@ fn tells(what: &str, told: &Value, (wanted, places): (U256, usize)) -> Result<()
 }
 
 /// A decimal text in the smallest units; `None` for what is none.
-fn base_units(told: &str, places: usize) -> Option<U256> {
+#[must_use]
+pub fn base_units(told: &str, places: usize) -> Option<U256> {
     let (whole, part) = told.split_once('.').unwrap_or((told, ""));
     let digits = format!("{whole}{part:0<places$}");
     if whole.is_empty() || part.len() > places {

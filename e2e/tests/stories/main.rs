@@ -10,6 +10,7 @@ mod hands_off;
 mod held_back;
 mod killed_anywhere;
 mod killed_once;
+mod left;
 mod long_noise;
 mod mass_change;
 mod nobody_home;
@@ -17,6 +18,7 @@ mod nodes;
 mod partitioned;
 mod plain_mistakes;
 mod quiet;
+mod renewed;
 mod the_loop;
 mod two_providers_one_subnet;
 mod withdrawn;
@@ -53,7 +55,9 @@ mod people {
     pub(crate) const LONG_NOISE: usize = 15;
     pub(crate) const FAILOVER: usize = 16;
     pub(crate) const HELD_BACK: usize = 17;
-    pub(crate) const COUNT: u8 = 18;
+    pub(crate) const RENEWED: usize = 18;
+    pub(crate) const LEFT: usize = 19;
+    pub(crate) const COUNT: u8 = 20;
 }
 
 /// Held by whoever uses the cores of n1 and n2.
