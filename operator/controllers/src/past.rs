@@ -42,14 +42,13 @@ struct Desk {
 /// Runs until stopped.
 #[must_use]
 pub fn run(context: Arc<Context>, stop: CancellationToken) -> BoxFuture<'static, ()> {
-    let networks = context.links.iter().map(|(name, link)| {
-        let searcher = Searcher::new(link.pool.clone(), link.contracts.diamond);
-        let desk = Desk { network: name.clone(), searcher, pause: PAUSE, next: clock::now() };
-        Box::pin(follow(desk, Arc::clone(&context), stop.clone()))
-    });
-    let all = futures::future::join_all(networks);
     async move {
-        all.await;
+        let networks = context.links.iter().map(|(name, link)| {
+            let searcher = Searcher::new(link.pool.clone(), link.contracts.diamond);
+            let desk = Desk { network: name.clone(), searcher, pause: PAUSE, next: clock::now() };
+            Box::pin(follow(desk, Arc::clone(&context), stop.clone()))
+        });
+        futures::future::join_all(networks).await;
         stop.cancelled().await;
     }
     .boxed()

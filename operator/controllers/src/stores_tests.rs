@@ -13,6 +13,7 @@ const LIMIT: Duration = Duration::from_mins(5);
 fn cluster(unknown: &'static str) -> (Client, watch::Sender<bool>) {
     let (service, mut handle) = mock::pair::<Request<Body>, Response<Body>>();
     let (defined, is_defined) = watch::channel(false);
+    #[expect(clippy::disallowed_methods, reason = "ends with the test's runtime")]
     tokio::spawn(async move {
         // Watches are never answered: nothing changes.
         let mut watches = Vec::new();
@@ -43,6 +44,7 @@ fn answer(send: SendResponse<Response<Body>>, is_unknown: bool) {
 fn watched(client: Client) -> (Stores, CancellationToken) {
     let (stores, writers) = Stores::new();
     let stop = CancellationToken::new();
+    #[expect(clippy::disallowed_methods, reason = "ends with the test's runtime")]
     tokio::spawn(stores.clone().watch(writers, client, "coreward-system".to_owned(), stop.clone()));
     (stores, stop)
 }

@@ -19,7 +19,7 @@ use super::Scene;
 const LIMIT: Duration = Duration::from_secs(30);
 
 impl Scene<'_> {
-    /// A Service and a NetworkPolicy that somebody deletes come back; a NetworkPolicy that somebody opens is closed.
+    /// A `Service` and a `NetworkPolicy` that somebody deletes come back; one that somebody opens is closed.
     pub(super) async fn mended(&self) -> Result<()> {
         let (client, namespace) = (self.world.client(), self.deal_namespace());
         let services: Api<Service> = Api::namespaced(client.clone(), &namespace);

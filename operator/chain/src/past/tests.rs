@@ -53,8 +53,11 @@ fn history() -> Vec<(u64, Value)> {
     vec![registered(1, 100), long_ago, committed(1, id(2), 25_000), committed(2, id(3), 25_000)]
 }
 
+/// The ranges of blocks that a node was asked for.
+type Ranges = Arc<Mutex<Vec<(u64, u64)>>>;
+
 /// A node that shows these logs, of at most so many blocks at once; with the ranges that it was asked for.
-fn node(logs: Vec<(u64, Value)>, most: u64) -> (FakeNode, Arc<Mutex<Vec<(u64, u64)>>>) {
+fn node(logs: Vec<(u64, Value)>, most: u64) -> (FakeNode, Ranges) {
     let ranges = Arc::new(Mutex::new(Vec::new()));
     let asked = Arc::clone(&ranges);
     let node = FakeNode::new(move |method, params| {

@@ -73,8 +73,7 @@ impl Health {
 }
 
 /// Whether the second head cannot stand on the first: the same height or lower, and another block.
-#[must_use]
-pub fn replaced(last: Head, head: Head) -> bool {
+pub(super) fn replaced(last: Head, head: Head) -> bool {
     head.number <= last.number && head.hash != last.hash
 }
 

@@ -183,6 +183,7 @@ mod tests {
         let (service, mut handle) = mock::pair::<Request<Body>, Response<Body>>();
         let client = Client::new(service, "default");
         let present = present.clone();
+        #[expect(clippy::disallowed_methods, reason = "ends with the test's runtime")]
         let server = tokio::spawn(async move {
             let mut written = Vec::new();
             while let Some((request, send)) = handle.next_request().await {

@@ -51,9 +51,9 @@ mod tests {
         serde_json::from_value(json!({
             "metadata": { "name": "it", "creationTimestamp": begun },
             "spec": {
-                "network": network, "from": from, "nonce": 1, "to": from, "function": "transfer",
-                "why": "a test", "rawTransaction": "0x", "transactionHash": hash,
-                "gasLimit": 1, "maxFeePerGas": "1",
+                "network": network, "from": from, "nonce": 1, "function": "transfer",
+                "contract": "", "arguments": "", "why": "", "intent": "", "rawTransaction": "0x",
+                "transactionHash": hash, "gasLimit": 1, "maxFeePerGas": "1",
             },
             "status": { "receipt": {
                 "transactionHash": hash, "block": 7, "blockHash": hash, "outcome": "Succeeded",
