@@ -7,10 +7,10 @@ use coreward_e2e::{
         CommitmentStatus,
         abi::{CommitmentView, Diamond},
     },
-    story::{STATUS, STEP, Teller, account, agrees, ensure, money, node, pods, proving, text},
     story::{
+        STATUS, STEP, Teller, account, agrees, ensure, money, node,
         offer::{self, Offered},
-        the_loop,
+        pods, proving, text, the_loop,
     },
     world::{Error, Result, World, condition, until},
 };
@@ -22,6 +22,8 @@ use super::{Needs, Told, on_stage, people};
 const SHORTEST: u64 = 1;
 /// Enough to fail within.
 const LONG: u64 = 40;
+/// Epochs after which something that was earned in the first of them has vested.
+const VESTED: u64 = 2;
 /// Epochs in which everything that was earned must have vested.
 const VESTING: u64 = 4;
 /// Silent epochs that half of the fails come from: the epoch in which the silence begins was proven.
@@ -50,6 +52,9 @@ async fn tell(world: &World, teller: &Teller) -> Result<()> {
     teller.aside("the person wants long commitments from the next one on");
     let second = Box::pin(ends(world, teller, &first)).await?;
     rewards_arrive(world, teller, (&first, &second)).await?;
+    for _ in 0..VESTED {
+        proving::next(world, teller, &second, &units).await?;
+    }
 
     let third = Box::pin(fails(world, teller, &second)).await?;
     rewards_arrive(world, teller, (&second, &third)).await?;
@@ -75,6 +80,7 @@ async fn ends(world: &World, teller: &Teller, before: &Offered) -> Result<Offere
     let end = world.driver().next_epoch().await?;
     ensure(was.endEpoch == U256::from(end), || format!("it ends in {}, not {end}", was.endEpoch))?;
     teller.aside(&format!("epoch {end}: the commitment has ended"));
+    owed_is_told(world, teller, before).await?;
     follows(world, teller, (before, end), LONG).await
 }
 
@@ -103,22 +109,29 @@ async fn follows(
     Ok(again)
 }
 
-/// What the old commitment owes is told while it vests, fetched to the last wei, and then forgotten.
+/// While its last rewards vest, the offer tells what the old commitment owes.
+async fn owed_is_told(world: &World, teller: &Teller, old: &Offered) -> Result<()> {
+    let id = old.peers[0].commitment;
+    let told = until("the offer tells what the old commitment owes", STATUS, async || {
+        let rewards = world.oracle().rewards(id).await?;
+        let left = rewards.total.ccRewards + rewards.total.dealStakerRewards;
+        let told = past(world, old, id).await?;
+        let is_so = told == Some(left) && !left.is_zero();
+        ensure(is_so, || format!("it says {told:?}, the contract {left}"))?;
+        Ok(Some(left))
+    });
+    let left = teller.step("the offer tells what the old commitment owes", told).await?;
+    teller.aside(&format!("{} FLT", account::decimal(left, money::FLT, 3)));
+    Ok(())
+}
+
+/// All that the old commitment owes is fetched to the last wei, and then it is forgotten.
 async fn rewards_arrive(
     world: &World,
     teller: &Teller,
     (old, new): (&Offered, &Offered),
 ) -> Result<()> {
     let id = old.peers[0].commitment;
-    let told = until("the offer tells what the old commitment owes", STATUS, async || {
-        let rewards = world.oracle().rewards(id).await?;
-        let left = rewards.total.ccRewards + rewards.total.dealStakerRewards;
-        let told = past(world, old, id).await?.unwrap_or_default();
-        ensure(told == left, || format!("it says {told}, the contract {left}"))?;
-        Ok(Some(left))
-    });
-    let left = teller.step("the offer tells what the old commitment owes", told).await?;
-    teller.aside(&format!("{} FLT", account::decimal(left, money::FLT, 3)));
     for _ in 0..VESTING {
         let fetched = until("what has vested is withdrawn", STEP, async || {
             let rewards = world.oracle().rewards(id).await?;
