@@ -26,12 +26,9 @@ pub struct View {
 #[must_use]
 pub fn of(handle: &NetworkHandle, now: Instant) -> View {
     let snapshot = handle.snapshot();
-    let health = handle.health().word(now, handle.network().head_stuck());
-    let may_act = match health {
-        ChainHealth::HeadFresh | ChainHealth::EndpointsDisagree | ChainHealth::Reorg => true,
-        ChainHealth::HeadStale | ChainHealth::Unknown => false,
-    };
-    View { snapshot: snapshot.filter(|_| may_act), health }
+    let (health, stuck) = (handle.health(), handle.network().head_stuck());
+    let snapshot = snapshot.filter(|_| health.may_act(now, stuck));
+    View { snapshot, health: health.word(now, stuck) }
 }
 
 /// The identities of an offer that are in use.
@@ -126,11 +123,28 @@ mod tests {
         let (handle, publisher) = NetworkHandle::new(network(stuck));
         publisher.note(|health| {
             health.head_at = now.checked_sub(Duration::from_secs(since));
-            health.confirmed_at = Some(now);
+            health.confirm(true, now);
         });
-        publisher.publish(snapshot());
+        publisher.publish(snapshot(), true);
         let view = of(&handle, now);
         assert_eq!((view.health, view.snapshot.is_some()), (health, may_act));
-        assert!(handle.fresh_snapshot(now).is_some(), "proofs go on as long as the node answers");
+        assert!(handle.last_read(now).is_some(), "proofs go on as long as the node answers");
+    }
+
+    #[test]
+    fn what_one_of_three_endpoints_tells_is_for_proofs_only() {
+        let now = crate::clock::now() + Duration::from_hours(1);
+        let (handle, publisher) = NetworkHandle::new(network(0));
+        publisher.note(|health| {
+            (health.head_at, health.doubted_at) = (Some(now), Some(now));
+            health.confirm(false, now);
+        });
+        publisher.publish(snapshot(), false);
+        let view = of(&handle, now);
+        assert_eq!((view.health, view.snapshot), (ChainHealth::EndpointsDisagree, None));
+        assert!(handle.snapshot().is_none() && handle.fresh_snapshot(now).is_none());
+        let read = handle.last_read(now).unwrap();
+        assert!(!read.is_believed);
+        assert!(handle.last_read(now + Duration::from_secs(31)).is_none());
     }
 }

@@ -144,7 +144,7 @@ pub enum ChainHealth {
     HeadFresh,
     /// No head, or no new one, for longer than allowed; no snapshot may be used but for proofs.
     HeadStale,
-    /// Endpoints give different blocks at one height.
+    /// Endpoints give different blocks at one height, or too few of them answer to be believed.
     EndpointsDisagree,
     /// A block was replaced; the snapshot is of the new branch.
     Reorg,

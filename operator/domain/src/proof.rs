@@ -28,6 +28,8 @@ pub struct Seen {
     pub peer: PeerId,
     /// The market; `None` while no fresh snapshot is at hand.
     pub snapshot: Option<Arc<Snapshot>>,
+    /// Whether enough endpoints tell of the snapshot's block; proofs are sent if not, and none is given up.
+    pub is_believed: bool,
     /// Proofs that the provers of this peer have found and that were not acknowledged to them.
     pub pool: Vec<Found>,
     /// Units with [`QUARANTINE`] refused proofs in this epoch, or more.

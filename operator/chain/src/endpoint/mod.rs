@@ -8,6 +8,7 @@ mod tests;
 
 use core::cmp::Ordering;
 use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{self, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,7 +25,7 @@ use tokio::time::{Instant, timeout_at};
 pub use self::ask::{Ask, Code, Observer, Timeouts, Unobserved};
 pub use self::error::Error;
 
-use self::quorum::{Voice, choose, common_height};
+use self::quorum::{Choice, Voice, choose, common_height};
 use crate::revert::Revert;
 
 /// Once more than half of the nodes have told their heads, the others are waited for this long: a frozen one slows nobody.
@@ -85,6 +86,16 @@ impl Endpoint {
     }
 }
 
+/// A head, and what to think of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The block.
+    pub head: Head,
+    /// Whether enough nodes agree to act upon it. Proofs are tried on whatever a single node tells: one in vain costs gas, one
+    /// that is missing costs stake.
+    pub is_believed: bool,
+}
+
 /// The nodes of one network. All calls go to one of them: the one that was ahead when the head was last read, of those that
 /// more than half agree with.
 #[derive(Clone, Debug)]
@@ -104,7 +115,9 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Standing {
     /// Until when a node is passed over, by index.
-    demoted: Vec<(usize, Instant)>,
+    demoted: BTreeMap<usize, Instant>,
+    /// Whether no head was believed at the last look: nobody is left in peace then.
+    is_unsure: bool,
     /// Heads that were agreed upon last, by index: the same again need no second question.
     agreed: Vec<(usize, B256)>,
 }
@@ -158,27 +171,42 @@ impl Pool {
         answer
     }
 
-    /// The highest head that any node tells of and more than half agree with; that node is asked from now on.
+    /// The head that is followed, believed or not; see [`Pool::told`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::told`].
+    pub async fn head(&self) -> Result<Head, Error> {
+        Ok(self.told().await?.head)
+    }
+
+    /// The highest head that any node tells of and more than half of those that answer agree with; that node is asked from
+    /// now on. Of three nodes and more it is believed only if more than half of all agree.
     ///
     /// # Errors
     ///
     /// The last node's, if none answers; [`Error::Disagree`] if no block has more than half of those that do. The chain is
     /// unknown then, and nothing else follows.
-    pub async fn head(&self) -> Result<Head, Error> {
+    pub async fn told(&self) -> Result<Told, Error> {
         let heads = self.heads().await?;
         let chosen = self.0.chosen.load(atomic::Ordering::Relaxed);
-        let common = common_height(heads.iter().map(|(_, head)| head.number));
+        let configured = self.0.endpoints.len();
+        let common = common_height(heads.iter().map(|(_, head)| head.number), configured);
         let voices = self.voices(&heads, common).await;
-        let voice = choose(&voices, chosen).ok_or(Error::Disagree { height: common })?;
+        let choice = choose(&voices, chosen, configured);
+        self.standing().is_unsure = choice.is_none_or(|choice| !choice.is_believed);
+        let Choice { voice, is_believed } = choice.ok_or(Error::Disagree { height: common })?;
         let agreed = voices.iter().filter(|other| other.vote == voice.vote);
         self.standing().agreed = agreed.map(|other| (other.index, other.head.hash)).collect();
         self.0.chosen.store(voice.index, atomic::Ordering::Relaxed);
-        Ok(voice.head)
+        Ok(Told { head: voice.head, is_believed })
     }
 
     /// The heads of the nodes that answer, at least one.
     async fn heads(&self) -> Result<Vec<(usize, Head)>, Error> {
-        let endpoints = self.0.endpoints.iter().enumerate();
+        let spared = self.spared();
+        let endpoints =
+            self.0.endpoints.iter().enumerate().filter(|(index, _)| !spared.contains(index));
         let mut asked: FuturesUnordered<_> = endpoints
             .map(|(index, endpoint)| async move { (index, self.head_of(endpoint).await) })
             .collect();
@@ -192,7 +220,10 @@ impl Pool {
                 None if heads.is_empty() => return Err(failure),
                 None => return Ok(heads),
                 Some((index, Ok(head))) => heads.push((index, head)),
-                Some((_, Err(error))) => failure = error,
+                Some((index, Err(error))) => {
+                    self.demote(index, &error);
+                    failure = error;
+                }
             }
             if deadline.is_none() && heads.len() > self.0.endpoints.len() / 2 {
                 deadline = Some(Instant::now() + GRACE);
@@ -200,14 +231,30 @@ impl Pool {
         }
     }
 
+    /// Whoever failed lately, too often or too slow, is asked again when that is over.
+    fn demoted(&self) -> BTreeSet<usize> {
+        let mut standing = self.standing();
+        standing.demoted.retain(|_, until| *until > Instant::now());
+        standing.demoted.keys().copied().collect()
+    }
+
+    /// The nodes that are left in peace: those that failed lately, as long as the others can be believed without them.
+    fn spared(&self) -> BTreeSet<usize> {
+        let (demoted, configured) = (self.demoted(), self.0.endpoints.len());
+        let are_enough = configured - demoted.len() > configured / 2;
+        if are_enough && !self.standing().is_unsure { demoted } else { BTreeSet::new() }
+    }
+
+    fn demote(&self, index: usize, error: &Error) {
+        if error.is_failure_of_the_node() {
+            self.standing().demoted.insert(index, Instant::now() + DEMOTION);
+        }
+    }
+
     /// What each node says of the block at the common height.
     async fn voices(&self, heads: &[(usize, Head)], common: u64) -> Vec<Voice> {
-        let demoted = {
-            let mut standing = self.standing();
-            standing.demoted.retain(|(_, until)| *until > Instant::now());
-            standing.demoted.clone()
-        };
-        let is_demoted = |index| demoted.iter().any(|(other, _)| *other == index);
+        let demoted = self.demoted();
+        let is_demoted = |index| demoted.contains(&index);
         if self.is_agreed(heads) {
             let same = heads.first().map(|(_, head)| head.hash);
             let voice = |(index, head): &(usize, Head)| Voice {
@@ -271,10 +318,7 @@ impl Pool {
         let chosen = self.0.chosen.load(atomic::Ordering::Relaxed);
         let endpoint = self.0.endpoints.get(chosen).ok_or(Error::NoEndpoint)?;
         let answer = self.ask_at(endpoint, ask, question).await;
-        if answer.as_ref().is_err_and(Error::is_failure_of_the_node) {
-            self.standing().demoted.push((chosen, Instant::now() + DEMOTION));
-        }
-        answer
+        answer.inspect_err(|error| self.demote(chosen, error))
     }
 
     /// The logs that each node shows. The chosen one must answer, and more than half of all.

@@ -21,29 +21,50 @@ pub(super) struct Voice {
     pub(super) is_demoted: bool,
 }
 
-/// The height that more than half of these heads have reached; 0 of none.
-pub(super) fn common_height(heads: impl Iterator<Item = u64>) -> u64 {
-    let mut heights: Vec<_> = heads.collect();
-    heights.sort_unstable_by(|one, other| other.cmp(one));
-    heights.get(heights.len() / 2).copied().unwrap_or(0)
+/// The voice to follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Choice {
+    pub(super) voice: Voice,
+    /// Whether enough of all nodes agree with it: the silence of the others proves nothing.
+    pub(super) is_believed: bool,
 }
 
-/// The voice to follow: the one that is ahead among those that more than half agree with; `None` if no block has that many.
+/// The height that more than half of all nodes have reached by these heads; if fewer tell one, that each of them has; 0 of none.
+pub(super) fn common_height(heads: impl Iterator<Item = u64>, configured: usize) -> u64 {
+    let mut heights: Vec<_> = heads.collect();
+    heights.sort_unstable_by(|one, other| other.cmp(one));
+    let lowest = heights.len().saturating_sub(1);
+    heights.get(lowest.min(configured / 2)).copied().unwrap_or(0)
+}
+
+/// How many nodes must agree to be believed: more than half of three or more. One of one, and one of two while the other is
+/// silent: who has two could not bear the loss of either else. That two which contradict each other say nothing is not a
+/// matter of numbers: neither has more than half of those that answer.
+const fn enough(configured: usize) -> usize {
+    match configured {
+        0..=2 => 1,
+        _ => configured / 2 + 1,
+    }
+}
+
+/// The voice to follow: the one that is ahead among those that more than half of all voices agree with; `None` if no block has
+/// that many.
 ///
 /// Whoever failed lately, or lags, is followed only when nobody else is left; `chosen` is kept among equals.
-pub(super) fn choose(voices: &[Voice], chosen: usize) -> Option<Voice> {
+pub(super) fn choose(voices: &[Voice], chosen: usize, configured: usize) -> Option<Choice> {
     let mut votes: BTreeMap<B256, usize> = BTreeMap::new();
     for vote in voices.iter().filter_map(|voice| voice.vote) {
         *votes.entry(vote).or_default() += 1;
     }
-    let (agreed, _) = votes.into_iter().find(|(_, count)| *count > voices.len() / 2)?;
-    let believed = || voices.iter().filter(|voice| voice.vote == Some(agreed));
-    let highest = believed().map(|voice| voice.head.number).max()?;
+    let (agreed, agreeing) = votes.into_iter().find(|(_, count)| *count > voices.len() / 2)?;
+    let agreed = || voices.iter().filter(|voice| voice.vote == Some(agreed));
+    let highest = agreed().map(|voice| voice.head.number).max()?;
     let rank = |voice: &&Voice| {
         let keeps_up = voice.head.number + LAG >= highest;
         (keeps_up && !voice.is_demoted, keeps_up, voice.head.number, voice.index == chosen)
     };
-    believed().max_by_key(rank).copied()
+    let voice = agreed().max_by_key(rank).copied()?;
+    Some(Choice { voice, is_believed: agreeing >= enough(configured) })
 }
 
 #[cfg(test)]
@@ -64,13 +85,44 @@ mod tests {
     }
 
     #[rstest]
-    #[case::of_one(&[7], 7)]
-    #[case::of_two(&[9, 7], 7)]
-    #[case::of_three(&[3, 9, 7], 7)]
-    #[case::a_liar_far_ahead(&[1000, 7, 7], 7)]
-    #[case::of_none(&[], 0)]
-    fn more_than_half_have_reached(#[case] heights: &[u64], #[case] common: u64) {
-        assert_eq!(common_height(heights.iter().copied()), common);
+    #[case::of_one(&[7], 1, 7)]
+    #[case::of_two(&[9, 7], 2, 7)]
+    #[case::of_three(&[3, 9, 7], 3, 7)]
+    #[case::a_liar_far_ahead(&[1000, 7, 7], 3, 7)]
+    #[case::one_of_two(&[9], 2, 9)]
+    #[case::one_of_three(&[9], 3, 9)]
+    #[case::two_of_three(&[9, 7], 3, 7)]
+    #[case::three_of_five_must_all_have_it(&[9, 7, 8], 5, 7)]
+    #[case::four_of_five_spare_a_laggard(&[9, 3, 7, 8], 5, 7)]
+    #[case::of_none(&[], 3, 0)]
+    fn more_than_half_have_reached(
+        #[case] heights: &[u64],
+        #[case] configured: usize,
+        #[case] common: u64,
+    ) {
+        assert_eq!(common_height(heights.iter().copied(), configured), common);
+    }
+
+    #[rstest]
+    #[case::the_only_one(vec![voice(0, 9, 1)], 1, Some(true))]
+    #[case::one_of_two_while_the_other_is_silent(vec![voice(1, 9, 1)], 2, Some(true))]
+    #[case::both_of_two(vec![voice(0, 9, 1), voice(1, 9, 1)], 2, Some(true))]
+    #[case::two_that_disagree(vec![voice(0, 9, 1), voice(1, 9, 2)], 2, None)]
+    #[case::one_of_three(vec![voice(2, 1000, 1)], 3, Some(false))]
+    #[case::two_of_three(vec![voice(0, 9, 1), voice(1, 9, 1)], 3, Some(true))]
+    #[case::two_of_three_that_disagree(vec![voice(0, 9, 1), voice(1, 9, 2)], 3, None)]
+    #[case::two_against_a_liar(vec![voice(0, 9, 1), voice(1, 9, 1), voice(2, 9, 2)], 3, Some(true))]
+    #[case::two_of_four(vec![voice(0, 9, 1), voice(1, 9, 1)], 4, Some(false))]
+    #[case::three_of_four(vec![voice(0, 9, 1), voice(1, 9, 1), voice(2, 9, 1)], 4, Some(true))]
+    #[case::two_of_five_and_a_liar(vec![voice(0, 9, 1), voice(1, 9, 1), voice(2, 9, 2)], 5, Some(false))]
+    #[case::three_of_five(vec![voice(0, 9, 1), voice(1, 9, 1), voice(2, 9, 1)], 5, Some(true))]
+    #[case::none_of_three(vec![], 3, None)]
+    fn the_silence_of_others_proves_nothing(
+        #[case] voices: Vec<Voice>,
+        #[case] configured: usize,
+        #[case] believed: Option<bool>,
+    ) {
+        assert_eq!(choose(&voices, 1, configured).map(|choice| choice.is_believed), believed);
     }
 
     #[rstest]
@@ -86,6 +138,7 @@ mod tests {
     #[case::or_the_other_lags(vec![demoted(voice(0, 20, 1)), voice(1, 9, 1)], Some(0))]
     #[case::nobody(vec![], None)]
     fn it_follows(#[case] voices: Vec<Voice>, #[case] followed: Option<usize>) {
-        assert_eq!(choose(&voices, 1).map(|voice| voice.index), followed);
+        let choice = choose(&voices, 1, voices.len());
+        assert_eq!(choice.map(|choice| choice.voice.index), followed);
     }
 }

@@ -59,6 +59,30 @@ async fn a_node_of_another_fork_is_outvoted_however_far_ahead_it_is() {
 }
 
 #[tokio::test]
+async fn one_of_three_is_followed_and_not_believed() {
+    let (liar, one, other) = (of_fork(1000, 1), at_height(9), at_height(9));
+    let pool = pool(&[("liar", &liar), ("one", &one), ("other", &other)]);
+    for node in [&one, &other] {
+        *node.is_away.lock().unwrap() = true;
+    }
+    let told = pool.told().await.unwrap();
+    assert_eq!((told.head.number, told.is_believed), (1000, false));
+    *one.is_away.lock().unwrap() = false;
+    assert!(matches!(pool.told().await, Err(Error::Disagree { .. })));
+    *other.is_away.lock().unwrap() = false;
+    let told = pool.told().await.unwrap();
+    assert_eq!((told.head.number, told.is_believed), (9, true));
+}
+
+#[tokio::test]
+async fn one_of_two_is_believed_while_the_other_is_silent() {
+    let (away, there) = (at_height(9), at_height(4));
+    *away.is_away.lock().unwrap() = true;
+    let told = pool(&[("away", &away), ("there", &there)]).told().await.unwrap();
+    assert_eq!((told.head.number, told.is_believed), (4, true));
+}
+
+#[tokio::test]
 async fn two_forks_with_a_node_each_are_no_knowledge() {
     let (one, other) = (of_fork(9, 1), at_height(9));
     let error = pool(&[("one", &one), ("other", &other)]).head().await.unwrap_err();
@@ -93,6 +117,30 @@ async fn a_node_that_is_away_is_passed_over() {
     let (away, there) = (at_height(9), at_height(4));
     *away.is_away.lock().unwrap() = true;
     assert_eq!(pool(&[("away", &away), ("there", &there)]).head().await.unwrap().number, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_failed_is_left_in_peace_for_a_while() {
+    let (busy, one, other) = (at_height(9), at_height(9), at_height(9));
+    *busy.is_away.lock().unwrap() = true;
+    let pool = pool(&[("busy", &busy), ("one", &one), ("other", &other)]);
+    pool.told().await.unwrap();
+    *busy.is_away.lock().unwrap() = false;
+    pool.told().await.unwrap();
+    assert!(busy.asked.lock().unwrap().is_empty(), "two of three are enough");
+    tokio::time::advance(DEMOTION).await;
+    pool.told().await.unwrap();
+    assert_eq!(busy.asked.lock().unwrap().len(), 1, "its time is over");
+}
+
+#[tokio::test]
+async fn a_node_that_failed_is_asked_if_nobody_is_believed_without_it() {
+    let (busy, one, other) = (at_height(9), of_fork(9, 1), at_height(9));
+    *busy.is_away.lock().unwrap() = true;
+    let pool = pool(&[("busy", &busy), ("one", &one), ("other", &other)]);
+    assert!(matches!(pool.told().await, Err(Error::Disagree { .. })));
+    *busy.is_away.lock().unwrap() = false;
+    assert!(pool.told().await.unwrap().is_believed);
 }
 
 #[tokio::test]

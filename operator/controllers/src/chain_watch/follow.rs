@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::B256;
-use coreward_chain::endpoint::Pool;
+use coreward_chain::endpoint::{self, Pool, Told};
 use coreward_chain::outbox::Tick;
 use coreward_chain::snapshot::Reader;
 use coreward_domain::chain::{Head, Snapshot, Watchlist};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::handle::replaced;
+use super::health::replaced;
 use super::{EndpointObserver, NetworkHandle, Publisher};
 use crate::clock;
 use crate::metrics::Metrics;
@@ -39,7 +39,7 @@ pub struct Follower {
 #[derive(Debug, Default)]
 struct Last {
     told: Option<Head>,
-    head: Option<Head>,
+    shown: Option<Told>,
     list: Watchlist,
 }
 
@@ -97,21 +97,25 @@ impl Follower {
 
     /// One look at the head; false if something did not answer.
     async fn turn(&self, last: &mut Last, asked: Watchlist) -> bool {
-        let head = self.pool.head().await;
+        let told = self.pool.told().await;
         self.observer.show_ages(clock::now());
-        let head = match head {
-            Ok(head) => head,
+        let told = match told {
+            Ok(told) => told,
             Err(error) => {
+                if matches!(error, endpoint::Error::Disagree { .. }) {
+                    self.publisher.note(|health| health.doubted_at = Some(clock::now()));
+                }
                 tracing::warn!(
                     network.name = self.name(), error = %coreward_telemetry::causes(&error), "no endpoint told a head"
                 );
                 return false;
             }
         };
-        self.note_head(last.told.replace(head), head);
-        let same = last.head.is_some_and(|known| known.hash == head.hash);
-        if same && covers(&last.list, &asked) {
-            self.publisher.note(|health| health.confirmed_at = Some(clock::now()));
+        let Told { head, is_believed } = told;
+        self.note_head(last.told.replace(head), told);
+        let same = |shown: Told| shown.head.hash == head.hash && shown.is_believed == is_believed;
+        if last.shown.is_some_and(same) && covers(&last.list, &asked) {
+            self.publisher.note(|health| health.confirm(is_believed, clock::now()));
             return true;
         }
         let begun = clock::now();
@@ -119,9 +123,9 @@ impl Follower {
             Ok(snapshot) => {
                 let took = clock::now().saturating_duration_since(begun);
                 self.show(&snapshot, took);
-                *last = Last { told: Some(head), head: Some(head), list: asked };
-                self.publisher.note(|health| health.confirmed_at = Some(begun));
-                self.publisher.publish(snapshot);
+                *last = Last { told: Some(head), shown: Some(told), list: asked };
+                self.publisher.note(|health| health.confirm(is_believed, begun));
+                self.publisher.publish(snapshot, is_believed);
                 true
             }
             Err(error) => {
@@ -134,7 +138,7 @@ impl Follower {
         }
     }
 
-    fn note_head(&self, last: Option<Head>, head: Head) {
+    fn note_head(&self, last: Option<Head>, Told { head, is_believed }: Told) {
         let disagree = self.observer.disagree();
         if last.is_some_and(|last| replaced(last, head)) {
             tracing::warn!(
@@ -146,6 +150,9 @@ impl Follower {
         self.publisher.note(|health| {
             health.disagree = disagree;
             health.told(last, head, clock::now());
+            if !is_believed {
+                health.doubted_at = Some(clock::now());
+            }
         });
     }
 
@@ -172,14 +179,14 @@ impl Follower {
         stop: &CancellationToken,
         mut turned: impl FnMut(),
     ) {
-        let mut snapshots = self.handle.snapshots();
-        snapshots.mark_changed();
+        let mut reads = self.handle.reads();
+        reads.mark_changed();
         let mut followed: Option<B256> = None;
         loop {
-            let tick = snapshots
+            let tick = reads
                 .borrow_and_update()
                 .as_ref()
-                .map(|snapshot| Tick { head: snapshot.head, epoch: snapshot.epoch });
+                .map(|read| Tick { head: read.snapshot.head, epoch: read.snapshot.epoch });
             if let Some(tick) = tick.filter(|tick| followed != Some(tick.head.hash)) {
                 followed = Some(tick.head.hash);
                 let ticked = timeout(TICK_LIMIT, Box::pin(outbox.tick(self.name(), tick)));
@@ -195,7 +202,7 @@ impl Follower {
             turned();
             let woken = async {
                 tokio::select! {
-                    _ = snapshots.changed() => {}
+                    _ = reads.changed() => {}
                     // A sign of life while the chain stands still.
                     () = sleep(TICK_LIMIT) => {}
                 }

@@ -2,8 +2,10 @@
 
 mod follow;
 mod handle;
+mod health;
 mod observer;
 
 pub use follow::{Follower, covers};
-pub use handle::{FRESH, Health, NetworkHandle, Publisher};
+pub use handle::{NetworkHandle, Publisher, Read};
+pub use health::Health;
 pub use observer::EndpointObserver;

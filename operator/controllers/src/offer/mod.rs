@@ -46,7 +46,7 @@ const CHAIN_TROUBLE: [(Happening, ChainHealth, &str); 2] = [
     (
         Happening::EndpointsDisagree,
         ChainHealth::EndpointsDisagree,
-        "endpoints tell different blocks of one height",
+        "endpoints tell different blocks of one height, or too few of them answer",
     ),
 ];
 

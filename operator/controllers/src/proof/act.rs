@@ -76,8 +76,11 @@ async fn send(context: &Context, peer: &ProvingPeer, seen: &Seen, call: Call) ->
         sorting.heard(answer.map_or_else(|error| Word::of(error.revert()), |_| Word::Good));
     }
     let sorted = sorting.end();
-    context.proofs.mark(&sorted.wrong, epoch, Fate::Refused);
-    context.metrics.proofs.ended(&peer.path(), ProofResult::Refused, sorted.wrong.len() as u64);
+    // A proof that is marked is deleted one day, so a lone endpoint's word is not enough.
+    if seen.is_believed {
+        context.proofs.mark(&sorted.wrong, epoch, Fate::Refused);
+        context.metrics.proofs.ended(&peer.path(), ProofResult::Refused, sorted.wrong.len() as u64);
+    }
     tracing::warn!(
         peer.id = %peer.id, offer.name = peer.path(), proofs.good = sorted.good.len(),
         proofs.wrong = sorted.wrong.len(), "a batch was refused; the good proofs are sent alone"

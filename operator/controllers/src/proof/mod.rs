@@ -78,7 +78,7 @@ fn wakes(context: &Context) -> SelectAll<std::pin::Pin<Box<dyn Stream<Item = ()>
     let mut wakes = SelectAll::new();
     wakes.push(on_change(context.proofs.changes()));
     for network in context.networks.values() {
-        wakes.push(on_change(network.snapshots()));
+        wakes.push(on_change(network.reads()));
     }
     wakes.push(context.stores.pods.changes().map(drop).boxed());
     wakes.push(context.stores.transactions.changes().map(drop).boxed());

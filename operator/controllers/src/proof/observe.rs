@@ -85,7 +85,9 @@ pub(super) async fn observe(context: &Context, peer: &ProvingPeer) -> Result<See
     let now = clock::now();
     let spec = &peer.offer.spec;
     let network = context.networks.get(&spec.network);
-    let snapshot = network.and_then(|network| network.fresh_snapshot(now));
+    let read = network.and_then(|network| network.last_read(now));
+    let is_believed = read.as_ref().is_some_and(|read| read.is_believed);
+    let snapshot = read.map(|read| read.snapshot);
     let head_age = network.and_then(|network| network.health().head_age(now));
     let owner = snapshot
         .as_ref()
@@ -105,6 +107,7 @@ pub(super) async fn observe(context: &Context, peer: &ProvingPeer) -> Result<See
     Ok(Seen {
         peer: peer.id,
         snapshot,
+        is_believed,
         quarantined,
         pool: peer.provers.keys().flat_map(|unit| context.proofs.kept(*unit)).collect(),
         flights,

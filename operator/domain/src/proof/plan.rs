@@ -63,6 +63,9 @@ impl Plan {
 
 /// What provers may delete.
 fn acknowledgements(seen: &Seen, snapshot: &Snapshot) -> Vec<Step> {
+    if !seen.is_believed {
+        return Vec::new();
+    }
     let over = seen.pool.iter().filter_map(|found| {
         let is_past = found.epoch < snapshot.epoch;
         (is_past || found.fate != Fate::Open).then_some(Step::Acknowledge {

@@ -17,6 +17,7 @@ pub(crate) fn seen(snapshot: Snapshot, pool: Vec<Found>) -> Seen {
     Seen {
         peer: peer_id(1),
         snapshot: Some(Arc::new(snapshot)),
+        is_believed: true,
         pool,
         quarantined: BTreeSet::new(),
         flights: Vec::new(),
@@ -122,6 +123,20 @@ fn a_batch_of_a_past_epoch_holds_nothing_back() {
     let call = Call::SubmitProofs { peer: peer_id(1), epoch: Epoch(19), proofs: vec![] };
     seen.flights = vec![Flight { call, included: None }];
     assert_eq!(sent(&seen).len(), 2);
+}
+
+#[test]
+fn a_lone_endpoint_has_proofs_sent_and_none_given_up() {
+    let past = Found { epoch: Epoch(19), ..found(0, 1) };
+    let settled = Found { fate: Fate::Settled, ..found(0, 2) };
+    let mut seen = seen(at(60, 0), vec![past, settled, found(0, 3), found(0, 4), found(0, 5)]);
+    let believed = plan(&seen).steps;
+    seen.is_believed = false;
+    let steps = plan(&seen).steps;
+    assert!(!sent(&seen).is_empty());
+    let is_send = |step: &&Step| matches!(step, Step::Send(_));
+    assert_eq!(steps, believed.iter().filter(is_send).cloned().collect::<Vec<_>>());
+    assert_eq!(believed.len(), steps.len() + 2);
 }
 
 #[rstest]
