@@ -103,13 +103,23 @@ impl Error {
         Self::Read { what, name: name.to_owned(), source: Box::new(source) }
     }
 
-    /// When to take the turn again.
+    /// When to take the turn again: up to a third later than is due, at random, so that the turns that one outage stopped do
+    /// not come back in step.
     #[must_use]
     pub fn retry(&self) -> Duration {
+        self.retry_with(rand::random::<f64>())
+    }
+
+    /// `dice` in 0..1.
+    fn retry_with(&self, dice: f64) -> Duration {
+        self.due().mul_f64(1.0 + dice.clamp(0.0, 1.0) / 3.0)
+    }
+
+    fn due(&self) -> Duration {
         match self {
             Self::Write { source, .. } | Self::Read { source, .. } => match apply::code(source) {
                 Some(409) => Duration::from_millis(200),
-                Some(429) => Duration::from_secs(5),
+                Some(429) => asked_to_wait(source).unwrap_or(Duration::from_secs(5)),
                 Some(_) | None => Duration::from_secs(2),
             },
             Self::NoAnchor => Duration::from_secs(1),
@@ -117,6 +127,13 @@ impl Error {
             Self::Build { .. } => RESYNC,
         }
     }
+}
+
+/// How long an API server that has too much to do wants to be left alone; for a turn's time at most.
+fn asked_to_wait(refusal: &kube::Error) -> Option<Duration> {
+    let kube::Error::Api(status) = refusal else { return None };
+    let seconds = status.details.as_ref()?.retry_after_seconds;
+    (seconds > 0).then(|| Duration::from_secs(seconds.into()).min(RESYNC))
 }
 
 /// Wraps a turn: counts it, logs a failure once, says when the next one is due.
@@ -198,4 +215,34 @@ fn reports(receiver: broadcast::Receiver<String>) -> impl Stream<Item = ()> + Se
             Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: u16, retry_after_seconds: u32) -> Error {
+        let status = serde_json::json!({
+            "code": code, "details": { "retryAfterSeconds": retry_after_seconds }
+        });
+        let status = serde_json::from_value(status).unwrap();
+        Error::write("status", "o", kube::Error::Api(Box::new(status)))
+    }
+
+    #[rstest::rstest]
+    #[case::a_conflict(refused(409, 0), 200, 266)]
+    #[case::too_many_requests(refused(429, 0), 5_000, 6_666)]
+    #[case::too_many_requests_and_when_to_come_back(refused(429, 9), 9_000, 12_000)]
+    #[case::and_that_is_far_off(refused(429, 3_600), 15_000, 20_000)]
+    #[case::out_of_order(refused(503, 0), 2_000, 2_666)]
+    #[case::no_certificate_yet(Error::NoAnchor, 1_000, 1_333)]
+    fn a_stopped_turn_is_taken_again_within_its_bounds(
+        #[case] error: Error,
+        #[case] soonest: u128,
+        #[case] latest: u128,
+    ) {
+        assert_eq!(error.retry_with(0.0).as_millis(), soonest);
+        assert_eq!(error.retry_with(1.0).as_millis(), latest);
+        assert!((soonest..=latest).contains(&error.retry().as_millis()));
+    }
 }

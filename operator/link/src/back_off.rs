@@ -8,7 +8,7 @@ const FIRST: Duration = Duration::from_millis(200);
 /// No pause is longer: a new leader must hear from all pods within seconds.
 const LONGEST: Duration = Duration::from_secs(3);
 
-/// Pauses that double up to three seconds, each shortened at random so that pods do not call in step.
+/// Pauses that double up to three seconds, each shortened at random so that callers do not call in step.
 #[derive(Clone, Debug, Default)]
 pub struct BackOff {
     failures: u32,

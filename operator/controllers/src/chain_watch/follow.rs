@@ -8,6 +8,7 @@ use coreward_chain::endpoint::{self, Pool, Told};
 use coreward_chain::outbox::Tick;
 use coreward_chain::snapshot::Reader;
 use coreward_domain::chain::{Head, Snapshot, Watchlist};
+use coreward_link::BackOff;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -19,8 +20,6 @@ use crate::outbox::Outbox;
 
 /// Lists change in bursts: all loops say theirs at once.
 const SETTLE: Duration = Duration::from_millis(50);
-/// After a failure.
-const PAUSE: Duration = Duration::from_secs(1);
 /// Longest time that following the transactions may take for one block.
 const TICK_LIMIT: Duration = Duration::from_mins(1);
 
@@ -59,7 +58,7 @@ impl Follower {
     pub async fn follow(&self, stop: &CancellationToken, mut turned: impl FnMut()) {
         let poll = Duration::from_millis(self.handle.network().poll_milliseconds);
         let mut wanted = self.publisher.wanted();
-        let mut last = Last::default();
+        let (mut last, mut pauses) = (Last::default(), BackOff::new());
         if stop.run_until_cancelled(self.check_chain(&mut turned)).await.is_none() {
             return;
         }
@@ -67,8 +66,11 @@ impl Follower {
             let asked = wanted.borrow_and_update().clone();
             let pause = match stop.run_until_cancelled(self.turn(&mut last, asked)).await {
                 None => return,
-                Some(true) => poll,
-                Some(false) => poll.max(PAUSE),
+                Some(true) => {
+                    pauses.succeeded();
+                    poll
+                }
+                Some(false) => pauses.pause(poll),
             };
             turned();
             let woken = async {
@@ -85,13 +87,14 @@ impl Follower {
 
     /// Nothing is read from an endpoint of another chain, however long that lasts.
     async fn check_chain(&self, turned: &mut impl FnMut()) {
+        let mut pauses = BackOff::new();
         while let Err(error) = self.pool.check_chain(self.handle.network().chain_id).await {
             tracing::warn!(
                 network.name = self.name(), error = %coreward_telemetry::causes(&error), "the network cannot be used"
             );
             drop(error);
             turned();
-            sleep(PAUSE).await;
+            sleep(pauses.pause(Duration::ZERO)).await;
         }
     }
 
