@@ -31,7 +31,10 @@ soak: ## End our programs 200 times, then half an hour of noise; write e2e/SOAK.
 	@COREWARD_NOISE=$(CURDIR)/e2e/NOISE.md cargo test --quiet --package coreward-e2e --test stories long_noise -- \
 		--nocapture --ignored
 
+alerts: ## Check the alerts' rules as Prometheus reads them, and run their tests
+	cargo test --quiet --package coreward-e2e --test alerts -- --include-ignored
+
 bless: ## Rewrite the generated files
 	BLESS=1 cargo test --quiet --package coreward-crds
 
-.PHONY: help demo demo-down test test-unit check bench soak bless
+.PHONY: help demo demo-down test test-unit check bench soak alerts bless

@@ -52,7 +52,7 @@ pub use node::{NODES, Node, Pool};
 pub use paths::{NAME_VARIABLE, Paths, variable};
 pub use process::Room;
 pub use progress::{say, step};
-pub use setup::{Parts, everything as setup};
+pub use setup::{Parts, everything as setup, helm, promtool};
 pub use simulated::{SIMULATED, Simulated, end_simulation, is_simulated, simulate};
 pub use status::{Status, status};
 pub use upkeep::{kubectl, start_kubelet, stop_kubelet};

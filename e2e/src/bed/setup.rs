@@ -56,7 +56,7 @@ pub async fn everything(paths: &Paths) -> Result<Parts> {
 /// Each part's.
 pub(super) async fn parts(paths: &Paths) -> Result<Parts> {
     preflight::check(paths, go::are_built(paths)?)?;
-    let _lock = lock::take(&paths.cache.join("setup.lock"), "another set-up").await?;
+    let _lock = alone(paths).await?;
     debian().await?;
     let programs = go::programs(paths).await?;
     let packages = step("installing the chain's npm packages", Packages::install(&paths.cache))
@@ -68,6 +68,28 @@ pub(super) async fn parts(paths: &Paths) -> Result<Parts> {
         })?;
     image::build(paths, &programs, &image::CLUSTER).await?;
     Ok(Parts { programs, packages })
+}
+
+/// Helm, for what needs no bed; built if it is not there.
+///
+/// # Errors
+/// [`Error::Missing`] where the module proxy does not answer, [`Error::Failed`] with the compiler's words.
+pub async fn helm(paths: &Paths) -> Result<PathBuf> {
+    let _lock = alone(paths).await?;
+    go::helm(paths).await
+}
+
+/// The program that checks Prometheus' rules, built if it is not there (some minutes).
+///
+/// # Errors
+/// As [`helm`].
+pub async fn promtool(paths: &Paths) -> Result<PathBuf> {
+    let _lock = alone(paths).await?;
+    go::promtool(paths).await
+}
+
+async fn alone(paths: &Paths) -> Result<std::fs::File> {
+    lock::take(&paths.cache.join("setup.lock"), "another set-up").await
 }
 
 async fn debian() -> Result<()> {

@@ -3,10 +3,15 @@
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, U256};
-use coreward_crds::{Condition, Deal, Economics};
+use coreward_crds::{ChainTransaction, Condition, Deal, Economics, TransactionState};
 use coreward_domain::condition::BREAKER;
 use coreward_domain::money;
+use kube::ResourceExt;
+use prometheus::IntGaugeVec;
+use prometheus::core::Collector;
+use prometheus::proto::MetricFamily;
 
+use crate::clock;
 use crate::labels::OfferKey;
 use crate::metrics::{MoneyMetrics, RewardSource};
 use crate::turn::Shared;
@@ -18,6 +23,88 @@ pub fn set(shared: &Shared) {
     wallets(shared);
     orphans(shared);
     breaker(shared);
+    conditions(shared);
+    waiting(shared);
+}
+
+/// Labels of a series of conditions: kind, offer, type, status, reason.
+type Labels = [String; 5];
+
+/// What each object's conditions say, counted.
+fn conditions(shared: &Shared) {
+    let stores = &shared.context.stores;
+    let mut counts = BTreeMap::new();
+    for offer in stores.offers.all() {
+        let said = offer.status.as_ref().map(|status| status.conditions.as_slice());
+        count(&mut counts, ("ProviderOffer", &OfferKey::of(&offer)), said.unwrap_or_default());
+    }
+    for unit in stores.units.all() {
+        let said = unit.status.as_ref().map(|status| status.conditions.as_slice());
+        let namespace = unit.namespace().unwrap_or_default();
+        let offer = OfferKey { namespace, name: unit.spec.offer_ref.name.clone() };
+        count(&mut counts, ("CapacityUnit", &offer), said.unwrap_or_default());
+    }
+    for deal in stores.deals.all() {
+        let Some(offer) = OfferKey::of_labels(deal.as_ref()) else { continue };
+        let said = deal.status.as_ref().map(|status| status.conditions.as_slice());
+        count(&mut counts, ("Deal", &offer), said.unwrap_or_default());
+    }
+    show(&shared.context.metrics.conditions, &counts);
+}
+
+fn count(
+    counts: &mut BTreeMap<Labels, i64>,
+    (kind, offer): (&str, &OfferKey),
+    conditions: &[Condition],
+) {
+    for said in conditions {
+        let status = format!("{:?}", said.status);
+        let labels =
+            [kind.to_owned(), offer.path(), said.type_.clone(), status, said.reason.clone()];
+        *counts.entry(labels).or_default() += 1;
+    }
+}
+
+/// Sets what is counted and drops what no longer is. Never empty in between: an alert would begin its wait anew.
+fn show(series: &IntGaugeVec, counts: &BTreeMap<Labels, i64>) {
+    for (labels, count) in counts {
+        series.with_label_values(&labels.each_ref().map(String::as_str)).set(*count);
+    }
+    for metric in series.collect().iter().flat_map(MetricFamily::get_metric) {
+        let value = |name: &str| {
+            let pair = metric.get_label().iter().find(|pair| pair.name() == name);
+            pair.map(|pair| pair.value().to_owned()).unwrap_or_default()
+        };
+        let labels = ["kind", "offer", "type", "status", "reason"].map(value);
+        if !counts.contains_key(&labels) {
+            // Nobody else removes it.
+            let _ = series.remove_label_values(&labels.each_ref().map(String::as_str));
+        }
+    }
+}
+
+/// How long each signer's oldest transaction waits for a block.
+fn waiting(shared: &Shared) {
+    let transactions = shared.context.stores.transactions.all();
+    let now = clock::wall();
+    for signer in &shared.context.config.signers {
+        let account = signer.address.to_string();
+        let own = transactions.iter().filter(|transaction| {
+            transaction.spec.network == signer.network && transaction.spec.from == account
+        });
+        let oldest = own.filter_map(|transaction| waits_since(transaction)).min();
+        let seconds = oldest.map_or(0, |since| now.as_second().saturating_sub(since).max(0));
+        let series = &shared.context.metrics.transactions.waiting;
+        series.with_label_values(&[signer.name.as_str()]).set(seconds);
+    }
+}
+
+/// When a transaction that is in no block was made, by the API server's clock; `None` for any other.
+fn waits_since(transaction: &ChainTransaction) -> Option<i64> {
+    let state = transaction.status.as_ref().and_then(|status| status.state).unwrap_or_default();
+    let waits = matches!(state, TransactionState::Signed | TransactionState::Sent);
+    let made = transaction.metadata.creation_timestamp.as_ref().filter(|_| waits)?;
+    Some(made.0.as_second())
 }
 
 /// Offers whose provers are renewed no further, and deals that are served on though people want many left at once.
@@ -144,4 +231,90 @@ fn wallets(shared: &Shared) {
 
 fn balance(shared: &Shared, network: &str, account: Address) -> Option<U256> {
     shared.context.networks.get(network)?.snapshot()?.wallets.get(&account).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use coreward_crds::{ChainTransactionSpec, ChainTransactionStatus, ConditionStatus};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use prometheus::{Registry, TextEncoder};
+
+    use super::*;
+    use crate::metrics::Metrics;
+
+    fn condition(kind: &str, status: ConditionStatus, reason: &str) -> Condition {
+        Condition {
+            type_: kind.into(),
+            status,
+            observed_generation: 1,
+            last_transition_time: String::new(),
+            reason: reason.into(),
+            message: String::new(),
+        }
+    }
+
+    #[test]
+    fn conditions_are_counted_and_leave_with_their_object() {
+        let registry = Registry::new();
+        let series = Metrics::register(&registry).unwrap().conditions;
+        let page = || {
+            let page = TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+            page.lines().filter(|line| line.starts_with("conditions{")).map(str::to_owned).collect()
+        };
+        let offer = OfferKey { namespace: "provider".into(), name: "fra1".into() };
+        let late = condition("AtRisk", ConditionStatus::True, "EpochWillBeMissed");
+        let well = condition("AtRisk", ConditionStatus::False, "OnTrack");
+
+        let mut counts = BTreeMap::new();
+        for said in [&late, &late, &well] {
+            count(&mut counts, ("CapacityUnit", &offer), std::slice::from_ref(said));
+        }
+        show(&series, &counts);
+        let told: Vec<String> = page();
+        let of = r#"conditions{kind="CapacityUnit",offer="provider/fra1""#;
+        assert_eq!(
+            told,
+            [
+                format!(r#"{of},reason="EpochWillBeMissed",status="True",type="AtRisk"}} 2"#),
+                format!(r#"{of},reason="OnTrack",status="False",type="AtRisk"}} 1"#),
+            ]
+        );
+
+        let mut counts = BTreeMap::new();
+        count(&mut counts, ("CapacityUnit", &offer), &[well]);
+        show(&series, &counts);
+        let told: Vec<String> = page();
+        assert_eq!(told, [format!(r#"{of},reason="OnTrack",status="False",type="AtRisk"}} 1"#)]);
+    }
+
+    #[rstest::rstest]
+    #[case::before_the_first_look(None, Some(7))]
+    #[case::kept(Some(TransactionState::Signed), Some(7))]
+    #[case::sent(Some(TransactionState::Sent), Some(7))]
+    #[case::in_a_block(Some(TransactionState::Mined), None)]
+    #[case::over(Some(TransactionState::Displaced), None)]
+    fn only_what_is_in_no_block_waits(
+        #[case] state: Option<TransactionState>,
+        #[case] since: Option<i64>,
+    ) {
+        let spec = ChainTransactionSpec {
+            network: "local".into(),
+            from: String::new(),
+            nonce: 1,
+            function: String::new(),
+            contract: String::new(),
+            arguments: String::new(),
+            why: String::new(),
+            intent: String::new(),
+            raw_transaction: String::new(),
+            transaction_hash: String::new(),
+            gas_limit: 1,
+            max_fee_per_gas: String::new(),
+        };
+        let mut transaction = ChainTransaction::new("local-1", spec);
+        transaction.metadata.creation_timestamp =
+            Some(Time(jiff::Timestamp::from_second(7).unwrap()));
+        transaction.status = Some(ChainTransactionStatus { state, ..Default::default() });
+        assert_eq!(waits_since(&transaction), since);
+    }
 }

@@ -1,11 +1,13 @@
 //! The three loops of the market's kinds, run together: they share one recorder and one memory.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -17,6 +19,8 @@ use crate::{deal, gauges, offer, unit};
 
 /// Turns taken at once by one loop.
 const CONCURRENCY: u16 = 16;
+/// Longest time between two looks at what belongs to no single object.
+const SHOWN: Duration = Duration::from_secs(15);
 
 /// Runs the loops until stopped.
 #[must_use]
@@ -89,9 +93,10 @@ async fn look_on(shared: Arc<Shared>, stop: CancellationToken) {
         }
         duty::assign_all(&shared.context);
         gauges::set(&shared);
-        match stop.run_until_cancelled(wakes.next()).await {
-            Some(Some(())) => {}
-            Some(None) | None => return,
+        // Ages and conditions are shown as they are, though the chain and the pods say nothing.
+        match stop.run_until_cancelled(timeout(SHOWN, wakes.next())).await {
+            Some(Ok(Some(())) | Err(_)) => {}
+            Some(Ok(None)) | None => return,
         }
     }
 }

@@ -65,3 +65,26 @@ impl Series {
         self.hashes.with_label_values(&[unit.to_string()]).inc_by(count);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alerts_read_only_what_is_shown() {
+        let metrics = Metrics::new("prover", "0").unwrap();
+        Series::register(&metrics).unwrap();
+        let page = metrics.page().unwrap();
+        let rules = include_str!("../../../charts/coreward/alerts.yaml");
+        let group = rules.split("- name: ").find(|group| group.starts_with("coreward-prover"));
+        let prefix = format!("{}_", coreward_telemetry::PREFIX);
+        let mut read = 0;
+        for text in group.unwrap().split(prefix.as_str()).skip(1) {
+            let end = text.find(|letter: char| !letter.is_ascii_lowercase() && letter != '_');
+            let name = &text[..end.unwrap_or(text.len())];
+            assert!(page.contains(&format!("# TYPE {prefix}{name} ")), "{prefix}{name}: {page}");
+            read += 1;
+        }
+        assert!(read > 0, "no name was found in the rules");
+    }
+}

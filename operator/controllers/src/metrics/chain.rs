@@ -63,6 +63,8 @@ impl ChainMetrics {
 pub struct TransactionMetrics {
     /// Not final yet, by signer.
     pub in_flight: IntGaugeVec,
+    /// Seconds that the oldest one that is in no block waits, 0 without one; by signer.
+    pub waiting: IntGaugeVec,
     /// Ended, by function and result.
     pub total: IntCounterVec,
     /// Coins spent on gas, by signer.
@@ -78,6 +80,16 @@ impl TransactionMetrics {
                 registry,
                 IntGaugeVec::new(
                     opts("transactions_in_flight", "Transactions that are not final"),
+                    &["signer"],
+                ),
+            )?,
+            waiting: registered(
+                registry,
+                IntGaugeVec::new(
+                    opts(
+                        "transaction_waiting_seconds",
+                        "Age of the oldest transaction that is in no block",
+                    ),
                     &["signer"],
                 ),
             )?,

@@ -7,7 +7,7 @@ mod earning;
 mod market;
 mod turns;
 
-use prometheus::{IntGauge, Registry};
+use prometheus::{IntGauge, IntGaugeVec, Registry};
 
 pub use chain::{ChainMetrics, TransactionMetrics};
 pub use earning::{MoneyMetrics, ProofMetrics, ProofResult, RewardSource};
@@ -19,6 +19,8 @@ pub use turns::{Ending, Turns};
 pub struct Metrics {
     /// 1 while this replica leads.
     pub leader: IntGauge,
+    /// Objects by what a condition of theirs says: kind, offer, type, status and reason.
+    pub conditions: IntGaugeVec,
     /// Networks and their clock.
     pub chain: ChainMetrics,
     /// What was signed and sent.
@@ -42,10 +44,17 @@ impl Metrics {
     ///
     /// [`prometheus::Error`] if a name is taken: a mistake in our wiring.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let leader = IntGauge::new("leader", "Whether this replica leads")?;
-        registry.register(Box::new(leader.clone()))?;
+        let leader = registered(registry, IntGauge::new("leader", "Whether this replica leads"))?;
+        let conditions = registered(
+            registry,
+            IntGaugeVec::new(
+                opts("conditions", "Objects whose condition says so"),
+                &["kind", "offer", "type", "status", "reason"],
+            ),
+        )?;
         Ok(Self {
             leader,
+            conditions,
             chain: ChainMetrics::register(registry)?,
             transactions: TransactionMetrics::register(registry)?,
             units: UnitMetrics::register(registry)?,
@@ -78,5 +87,26 @@ mod tests {
     #[test]
     fn no_name_is_taken_twice() {
         Metrics::register(&Registry::new()).unwrap();
+    }
+
+    #[test]
+    fn alerts_read_only_what_is_shown() {
+        let registry = Registry::new();
+        Metrics::register(&registry).unwrap();
+        // A name that is there cannot be registered again.
+        let is_shown = |name: &str| {
+            registry.register(Box::new(IntGauge::new(name, "another").unwrap())).is_err()
+        };
+        let rules = include_str!("../../../../charts/coreward/alerts.yaml");
+        let group = rules.split("- name: ").find(|group| group.starts_with("coreward-operator"));
+        let prefix = format!("{}_", coreward_telemetry::PREFIX);
+        let mut read = 0;
+        for text in group.unwrap().split(prefix.as_str()).skip(1) {
+            let end = text.find(|letter: char| !letter.is_ascii_lowercase() && letter != '_');
+            let name = &text[..end.unwrap_or(text.len())];
+            assert!(is_shown(name.strip_suffix("_bucket").unwrap_or(name)), "{prefix}{name}");
+            read += 1;
+        }
+        assert!(read > 20, "{read} names were found in the rules");
     }
 }
