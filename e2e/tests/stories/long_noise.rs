@@ -66,6 +66,7 @@ async fn tell(world: &World, teller: &Teller, app: &str) -> Result<()> {
     let seed = number(SEED)?.unwrap_or_else(rand::random);
     teller.aside(&format!("{minutes} minutes, {SEED}={seed}"));
     let offered = the_loop::proving_offer(world, teller, &the_loop::both_nodes(world), 2).await?;
+    proving::minimum(world, &offered, &offered.units()).await?;
     proving::next(world, teller, &offered, &offered.units()).await?;
     teller.step("all is at rest", rest(world)).await?;
     let before = standing(world).await?;
