@@ -129,8 +129,12 @@ async fn follow(
     resolved: &Resolved,
     shared: &Shared,
 ) -> Result<Ending, Error> {
-    let sight = observe::observe(offer, resolved, shared).await?;
+    let mut sight = observe::observe(offer, resolved, shared).await;
+    // First of all: proofs need the chain's word, even while what is on its way is unknown and the turn ends there.
     watch_chain(offer, &sight, shared);
+    let shown = observe::finalized(sight.seen.snapshot.as_deref());
+    let provider = [resolved.wanted.provider];
+    sight.seen.flights = flights(shared, offer, &provider, shown).await?;
     let plans = plan(offer, &sight, resolved, shared).await?;
     let done = act::act(shared, offer, &sight, &plans).await?;
     let may_go = offer.metadata.deletion_timestamp.is_some()

@@ -50,16 +50,9 @@ pub fn demand(offer: &ProviderOffer, mode: ProverMode) -> Demand {
     Demand { units: capacity.units_per_node, isolation: capacity.core_isolation, mode }
 }
 
-/// Looks at the cluster and at the last snapshot; reads nothing from the network but a signer's presence.
-///
-/// # Errors
-///
-/// [`Error::Outbox`].
-pub async fn observe(
-    offer: &ProviderOffer,
-    resolved: &Resolved,
-    shared: &Shared,
-) -> Result<Sight, Error> {
+/// Looks at the cluster and at the last snapshot; reads nothing from the network but a signer's presence. What is on its way is
+/// not looked for: see [`flights`].
+pub async fn observe(offer: &ProviderOffer, resolved: &Resolved, shared: &Shared) -> Sight {
     let key = OfferKey::of(offer);
     let context = &shared.context;
     let View { snapshot, health } = view_of(offer, shared);
@@ -98,13 +91,7 @@ pub async fn observe(
         units_of_other_offers: snapshot
             .as_deref()
             .and_then(|snapshot| units_of_others(offer, shared, snapshot)),
-        flights: flights(
-            shared,
-            offer,
-            &[resolved.wanted.provider],
-            finalized(snapshot.as_deref()),
-        )
-        .await?,
+        flights: Vec::new(),
         taken_by: claims.taken_by.clone(),
         snapshot,
         chain: health,
@@ -112,7 +99,7 @@ pub async fn observe(
         failover_after: Duration::from_secs(context.config.operator.failover_seconds),
         low_balance: U256::from(LOW_BALANCE),
     };
-    Ok(Sight { key, seen, identities, nodes, claims })
+    Sight { key, seen, identities, nodes, claims }
 }
 
 /// Whether a node's kubelet reports, or for how long this leader has seen it silent, by its own clock.
