@@ -17,8 +17,6 @@ use super::{Needs, Told, alone, mass_change, people, tell_and_release};
 const QUIET: u64 = 180;
 /// How often all operators are replaced by new ones.
 const RESTARTS: usize = 3;
-/// What comes and goes with the operators' own pods.
-const PASSING: [&str; 3] = ["Pod", "Event", "EndpointSlice"];
 /// How far two measurements of requests per block may be apart: the operator polls by its own clock, not by blocks.
 const TOLERANCE: f64 = 0.15;
 
@@ -71,10 +69,9 @@ async fn tell(world: &World, late: &World, teller: &Teller) -> Result<Offered> {
     Ok(offered)
 }
 
-/// New operators find all as it is: no unit's pod is another, no transaction is sent, and nothing of ours is written.
+/// New operators find all as it is: no unit's pod is another, and no transaction is sent.
 async fn restarts(world: &World, teller: &Teller, offered: &Offered) -> Result<()> {
     let witness = Witness::begin(world).await?;
-    let before = versions(world).await?;
     for _ in 0..RESTARTS {
         operators::renew(world).await?;
         witness::blocks(world, 2).await?;
@@ -83,14 +80,8 @@ async fn restarts(world: &World, teller: &Teller, offered: &Offered) -> Result<(
     teller.step("all is at rest after restarts", rest(world)).await?;
     witness.pods_are_the_same(world).await?;
     let sent = witness.only_proofs_were_sent(world).await?;
-    let after = versions(world).await?;
-    let changed = changed(&before, &after);
-    let own = |object: &&&Object| !PASSING.contains(&object.0.as_str());
-    let written: Vec<_> = changed.iter().filter(own).collect();
-    ensure(sent.is_empty() && written.is_empty(), || {
-        format!("{} transactions were sent, and these were written: {written:?}", sent.len())
-    })?;
-    teller.aside(&format!("{RESTARTS} times new operators: nothing sent, nothing written"));
+    ensure(sent.is_empty(), || format!("{} transactions were sent", sent.len()))?;
+    teller.aside(&format!("{RESTARTS} times new operators: nothing sent, no unit's pod touched"));
     Ok(())
 }
 

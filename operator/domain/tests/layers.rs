@@ -15,7 +15,7 @@ const ALLOWED: [(&str, &[&str]); 14] = [
     ("wire", &["domain"]),
     ("link", &["wire", "telemetry"]),
     ("chain", &["domain"]),
-    ("controllers", &["domain", "wire", "crds", "chain", "telemetry"]),
+    ("controllers", &["domain", "wire", "link", "crds", "chain", "telemetry"]),
     ("artifact", &[]),
     ("node", &["wire", "artifact", "link", "telemetry"]),
     ("prover", &["domain", "wire", "randomx", "link", "telemetry"]),

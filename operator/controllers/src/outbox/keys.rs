@@ -12,6 +12,7 @@ use coreward_domain::call::KeyRole;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use super::{Link, Refusal, SignerUse, TransactionJournal};
 use crate::clock;
@@ -20,6 +21,8 @@ use crate::stores::Mirror;
 
 /// Key of a signer's Secret.
 const SECRET_KEY: &str = "privateKey";
+/// Longest wait for the API server.
+const READ_LIMIT: Duration = Duration::from_secs(5);
 /// A key that could not be used is looked for again after this long.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -96,9 +99,8 @@ impl Keys {
         network: &str,
         account: Address,
     ) -> Result<Option<Arc<Sender>>, Refusal> {
-        let mut senders = self.senders.lock().await;
         let key = (network.to_owned(), account);
-        match senders.get(&key) {
+        match self.senders.lock().await.get(&key) {
             Some(Slot::Ready(sender)) => return Ok(Some(Arc::clone(sender))),
             Some(Slot::Failed(refusal, at))
                 if clock::now().saturating_duration_since(*at) < RETRY =>
@@ -118,7 +120,13 @@ impl Keys {
         };
         let roles =
             signers.iter().flat_map(|signer| &signer.roles).map(|role| key_role(*role)).collect();
-        match self.load(signer, roles, link).await {
+        // Nobody else's key waits for this one.
+        let loaded = self.load(signer, roles, link).await;
+        let mut senders = self.senders.lock().await;
+        if let Some(Slot::Ready(first)) = senders.get(&key) {
+            return Ok(Some(Arc::clone(first)));
+        }
+        match loaded {
             Ok(sender) => {
                 let sender = Arc::new(sender);
                 senders.insert(key, Slot::Ready(Arc::clone(&sender)));
@@ -164,7 +172,10 @@ impl Keys {
     async fn read(&self, signer: &Signer) -> Result<String, Refusal> {
         let name = &signer.secret_name;
         let unreachable = |why: String| Refusal::Unreachable { signer: signer.name.clone(), why };
-        let read = self.secrets.get_opt(name).await;
+        let read = timeout(READ_LIMIT, self.secrets.get_opt(name)).await;
+        let read = read.map_err(|_| {
+            unreachable(format!("secret `{name}` cannot be read: the API server is silent"))
+        })?;
         let read = read.map_err(|error| {
             unreachable(format!(
                 "secret `{name}` cannot be read: {}",

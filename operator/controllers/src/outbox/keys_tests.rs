@@ -1,6 +1,12 @@
+use coreward_chain::Contracts;
+use coreward_chain::endpoint::{Endpoint, Pool, Timeouts, Unobserved};
+use http::{Request, Response};
+use kube::client::Body;
 use rstest::rstest;
+use tower_test::mock;
 
 use super::*;
+use crate::stores::Stores;
 
 const FILE: &str = r#"
 images: { prover: p, worker: w }
@@ -34,4 +40,46 @@ fn using<'a>(
 fn a_signer_is_used_as_configured_only(#[case] using: SignerUse<'_>, #[case] reason: Option<&str>) {
     let config = Config::parse(FILE).unwrap();
     assert_eq!(permitted(&config, using).err().map(|refusal| refusal.reason()), reason);
+}
+
+/// An API server that is silent about one secret, and knows none of the others.
+fn silent_about(name: &'static str) -> kube::Client {
+    let (service, mut handle) = mock::pair::<Request<Body>, Response<Body>>();
+    #[expect(clippy::disallowed_methods, reason = "ends with the test's runtime")]
+    tokio::spawn(async move {
+        let mut unanswered = Vec::new();
+        while let Some((request, send)) = handle.next_request().await {
+            if request.uri().path().ends_with(name) {
+                unanswered.push(send);
+                continue;
+            }
+            let missing = r#"{"kind":"Status","status":"Failure","reason":"NotFound","code":404}"#;
+            let body = Body::from(missing.as_bytes().to_vec());
+            send.send_response(Response::builder().status(404).body(body).unwrap());
+        }
+    });
+    kube::Client::new(service, "default")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_cannot_be_read_keeps_no_other_key_waiting() {
+    let other = r#"  - { name: cold, type: Secret, network: local, address: "0x6666666666666666666666666666666666666666", secretName: cold-key, roles: [Peer] }"#;
+    let config = Config::parse(&format!("{FILE}{other}\n")).unwrap();
+    let [hot, cold] = [0x55, 0x66].map(Address::repeat_byte);
+    let endpoint = Endpoint::http("anvil", &config.networks[0].endpoints[0].url).unwrap();
+    let pool = Pool::new(vec![endpoint], Timeouts::default(), Arc::new(Unobserved)).unwrap();
+    let contracts = Contracts { diamond: Address::ZERO, multicall3: Address::ZERO };
+    let links = BTreeMap::from([("local".to_owned(), Link { pool, contracts })]);
+    let (stores, _writers) = Stores::new();
+    let client = silent_about("hot-key");
+    let namespace = "coreward-system".to_owned();
+    let keys = Keys::new(client, namespace, Arc::new(config), links, stores.transactions);
+    let begun = clock::now();
+    let (silent, told) = tokio::join!(keys.of_account("local", hot), async {
+        let told = keys.of_account("local", cold).await;
+        (told, clock::now().saturating_duration_since(begun))
+    });
+    assert!(told.0.unwrap_err().to_string().contains("there is no secret `cold-key`"));
+    assert!(told.1 < READ_LIMIT, "{:?}", told.1);
+    assert!(silent.unwrap_err().to_string().contains("the API server is silent"));
 }

@@ -237,23 +237,26 @@ impl Outbox {
 
     /// Follows every transaction of a network by one block: call it once for each new head.
     pub async fn tick(&self, network: &str, tick: Tick) {
-        for (signer, account) in self.accounts(network) {
-            let sender = match self.inner.keys.of_account(network, account).await {
-                Ok(Some(sender)) => sender,
-                Ok(None) => continue,
-                Err(refusal) => {
-                    self.inner
-                        .metrics
-                        .transactions
-                        .signer_up
-                        .with_label_values(&[signer.as_str()])
-                        .set(0);
-                    tracing::debug!(signer.name = signer, error = %refusal, "a signer cannot be used");
-                    continue;
-                }
-            };
-            self.inner.metrics.transactions.signer_up.with_label_values(&[signer.as_str()]).set(1);
-            self.follow(network, &signer, &sender, tick).await;
+        let accounts = self.accounts(network);
+        let all = accounts
+            .iter()
+            .map(|(signer, account)| self.tick_of(network, (signer.as_str(), *account), tick));
+        // One key that cannot be had keeps no other waiting.
+        futures::future::join_all(all).await;
+    }
+
+    async fn tick_of(&self, network: &str, (signer, account): (&str, Address), tick: Tick) {
+        let up = self.inner.metrics.transactions.signer_up.with_label_values(&[signer]);
+        match self.inner.keys.of_account(network, account).await {
+            Ok(Some(sender)) => {
+                up.set(1);
+                self.follow(network, signer, &sender, tick).await;
+            }
+            Ok(None) => {}
+            Err(refusal) => {
+                up.set(0);
+                tracing::debug!(signer.name = signer, error = %refusal, "a signer cannot be used");
+            }
         }
     }
 
