@@ -1,6 +1,6 @@
 //! Random bytes to every port that the product's pods open.
 
-use std::{collections::BTreeMap, fs, net::Ipv4Addr, time::Duration};
+use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
 use futures::future;
 use k8s_openapi::api::core::v1::Pod;
@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{STEP, ensure, pods, traffic};
-use crate::world::{Error, Result, World, cluster, processes_of, until};
+use crate::world::{Result, World, cluster, until};
 
 /// Connections to each port, and the most bytes that one of them sends.
 const CONNECTIONS: u64 = 32;
@@ -27,7 +27,7 @@ const LISTENING: &str = "0A";
 /// become ready. Gives the open ports of each pod.
 ///
 /// # Errors
-/// [`Error::Finding`] where a pod opens no port, or was harmed.
+/// [`crate::world::Error::Finding`] where a pod opens no port, or was harmed.
 pub async fn make_noise(world: &World, own: &[Pod]) -> Result<BTreeMap<String, Vec<u16>>> {
     let mut all = own.to_vec();
     for component in ["operator", "node"] {
@@ -61,16 +61,7 @@ async fn is_well(world: &World, pod: &Pod) -> Result<()> {
 
 /// The ports on which a pod listens, as its kernel lists them.
 fn listening(pod: &Pod) -> Result<Vec<u16>> {
-    let processes = processes_of(&pods::uid(pod))?;
-    let process = processes.first();
-    let process = process.ok_or_else(|| {
-        Error::Finding(format!("{} has no process on this machine", pod.name_any()))
-    })?;
-    let mut ports = Vec::new();
-    for file in ["tcp", "tcp6"] {
-        let path = format!("/proc/{}/net/{file}", process.id);
-        ports.extend(ports_in(&fs::read_to_string(&path).unwrap_or_default()));
-    }
+    let mut ports = ports_in(&traffic::sockets(pod)?);
     ports.sort_unstable();
     ports.dedup();
     Ok(ports)

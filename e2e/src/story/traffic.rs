@@ -4,6 +4,7 @@ use std::{fs, net::Ipv4Addr};
 
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 
 use super::{client, deal::Served, pods};
 use crate::world::{Error, Result, processes_of};
@@ -46,15 +47,24 @@ pub async fn lost(from: &Served, to: &Served, count: usize) -> Result<Vec<String
 /// # Errors
 /// [`Error::Finding`] where the pod's process cannot be looked at.
 pub fn connections(of: &Pod, to: Ipv4Addr) -> Result<usize> {
+    Ok(count(&sockets(of)?, to))
+}
+
+/// The TCP sockets of a pod, as its kernel lists them.
+///
+/// # Errors
+/// [`Error::Finding`] where the pod has no process on this machine.
+pub fn sockets(of: &Pod) -> Result<String> {
     let processes = processes_of(&pods::uid(of))?;
-    let process = processes.first();
-    let process = process.ok_or_else(|| Error::Finding("the worker has no process".to_owned()))?;
+    let process = processes.first().ok_or_else(|| {
+        Error::Finding(format!("{} has no process on this machine", of.name_any()))
+    })?;
     let mut table = String::new();
     for file in ["tcp", "tcp6"] {
         let path = format!("/proc/{}/net/{file}", process.id);
         table += &fs::read_to_string(&path).unwrap_or_default();
     }
-    Ok(count(&table, to))
+    Ok(table)
 }
 
 /// Established connections with `to` over the overlay's port in a table of the kernel.

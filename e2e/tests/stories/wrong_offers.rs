@@ -23,7 +23,7 @@ pub(super) fn mistake(name: &'static str, change: Value, told: &'static str) -> 
 }
 
 /// What the API server refuses, naming the field.
-pub(super) fn refused() -> Vec<Mistake> {
+fn refused() -> Vec<Mistake> {
     let mut all = accounts();
     all.extend(places_and_prices());
     all.extend(capacity());
