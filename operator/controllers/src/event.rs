@@ -1,7 +1,11 @@
 //! What the owner of an object is told; one recorder, shared, so that repeats are folded.
 
+use coreward_crds::Condition;
+use coreward_domain::condition::{BREAKER, ConditionType};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource};
+
+use crate::condition;
 
 /// Longest note that the API server takes, bytes.
 const NOTE_LIMIT: usize = 1000;
@@ -153,6 +157,57 @@ impl Happening {
                 | Self::DrainBlocked
         )
     }
+
+    /// Whether the conditions of an object say already that it is so; `false` where no condition tells.
+    #[must_use]
+    pub fn stands_in(self, conditions: &[Condition]) -> bool {
+        let Some((kind, reasons)) = self.told_by() else { return false };
+        condition::find(conditions, kind)
+            .is_some_and(|told| reasons.contains(&told.reason.as_str()))
+    }
+
+    /// The condition that tells the same for as long as it is so, and its reasons.
+    const fn told_by(self) -> Option<(ConditionType, &'static [&'static str])> {
+        use ConditionType as Kind;
+        Some(match self {
+            Self::ChainHeadStale => (Kind::ChainSynced, &["HeadStale"]),
+            Self::EndpointsDisagree => (Kind::ChainSynced, &["EndpointsDisagree"]),
+            Self::ForeignSignerDetected => (Kind::Stalled, &["ForeignSigner"]),
+            Self::GasBudgetExhausted => (Kind::Stalled, &["GasBudgetExhausted"]),
+            Self::MassChangeBreakerOpen => (Kind::Stalled, &[BREAKER]),
+            Self::TransactionReverted => (Kind::Stalled, &["ContractReverted"]),
+            Self::CommitmentActivated => (Kind::CommitmentsHealthy, &["AllActive", "Expiring"]),
+            Self::CommitmentExpiring => (Kind::CommitmentsHealthy, &["Expiring"]),
+            Self::CommitmentFailed => (Kind::CommitmentsHealthy, &["Failed"]),
+            Self::DeletionBlocked => (Kind::Ready, &["Deleting"]),
+            Self::SubnetJoined => (Kind::SubnetJoined, &["Reachable"]),
+            Self::SubnetUnreachable => (Kind::SubnetJoined, &["PartiallyReachable", "Unreachable"]),
+            Self::OwnerDenied => (Kind::Exiting, &["Denied"]),
+            Self::EpochAtRisk => (Kind::AtRisk, &["EpochWillBeMissed"]),
+            Self::PodFailed => (Kind::Ready, &["Degraded"]),
+            Self::DrainStarted => (Kind::Draining, &["NodeCordoned", "Requested"]),
+            Self::OfferRegistered
+            | Self::OfferUpdated
+            | Self::PriceChanged
+            | Self::CommitmentCreated
+            | Self::CommitmentFinished
+            | Self::CollateralDeposited
+            | Self::RoleChanged
+            | Self::DealMatched
+            | Self::WorkerActivated
+            | Self::DealExited
+            | Self::RewardsWithdrawn
+            | Self::LowFunds
+            | Self::EpochMissed
+            | Self::DealUnderfunded
+            | Self::ArtifactRejected
+            | Self::NodeNotEligible
+            | Self::Adopted
+            | Self::PeerMoved
+            | Self::DrainCompleted
+            | Self::DrainBlocked => return None,
+        })
+    }
 }
 
 /// The recorder.
@@ -197,5 +252,48 @@ impl Events {
         if let Err(error) = self.0.publish(&event, &object.object_ref(&())).await {
             tracing::warn!(event.reason = what.reason(), error = %coreward_telemetry::causes(&error), "an event was not written");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coreward_crds::ConditionStatus;
+
+    use super::*;
+
+    fn told(kind: ConditionType, reason: &str) -> Condition {
+        Condition {
+            type_: kind.name().to_owned(),
+            status: ConditionStatus::True,
+            observed_generation: 1,
+            last_transition_time: String::new(),
+            reason: reason.to_owned(),
+            message: String::new(),
+        }
+    }
+
+    #[rstest::rstest]
+    #[case::it_was_so(
+        Happening::ChainHeadStale,
+        told(ConditionType::ChainSynced, "HeadStale"),
+        true
+    )]
+    #[case::it_is_new(
+        Happening::ChainHeadStale,
+        told(ConditionType::ChainSynced, "HeadFresh"),
+        false
+    )]
+    #[case::another_told(Happening::SubnetJoined, told(ConditionType::Ready, "Serving"), false)]
+    #[case::no_condition_tells(
+        Happening::DealMatched,
+        told(ConditionType::Ready, "Serving"),
+        false
+    )]
+    fn an_event_repeats_what_a_condition_tells(
+        #[case] what: Happening,
+        #[case] condition: Condition,
+        #[case] stands: bool,
+    ) {
+        assert_eq!(what.stands_in(&[condition]), stands);
     }
 }

@@ -1,8 +1,9 @@
 //! What the turns of all loops share: the context, what may be forgotten, errors, wake-ups.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use coreward_crds::Condition;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
 use kube::runtime::controller::Action;
@@ -11,12 +12,15 @@ use tokio::sync::{broadcast, watch};
 use crate::apply;
 use crate::clock;
 use crate::context::Context;
-use crate::event::Events;
+use crate::event::{Events, Happening};
 use crate::memory::Memory;
 use crate::metrics::Ending;
 
 /// A turn is taken at least this often, whatever happens.
 const RESYNC: Duration = Duration::from_secs(15);
+
+/// For so long after it began to lead, what a leader has not heard yet is no news: the one before told what it knew.
+const HEARING: Duration = Duration::from_secs(15);
 
 /// Wake-ups within this time are one turn.
 pub const DEBOUNCE: Duration = Duration::from_millis(15);
@@ -31,13 +35,33 @@ pub struct Shared {
     /// What may be forgotten.
     pub memory: Memory,
     bell: watch::Sender<u64>,
+    since: Instant,
 }
 
 impl Shared {
     /// Puts it together.
     #[must_use]
     pub fn new(context: Arc<Context>, events: Events, memory: Memory) -> Self {
-        Self { context, events, memory, bell: watch::Sender::new(0) }
+        Self { context, events, memory, bell: watch::Sender::new(0), since: clock::now() }
+    }
+
+    /// Whether this leader has only begun, and may still hear from those that it has not heard from.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        clock::now().saturating_duration_since(self.since) < HEARING
+    }
+
+    /// Whether this is to be told as an event of an object with these conditions now: once until it no longer holds. What
+    /// they said already when this leader began was told by the one before.
+    pub fn tells(&self, key: &str, what: Happening, conditions: &[Condition]) -> bool {
+        self.memory.tell_once(key, what.reason()) && !(self.is_new() && what.stands_in(conditions))
+    }
+
+    /// Whether a status is kept back since not everybody has been heard that it is made from: the object has one of the same
+    /// generation, from the leader before.
+    #[must_use]
+    pub fn keeps_back(&self, is_heard: bool, generation: Option<i64>, told: Option<i64>) -> bool {
+        !is_heard && generation.is_some() && generation == told && self.is_new()
     }
 
     /// Wakes all turns: something changed that no watch tells of.

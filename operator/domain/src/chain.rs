@@ -73,6 +73,20 @@ pub struct Snapshot {
     pub resources: BTreeMap<ResourceId, ResourceKind>,
 }
 
+impl Snapshot {
+    /// Whether all of a list was read, present or absent on the chain.
+    #[must_use]
+    pub fn shows(&self, list: &Watchlist) -> bool {
+        list.providers.iter().all(|address| self.providers.contains_key(address))
+            && list.offers.iter().all(|id| self.offers.contains_key(id))
+            && list.peers.iter().all(|id| self.peers.contains_key(id))
+            && list.commitments.iter().all(|id| self.commitments.contains_key(id))
+            && list.deals.iter().all(|address| self.deals.contains_key(address))
+            && list.wallets.iter().all(|address| self.wallets.contains_key(address))
+            && list.tokens.iter().all(|address| self.tokens.contains_key(address))
+    }
+}
+
 /// A block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {

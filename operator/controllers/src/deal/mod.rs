@@ -61,7 +61,10 @@ async fn one(mirror: &Deal, shared: &Shared) -> Result<Ending, Error> {
     tell(mirror, (&sight, &plan), shared).await;
     let status =
         report::status(shared, &offer, mirror, &Told { sight: &sight, plan: &plan, sent: &sent });
-    if mirror.status.as_ref() == Some(&status) {
+    let observed = mirror.status.as_ref().and_then(|status| status.observed_generation);
+    let is_kept_back =
+        shared.keeps_back(sight.is_heard(shared), mirror.metadata.generation, observed);
+    if is_kept_back || mirror.status.as_ref() == Some(&status) {
         return Ok(Ending::Settled);
     }
     apply::status(&shared.context.client, mirror, &status, Manager::Deal).await?;
@@ -191,7 +194,8 @@ async fn told_while(
     match note {
         None => shared.memory.untold(key, what.reason()),
         Some(note) => {
-            if shared.memory.tell_once(key, what.reason()) {
+            let before = mirror.status.as_ref().map_or(&[][..], |status| &status.conditions);
+            if shared.tells(key, what, before) {
                 shared.events.tell(mirror, what, &note).await;
             }
         }

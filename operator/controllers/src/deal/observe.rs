@@ -58,6 +58,19 @@ pub struct Sight {
     pub pods: Vec<std::sync::Arc<Pod>>,
 }
 
+impl Sight {
+    /// Whether everybody was heard that the deal's status is made from: the chain about it, and each of its pods.
+    #[must_use]
+    pub fn is_heard(&self, shared: &Shared) -> bool {
+        let deals = self.seen.snapshot.as_deref().map(|snapshot| &snapshot.deals);
+        let has_reported = |pod: &std::sync::Arc<Pod>| {
+            fact::seat(pod).and_then(|seat| report(shared, pod, seat.worker)).is_some()
+        };
+        deals.is_some_and(|deals| deals.contains_key(&self.place.deal))
+            && self.pods.iter().all(has_reported)
+    }
+}
+
 /// Looks at one deal.
 ///
 /// # Errors

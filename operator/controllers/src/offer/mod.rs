@@ -13,7 +13,7 @@ pub mod resolve;
 use std::sync::Arc;
 
 use coreward_crds::{ProviderOffer, ProviderOfferStatus, TransactionState};
-use coreward_domain::chain::Snapshot;
+use coreward_domain::chain::{Snapshot, Watchlist};
 use coreward_domain::condition::{ChainHealth, ConditionType, Verdict};
 use coreward_domain::gate::{Hold, Signer};
 use coreward_domain::id::{OfferId, PeerId};
@@ -80,7 +80,7 @@ async fn one(offer: &ProviderOffer, shared: &Shared) -> Result<Ending, Error> {
                 return Ok(Ending::Acted);
             }
             let status = report::of_mistake(offer, &mistake, chain_synced(view.health));
-            write(shared, offer, &status).await
+            write(shared, offer, (&status, view.health != ChainHealth::Unknown)).await
         }
     }
 }
@@ -131,7 +131,7 @@ async fn follow(
 ) -> Result<Ending, Error> {
     let mut sight = observe::observe(offer, resolved, shared).await;
     // First of all: proofs need the chain's word, even while what is on its way is unknown and the turn ends there.
-    watch_chain(offer, &sight, shared);
+    let list = watch_chain(offer, &sight, shared);
     let shown = observe::finalized(sight.seen.snapshot.as_deref());
     let provider = [resolved.wanted.provider];
     sight.seen.flights = flights(shared, offer, &provider, shown).await?;
@@ -149,13 +149,12 @@ async fn follow(
     let renewed = renewal::act(shared, &plans.renewal).await;
     tell(offer, (&sight, &plans, &done), shared).await;
     let status = report::status(shared, offer, (&sight, &plans, &done), resolved);
-    let ending = write(shared, offer, &status).await?;
+    let ending = write(shared, offer, (&status, sight.is_heard(&list))).await?;
     Ok(if renewed? > 0 { Ending::Acted } else { ending })
 }
 
-/// Asks for what the next turns must know of the chain.
-fn watch_chain(offer: &ProviderOffer, sight: &Sight, shared: &Shared) {
-    let Some(handle) = shared.context.networks.get(&offer.spec.network) else { return };
+/// Asks for what the next turns must know of the chain, and says what that is.
+fn watch_chain(offer: &ProviderOffer, sight: &Sight, shared: &Shared) -> Watchlist {
     let mut list = domain::watchlist(&sight.seen);
     list.commitments.extend(
         sight.identities.iter().flat_map(|identity| identity.identity.commitments.iter().copied()),
@@ -166,7 +165,10 @@ fn watch_chain(offer: &ProviderOffer, sight: &Sight, shared: &Shared) {
     list.deals.extend(
         own.filter_map(|deal| deal.spec.deal_address.parse::<alloy_primitives::Address>().ok()),
     );
-    handle.watch(&mirror::watch_owner(&sight.key), list);
+    if let Some(handle) = shared.context.networks.get(&offer.spec.network) {
+        handle.watch(&mirror::watch_owner(&sight.key), list.clone());
+    }
+    list
 }
 
 async fn plan(
@@ -283,7 +285,8 @@ async fn told_while(
 }
 
 async fn once(shared: &Shared, offer: &ProviderOffer, (key, what): (&str, Happening), note: &str) {
-    if shared.memory.tell_once(key, what.reason()) {
+    let before = offer.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    if shared.tells(key, what, before) {
         shared.events.tell(offer, what, note).await;
     }
 }
@@ -291,9 +294,11 @@ async fn once(shared: &Shared, offer: &ProviderOffer, (key, what): (&str, Happen
 async fn write(
     shared: &Shared,
     offer: &ProviderOffer,
-    status: &ProviderOfferStatus,
+    (status, is_heard): (&ProviderOfferStatus, bool),
 ) -> Result<Ending, Error> {
-    if offer.status.as_ref() == Some(status) {
+    let told = offer.status.as_ref().and_then(|status| status.observed_generation);
+    let is_kept_back = shared.keeps_back(is_heard, offer.metadata.generation, told);
+    if is_kept_back || offer.status.as_ref() == Some(status) {
         return Ok(Ending::Settled);
     }
     apply::status(&shared.context.client, offer, status, Manager::Offer).await?;

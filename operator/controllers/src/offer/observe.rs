@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use alloy_primitives::U256;
 use coreward_crds::ProviderOffer;
-use coreward_domain::chain::Snapshot;
+use coreward_domain::chain::{Snapshot, Watchlist};
 use coreward_domain::gate::Flight;
 use coreward_domain::id::{OfferId, PeerId};
 use coreward_domain::offer::{Deletion, Identity, Life, Node, Seen};
@@ -184,6 +184,13 @@ fn units_of(snapshot: &Snapshot, peer: PeerId) -> Option<u64> {
 }
 
 impl Sight {
+    /// Whether everybody was heard that the offer's status is made from: the chain about all of the list, and the nodes.
+    #[must_use]
+    pub fn is_heard(&self, list: &Watchlist) -> bool {
+        self.seen.snapshot.as_deref().is_some_and(|snapshot| snapshot.shows(list))
+            && self.nodes.iter().all(|(_, evidence)| !evidence.is_awaited)
+    }
+
     /// What the commitment of one registered peer is decided from.
     #[must_use]
     pub fn commitment(

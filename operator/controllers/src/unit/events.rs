@@ -19,11 +19,12 @@ pub async fn tell(
 ) {
     let shared = told.shared;
     let path = format!("{}/{}", told.identity.offer.namespace, object.name_any());
+    let before = object.status.as_ref().map_or(&[][..], |status| &status.conditions);
     for (what, note) in standing(told, unit, status) {
         match note {
             None => shared.memory.untold(&path, what.reason()),
             Some(note) => {
-                if shared.memory.tell_once(&path, what.reason()) {
+                if shared.tells(&path, what, before) {
                     shared.events.tell(object, what, &note).await;
                 }
             }

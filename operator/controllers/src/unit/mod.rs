@@ -90,6 +90,11 @@ async fn tell(
     };
     let mut written = 0;
     for (unit, object) in objects(shared, identity) {
+        let generation = object.status.as_ref().and_then(|status| status.observed_generation);
+        let is_heard = report::is_heard(told, unit);
+        if shared.keeps_back(is_heard, object.metadata.generation, generation) {
+            continue;
+        }
         let (status, happened) = report::status(told, unit, &object);
         for (what, note) in happened {
             if what == Happening::EpochMissed {

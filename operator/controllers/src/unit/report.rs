@@ -10,7 +10,7 @@ use coreward_domain::chain::Snapshot;
 use coreward_domain::id::{CommitmentId, PeerId, UnitId};
 use coreward_domain::unit::{Plan, PodRole, Role, Running, Seen, UnitReport, account, conditions};
 use coreward_wire::{CpuEvidence, Report};
-use kube::ResourceExt;
+use k8s_openapi::api::core::v1::Pod;
 
 use crate::clock;
 use crate::condition::{self, Moment, merge};
@@ -45,6 +45,27 @@ struct PodWords {
     cpu: Option<CpuEvidence>,
     building: bool,
     message: String,
+}
+
+/// Whether everybody was heard that a unit's status is made from: the chain, the node, and the pod that runs.
+#[must_use]
+pub fn is_heard(told: Told<'_>, unit: UnitId) -> bool {
+    let Sight { seen, evidence, pods, .. } = told.sight;
+    let is_read = seen.snapshot.as_deref().is_some_and(|snapshot| {
+        matches!(snapshot.peers.get(&seen.peer), Some(Some(peer))
+            if peer.commitment.is_none_or(|id| snapshot.commitments.contains_key(&id)))
+    });
+    let has_reported = running(told.plan, unit).is_none_or(|running| {
+        let pod = pods.iter().find(|pod| is_at(pod, &running.pod));
+        pod.and_then(|pod| told.shared.context.hub.report(pod.metadata.uid.as_deref()?)).is_some()
+    });
+    is_read && has_reported && evidence.facts.is_some() && evidence.cpu.is_some()
+}
+
+/// Whether a pod has this namespace and name.
+fn is_at(pod: &Pod, place: &(String, String)) -> bool {
+    pod.metadata.namespace.as_ref() == Some(&place.0)
+        && pod.metadata.name.as_ref() == Some(&place.1)
 }
 
 /// The status of a unit, and the events that go with it.
@@ -94,7 +115,7 @@ pub fn status(
         role: Some(running_role(told.plan, unit)),
         wanted_role: told.plan.roles.get(&unit).map(wanted_role).or(old.wanted_role),
         deal_ref: deal_ref(told, unit),
-        placement: Some(placement(told, unit, words.cpu)),
+        placement: Some(placement(told, unit, words.cpu, old.placement.as_ref())),
         commitment: commitment(&told.sight.seen)
             .or_else(|| old.commitment.filter(|_| told.sight.seen.snapshot.is_none())),
         epoch,
@@ -130,12 +151,19 @@ fn deal_ref(told: Told<'_>, unit: UnitId) -> Option<NameRef> {
     Some(NameRef { name: told.identity.offer.deal_name(told.network, seat.deal) })
 }
 
-fn placement(told: Told<'_>, unit: UnitId, cpu: Option<CpuEvidence>) -> UnitPlacement {
+/// Where a unit's pod runs; its CPUs stay as they were told until the same pod tells them anew.
+fn placement(
+    told: Told<'_>,
+    unit: UnitId,
+    cpu: Option<CpuEvidence>,
+    old: Option<&UnitPlacement>,
+) -> UnitPlacement {
     let pod =
         running(told.plan, unit).map(|running| format!("{}/{}", running.pod.0, running.pod.1));
+    let same = old.filter(|old| old.pod_name == pod).and_then(|old| old.cpus.clone());
     UnitPlacement {
         node_name: told.identity.identity.node.clone(),
-        cpus: cpu.filter(|_| pod.is_some()).map(|cpu| cpu.cpus),
+        cpus: cpu.map(|cpu| cpu.cpus).or(same).filter(|_| pod.is_some()),
         pod_name: pod,
     }
 }
@@ -185,17 +213,13 @@ fn words(told: Told<'_>, unit: UnitId) -> PodWords {
     let name = running(told.plan, unit).map(|running| running.pod.clone());
     let own = told.sight.seen.pods.iter().flatten().filter(|pod| pod.role.holds(unit));
     let own: Vec<_> = own.map(|pod| (pod.namespace.clone(), pod.name.clone())).collect();
-    let is_own = |pod: &&Arc<k8s_openapi::api::core::v1::Pod>| {
-        own.contains(&(pod.namespace().unwrap_or_default(), pod.name_any()))
-    };
+    let is_own = |pod: &&Arc<Pod>| own.iter().any(|place| is_at(pod, place));
     let mut words = PodWords::default();
     for pod in told.sight.pods.iter().filter(is_own) {
         if let Some(reason) = decisive_reason(pod) {
             words.message = reason;
         }
-        let is_running = name.as_ref().is_some_and(|(namespace, name)| {
-            pod.namespace().as_deref() == Some(namespace) && pod.name_any() == *name
-        });
+        let is_running = name.as_ref().is_some_and(|place| is_at(pod, place));
         let report =
             pod.metadata.uid.as_deref().and_then(|uid| told.shared.context.hub.report(uid));
         match report.map(|received| received.report).filter(|_| is_running) {
