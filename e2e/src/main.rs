@@ -58,6 +58,8 @@ enum BedCommand {
     },
     /// Remove the product.
     Undeploy,
+    /// Say which of its rights the operator never used since the bed came up, and which it lacked.
+    Rights,
 }
 
 #[tokio::main]
@@ -110,6 +112,14 @@ async fn run(command: BedCommand) -> anyhow::Result<()> {
             bed::deploy(&up().await?, values).await?;
         }
         BedCommand::Undeploy => bed::undeploy(&up().await?).await?,
+        BedCommand::Rights => {
+            let rights = bed::rights(&up().await?).await?;
+            bed::say(&rights);
+            anyhow::ensure!(
+                rights.are_used(),
+                "give in charts/coreward/templates/rbac.yaml what is used"
+            );
+        }
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use super::{
     error::{Error, Result},
     paths::{self, Paths},
     process::{self, Room},
-    progress,
+    progress, rights,
 };
 
 /// On two busy cores; alone it takes three seconds.
@@ -21,7 +21,9 @@ const INTERVAL: Duration = Duration::from_millis(50);
 pub(super) fn start_store(paths: &Paths, addresses: Addresses, programs: &Path) -> Result<()> {
     let room = Room::network(paths.control_namespace());
     process::start(paths, "etcd", Some(&room), &etcd(paths, programs))?;
-    process::start(paths, "kube-apiserver", Some(&room), &api_server(paths, addresses, programs))?;
+    let mut api_server = api_server(paths, addresses, programs);
+    api_server.extend(rights::audit(paths)?);
+    process::start(paths, "kube-apiserver", Some(&room), &api_server)?;
     paths::make_folder(&paths.artifacts())?;
     let gateway = [
         programs.join("ipfs-gateway").display().to_string(),

@@ -7,14 +7,17 @@ use crate::world::{Error, Result};
 /// How long one answer may take.
 const ANSWER: Duration = Duration::from_secs(10);
 
+/// What every client is built from.
+pub fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().timeout(ANSWER).no_proxy()
+}
+
 /// A client with a pool of connections and a limit.
 ///
 /// # Errors
 /// [`Error::Finding`] where none can be made.
 pub fn http() -> Result<reqwest::Client> {
-    reqwest::Client::builder()
-        .timeout(ANSWER)
-        .no_proxy()
+    builder()
         .build()
         .map_err(|error| Error::Finding(format!("no HTTP client can be made: {error}")))
 }

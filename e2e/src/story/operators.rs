@@ -9,7 +9,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
-use super::{STEP, client, ensure, pods, traffic};
+use super::{STEP, ensure, page, pods};
 use crate::{
     bed::NAMESPACE,
     world::{Error, PodProcess, Result, World, chain_of, cluster, processes_of, until},
@@ -76,11 +76,9 @@ pub async fn restarts(world: &World) -> Result<i32> {
 /// # Errors
 /// [`Error::Finding`] where one does not answer.
 pub async fn leading(world: &World) -> Result<usize> {
-    let http = client::http()?;
     let mut leading = 0;
     for pod in replicas(world).await? {
-        let url = format!("http://{}:9090/metrics", traffic::address(&pod)?);
-        let (_, page) = client::get(&http, &url).await?;
+        let page = page::of(world, &pod).await?;
         leading += page.lines().filter(|line| says_leader(line)).count();
     }
     Ok(leading)
@@ -91,11 +89,8 @@ pub async fn leading(world: &World) -> Result<usize> {
 /// # Errors
 /// [`Error::Late`].
 pub async fn shows(world: &World, line: &str) -> Result<()> {
-    let http = client::http()?;
     until(&format!("the leader's metrics say {line}"), STEP, async || {
-        let leader = pods::leader(&world.client()).await?;
-        let url = format!("http://{}:9090/metrics", traffic::address(&leader)?);
-        let (_, page) = client::get(&http, &url).await?;
+        let page = page::of(world, &pods::leader(&world.client()).await?).await?;
         Ok(page.lines().any(|it| it == line).then_some(()))
     })
     .await

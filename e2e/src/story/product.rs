@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Teller, end};
+use super::{Teller, end, page};
 use crate::{
     apps::{Apps, BlockFolder},
     bed::{self, Bed, NAMESPACE},
@@ -41,6 +41,7 @@ pub async fn set_up(teller: &Teller, count: u8) -> Result<Stage> {
     Party::bring(&bed, &parties).await?;
     let words = "helm install: the operator with two replicas is ready";
     teller.step(words, deploy(&bed, &parties)).await?;
+    page::make_reader(&bed).await?;
     Ok(Stage { bed, parties, apps })
 }
 

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Event, Pod};
 use kube::{Api, Resource, ResourceExt, api::LogParams};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{all_of_kind, client, ensure, listed, pods, rest, traffic};
+use super::{all_of_kind, ensure, listed, page, pods, rest};
 use crate::world::{Result, World, cluster};
 
 /// Searches objects, logs and metrics for the party's keys; gives how many texts were read.
@@ -34,7 +34,6 @@ async fn texts(world: &World) -> Result<Vec<(String, String)>> {
     texts.extend(objects::<ConfigMap>(&client).await?);
     texts.extend(objects::<Event>(&client).await?);
     texts.extend(objects::<Pod>(&client).await?);
-    let http = client::http()?;
     for component in ["operator", "node", "prover", "worker"] {
         for pod in pods::of_component(&client, component).await? {
             let (name, namespace) = (pod.name_any(), pod.namespace().unwrap_or_default());
@@ -42,8 +41,7 @@ async fn texts(world: &World) -> Result<Vec<(String, String)>> {
             let what = cluster(format!("read the log of {name}"));
             let log = api.logs(&name, &LogParams::default()).await.map_err(what)?;
             texts.push((format!("the log of {name}"), log));
-            let url = format!("http://{}:9090/metrics", traffic::address(&pod)?);
-            texts.push((url.clone(), client::get(&http, &url).await?.1));
+            texts.push((format!("the metrics of {name}"), page::of(world, &pod).await?));
         }
     }
     Ok(texts)

@@ -7,7 +7,7 @@ use coreward_e2e::{
     story::{
         STEP, Teller, ensure, node,
         offer::{self, Offered},
-        operators, proving, rest, secrecy, the_loop, witness,
+        operators, page, proving, rest, secrecy, the_loop, witness,
     },
     world::{Error, Result, World, condition, until},
 };
@@ -87,6 +87,8 @@ async fn tell(world: &World, teller: &Teller) -> Result<()> {
     let read = secrecy::no_key_is_shown(world).await?;
     teller
         .aside(&format!("{read} objects, logs and pages of metrics were read: no key is in them"));
+    page::is_closed(world).await?;
+    teller.aside("nobody reads the operator's metrics without the right to");
     proving::check_all(world, teller).await
 }
 

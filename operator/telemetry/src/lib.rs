@@ -16,5 +16,5 @@ pub use health::{Health, Liveness, Readiness};
 pub use listener::{Limits, ServeError, accept, serve};
 pub use log::{LogError, log_to_stdout};
 pub use metrics::{Metrics, PREFIX};
-pub use page::router;
+pub use page::{health_pages, metrics_page, router};
 pub use shutdown::{Drained, Shutdown, SignalError};

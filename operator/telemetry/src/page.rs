@@ -15,8 +15,17 @@ use crate::metrics::Metrics;
 
 /// The three pages, for a listener of the caller or a test without a socket.
 pub fn router(metrics: Metrics, health: Health) -> Router {
+    metrics_page(metrics).merge(health_pages(health))
+}
+
+/// `/metrics` alone.
+pub fn metrics_page(metrics: Metrics) -> Router {
+    Router::new().route("/metrics", get(show_metrics).with_state(metrics))
+}
+
+/// `/livez` and `/readyz`.
+pub fn health_pages(health: Health) -> Router {
     Router::new()
-        .route("/metrics", get(show_metrics).with_state(metrics))
         .route("/livez", get(show_liveness).with_state(health.clone()))
         .route("/readyz", get(show_readiness).with_state(health))
 }

@@ -50,6 +50,9 @@ pub struct Config {
     /// How workers are reached.
     #[serde(default)]
     pub workers: Workers,
+    /// Who may read the operator's metrics.
+    #[serde(default)]
+    pub metrics: MetricsPage,
     /// Times of the lease; the defaults suit every cluster that is not a test.
     #[serde(default)]
     pub lease: LeaseTimes,
@@ -69,6 +72,25 @@ impl Default for Operator {
     fn default() -> Self {
         Self { read_only: false, failover_seconds: 300 }
     }
+}
+
+/// Who may read the operator's metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MetricsPage {
+    /// How a reader says who it is.
+    #[serde(default)]
+    pub authentication: Authentication,
+}
+
+/// How a reader of metrics says who it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Authentication {
+    /// By a token that the API server knows, over TLS, at the port of the pods' endpoint.
+    #[default]
+    TokenReview,
+    /// Not at all: the page is open, at the port of the health pages.
+    None,
 }
 
 /// Images of the pods that we make.

@@ -4,6 +4,7 @@ mod caller;
 #[cfg(test)]
 mod calls_tests;
 mod keys;
+mod readers;
 mod review;
 mod routes;
 mod serve;
@@ -13,6 +14,7 @@ mod token;
 
 pub use caller::{Caller, Component, Doorkeeper, Refusal};
 pub use keys::ClusterKeys;
+pub use readers::{Readers, guarded};
 pub use review::{Opinion, Reviewer};
 pub use routes::{Desk, router};
 pub use serve::{Error as ListenError, listen, serve};

@@ -9,13 +9,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coreward_telemetry::{Health, Shutdown};
+use axum::Router;
+use coreward_telemetry::{Health, Metrics as Telemetry, Shutdown, metrics_page};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
 use crate::chain_watch::Follower;
+use crate::config::Authentication;
 use crate::context::Context;
 use crate::endpoint::{ClusterKeys, Desk};
 use crate::lease::{Election, LEASE_NAME, Times};
@@ -35,8 +37,8 @@ const DRAIN: Duration = Duration::from_secs(8);
 ///
 /// [`Error`] if it cannot start: a person must look at the named flag, file or address.
 pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), Error> {
-    let telemetry = coreward_telemetry::Metrics::new("operator", env!("CARGO_PKG_VERSION"))
-        .map_err(Error::metrics)?;
+    let telemetry =
+        Telemetry::new("operator", env!("CARGO_PKG_VERSION")).map_err(Error::metrics)?;
     let metrics =
         Arc::new(metrics::Metrics::register(telemetry.registry()).map_err(Error::metrics)?);
     let health = Health::new();
@@ -54,11 +56,13 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), Error> {
     let listener =
         endpoint::listen(args.pods_listen).await.map_err(|source| Error::Listen { source })?;
 
-    serve_page(args.listen, coreward_telemetry::router(telemetry, health.clone()), &shutdown);
+    let (open, guarded) = pages(telemetry, &health, &context);
+    serve_page(args.listen, open, &shutdown);
     let keys = ClusterKeys::new(context.client.clone());
     let doorkeeper = parts::doorkeeper(&context, keys.clone());
     let desk = Desk { context: Arc::clone(&context), doorkeeper, stop: shutdown.token() };
-    let serving = endpoint::serve(listener, endpoint::router(desk), tls, shutdown.token());
+    let calls = endpoint::router(desk).merge(guarded);
+    let serving = endpoint::serve(listener, calls, tls, shutdown.token());
     shutdown.spawn_vital("endpoint", serving);
     let keeping =
         keeper::keep(Arc::clone(&context), keys, (anchors, certificates), shutdown.token());
@@ -107,7 +111,18 @@ async fn elect(
     shutdown.finished(DRAIN).await;
 }
 
-fn serve_page(listen: SocketAddr, page: axum::Router, shutdown: &Shutdown) {
+/// The pages that anybody may read, and those over TLS that ask for a token.
+fn pages(metrics: Telemetry, health: &Health, context: &Context) -> (Router, Router) {
+    let open = coreward_telemetry::health_pages(health.clone());
+    match context.config.metrics.authentication {
+        Authentication::None => (open.merge(metrics_page(metrics)), Router::new()),
+        Authentication::TokenReview => {
+            (open, endpoint::guarded(metrics, endpoint::Readers::new(&context.client)))
+        }
+    }
+}
+
+fn serve_page(listen: SocketAddr, page: Router, shutdown: &Shutdown) {
     let stop = shutdown.token();
     shutdown.spawn_vital("page", async move {
         if let Err(error) = coreward_telemetry::serve(listen, page, stop).await {
