@@ -164,7 +164,10 @@ impl Kill {
 }
 
 /// The program of ours in a pod; what else runs there is its children.
-fn own_process(pod: &Pod) -> Result<Option<PodProcess>> {
+///
+/// # Errors
+/// [`Error::Finding`] where the machine's processes cannot be read.
+pub fn own_process(pod: &Pod) -> Result<Option<PodProcess>> {
     let mut ours = processes_of(&pods::uid(pod))?;
     ours.retain(|process| process.name.starts_with("coreward"));
     Ok(ours.into_iter().min_by_key(|process| process.id))

@@ -56,7 +56,8 @@ pub async fn ready(world: &World, node: Node, wanted: bool) -> Result<()> {
 /// # Errors
 /// [`Error::Finding`] where it was not refused, or for something else.
 pub async fn eviction_refused(world: &World, pod: &Pod) -> Result<String> {
-    let api: Api<Pod> = Api::namespaced(impatient(world).await?, bed::NAMESPACE);
+    let namespace = pod.namespace().unwrap_or_default();
+    let api: Api<Pod> = Api::namespaced(impatient(world).await?, &namespace);
     match api.evict(&pod.name_any(), &EvictParams::default()).await {
         Err(kube::Error::Api(status)) if status.code == 429 => Ok(status.message.clone()),
         other => Err(Error::Finding(format!("the eviction gave {other:?}"))),

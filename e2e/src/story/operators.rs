@@ -1,15 +1,16 @@
 //! The operator's own replicas.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{
     Api, Client, Config, ResourceExt,
-    api::DeleteParams,
+    api::{DeleteParams, EvictParams, Patch, PatchParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
+use serde_json::json;
 
-use super::{STEP, ensure, page, pods};
+use super::{STEP, ensure, node, page, pods};
 use crate::{
     bed::NAMESPACE,
     world::{Error, PodProcess, Result, World, chain_of, cluster, processes_of, until},
@@ -61,6 +62,53 @@ pub async fn renew(world: &World) -> Result<Vec<Pod>> {
         Ok(Some(now))
     })
     .await
+}
+
+/// Sets the number of replicas, and waits until so many are ready and, if there are any, one of them leads.
+///
+/// # Errors
+/// [`Error::Late`], [`Error::Cluster`].
+pub async fn scale(world: &World, count: usize) -> Result<()> {
+    let api: Api<Deployment> = Api::namespaced(world.client(), NAMESPACE);
+    let body = json!({ "spec": { "replicas": count } });
+    let scaled =
+        api.patch_scale("coreward-operator", &PatchParams::default(), &Patch::Merge(&body)).await;
+    scaled.map_err(cluster("scale the operator"))?;
+    until(&format!("{count} replicas are ready"), STEP, async || {
+        let now = replicas(world).await?;
+        ensure(now.len() == count, || format!("{} are there", now.len()))?;
+        ensure(now.iter().all(pods::is_ready), || "not all are ready".to_owned())?;
+        if count > 0 {
+            pods::leader(&world.client()).await?;
+        }
+        Ok(Some(()))
+    })
+    .await
+}
+
+/// Evicts the replica that leads and, while it is away, the other; gives how long nobody led, and the words that the second
+/// eviction was refused with.
+///
+/// # Errors
+/// [`Error::Finding`] where the second was not refused; [`Error::Late`].
+pub async fn evict_both(world: &World) -> Result<(Duration, String)> {
+    let leader = pods::leader(&world.client()).await?;
+    let all = replicas(world).await?;
+    let other = all.iter().find(|pod| pods::uid(pod) != pods::uid(&leader));
+    let other = other.ok_or_else(|| Error::Finding("one replica is there".to_owned()))?;
+    let api: Api<Pod> = Api::namespaced(world.client(), NAMESPACE);
+    let began = super::now();
+    let evicted = api.evict(&leader.name_any(), &EvictParams::default()).await;
+    evicted.map_err(cluster("evict the leader"))?;
+    let refusal = node::eviction_refused(world, other).await?;
+    until("the other replica leads", STEP, async || {
+        let now = pods::leader(&world.client()).await?;
+        Ok((pods::uid(&now) == pods::uid(other)).then_some(()))
+    })
+    .await?;
+    let without = began.elapsed();
+    scale(world, COUNT).await?;
+    Ok((without, refusal))
 }
 
 /// How often the containers of all replicas were started again.

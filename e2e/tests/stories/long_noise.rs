@@ -14,6 +14,7 @@ use std::{
 use alloy::primitives::B256;
 use coreward_e2e::{
     bed::variable,
+    chain::Parameters,
     fault::{Api, Faults, Rpc},
     story::{
         Teller, account, deal, ensure,
@@ -76,7 +77,7 @@ async fn tell(world: &World, teller: &Teller, app: &str) -> Result<()> {
         offered: &offered,
         seed,
         is_over: AtomicBool::new(false),
-        epochs: AtomicU64::new(0),
+        begun: Mutex::default(),
         deals: AtomicU64::new(0),
         killed: Mutex::default(),
         outages: Mutex::default(),
@@ -98,7 +99,7 @@ async fn tell(world: &World, teller: &Teller, app: &str) -> Result<()> {
     ensure(after.memory <= before.memory * 5 / 4 + SPARE, || {
         format!("the operators had {} KiB of memory, and have {}", before.memory, after.memory)
     })?;
-    let report = noise.report(minutes, (&before, &after));
+    let report = noise.report(minutes, (&before, &after), &noise.minimums().await?);
     match variable(REPORT) {
         None => {
             teller.aside(&report);
@@ -139,14 +140,14 @@ fn resident(process: u32) -> Option<u64> {
     line.trim().trim_end_matches(" kB").parse().ok()
 }
 
-/// All that goes on at once, and what came of it.
+/// All that goes on at once, and what came of it: the first block of each epoch, and counts.
 struct Noise<'a> {
     world: &'a World,
     app: &'a str,
     offered: &'a Offered,
     seed: u64,
     is_over: AtomicBool,
-    epochs: AtomicU64,
+    begun: Mutex<BTreeMap<u64, u64>>,
     deals: AtomicU64,
     killed: Mutex<Vec<Killed>>,
     outages: Mutex<BTreeMap<String, u64>>,
@@ -199,8 +200,9 @@ impl Noise<'_> {
             Ok((self.chain_time().await? >= end).then_some(()))
         })
         .await?;
-        self.world.driver().next_epoch().await?;
-        self.epochs.fetch_add(1, Relaxed);
+        let epoch = self.world.driver().next_epoch().await?;
+        let block = self.world.oracle().block_number().await?;
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).insert(epoch, block);
         Ok(())
     }
 
@@ -275,7 +277,28 @@ impl Noise<'_> {
         Ok(())
     }
 
-    fn report(&self, minutes: u64, (before, after): (&Standing, &Standing)) -> String {
+    /// Blocks, one a second, from an epoch's begin until a unit had its minimum, in order.
+    async fn minimums(&self) -> Result<Vec<u64>> {
+        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let least = usize::try_from(Parameters::for_stories().min_proofs_per_epoch).unwrap_or(1);
+        let mut proofs: BTreeMap<(u64, B256), Vec<u64>> = BTreeMap::new();
+        for proof in self.world.oracle().accepted_proofs(self.world.from_block()).await? {
+            proofs.entry((proof.epoch, proof.unit)).or_default().push(proof.block);
+        }
+        let after = proofs.iter().filter_map(|((epoch, _), blocks)| {
+            Some(blocks.get(least - 1)?.saturating_sub(*begun.get(epoch)?))
+        });
+        let mut after: Vec<u64> = after.collect();
+        after.sort_unstable();
+        Ok(after)
+    }
+
+    fn report(
+        &self,
+        minutes: u64,
+        (before, after): (&Standing, &Standing),
+        minimums: &[u64],
+    ) -> String {
         let mut text = format!(
             "# Long noise\n\n\
              Written by `make soak`: {minutes} minutes in which epochs of {EPOCH} s ended by the clock, deals came and went, and\n\
@@ -283,9 +306,17 @@ impl Noise<'_> {
              | what | |\n| --- | ---: |\n\
              | epochs | {} |\n| epochs missed | 0 |\n| deals matched, served and stopped | {} |\n",
             self.seed,
-            self.epochs.load(Relaxed),
+            self.begun.lock().unwrap_or_else(PoisonError::into_inner).len(),
             self.deals.load(Relaxed),
         );
+        if let [.., latest] = minimums {
+            let (count, median) = (minimums.len(), minimums[minimums.len() / 2]);
+            let _ = write!(
+                text,
+                "| minimums of a unit on chain in an epoch | {count} |\n\
+                 | the median came after | {median} s |\n| the latest | {latest} s |\n"
+            );
+        }
         let killed = self.killed.lock().unwrap_or_else(PoisonError::into_inner);
         for (victim, times) in killer::by_victim(&killed) {
             let longest = times[times.len() - 1].as_secs_f32();

@@ -11,8 +11,10 @@ mod held_back;
 mod killed_anywhere;
 mod killed_once;
 mod left;
+mod left_alone;
 mod long_noise;
 mod mass_change;
+mod mass_exit;
 mod nobody_home;
 mod nodes;
 mod partitioned;
@@ -57,7 +59,8 @@ mod people {
     pub(crate) const HELD_BACK: usize = 17;
     pub(crate) const RENEWED: usize = 18;
     pub(crate) const LEFT: usize = 19;
-    pub(crate) const COUNT: u8 = 20;
+    pub(crate) const MASS_EXIT: usize = 20;
+    pub(crate) const COUNT: u8 = 21;
 }
 
 /// Held by whoever uses the cores of n1 and n2.

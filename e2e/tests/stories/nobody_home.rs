@@ -6,16 +6,16 @@ use coreward_e2e::{
     chain::{CapacityConstant, DealOrder, Parameters},
     fault::{Api, Faults, Rpc},
     story::{
-        Teller, deal, ensure,
+        STEP, Teller, agrees, deal, ensure,
         offer::{self, Offered},
         operators, pods, proving,
         witness::{self, Witness, while_visited},
     },
-    world::{Error, Result, World},
+    world::{Error, Result, World, condition, until},
 };
 use serde_json::{Value, json};
 
-use super::{Needs, Told, on_stage, people};
+use super::{Needs, Told, left_alone, on_stage, people};
 
 /// So many proofs that no prover has ever enough. On a machine with no core to spare that starves everything else, so it
 /// holds for one fault only; else provers rest once they have found what is of use.
@@ -55,6 +55,8 @@ async fn tell(world: &World, teller: &Teller, app: &str) -> Result<()> {
     scene.stay.pods_are_the_same(world).await?;
     teller.aside("provers and worker are the pods that they were, never started again");
     proving::next(world, teller, &scene.offered, &scene.provers).await?;
+    let (prover, seat) = (scene.provers[0], &scene.seat);
+    Box::pin(left_alone::tell(world, teller, (&scene.offered, prover, seat), &scene.url)).await?;
     world.driver().stop_deal(world.party().developer.address, scene.seat.deal).await?;
     deal::returned(world, teller, &scene.seat).await
 }
@@ -158,12 +160,33 @@ impl<'a> Scene<'a> {
         teller.step(words, operators::renew(world)).await?;
         let unknown = witness::chain_synced(world, &self.offered, "Unknown");
         teller.step("the offer says that nothing is known of the chain", unknown).await?;
+        let words = "a new offer has all its conditions, none of them known";
+        teller.step(words, self.a_new_offer_is_unknown()).await?;
         witness::blocks(world, SHORT).await?;
         self.held_still(&witness).await?;
         faults.rpc(Rpc::Well)?;
         self.recovers(&witness).await?;
         let restarts = operators::restarts(world).await?;
         ensure(restarts == 0, || format!("replicas were started again {restarts} times"))
+    }
+
+    /// An offer that is made while no endpoint answers says that nothing is known yet, and can be taken back.
+    async fn a_new_offer_is_unknown(&self) -> Result<()> {
+        let mut spec = self.world.offer("unheard", "none");
+        spec["spec"]["managementPolicy"] = json!("Observe");
+        self.world.apply(&spec).await?;
+        agrees(self.world, ("ProviderOffer", "unheard"), "nothing is known of it", |object| {
+            let told = ["Ready", "ChainSynced", "OfferInSync", "CommitmentsHealthy"];
+            told.iter()
+                .all(|kind| condition(object, kind).is_some_and(|(status, ..)| status == "Unknown"))
+        })
+        .await?;
+        self.world.delete("ProviderOffer", "unheard").await?;
+        until("it is gone again", STEP, async || {
+            let left = self.world.get("ProviderOffer", "unheard").await?;
+            Ok(left.is_none().then_some(()))
+        })
+        .await
     }
 
     /// The epoch ends while nothing can be learned of it.

@@ -1,7 +1,9 @@
 use alloy::primitives::B256;
 use coreward_e2e::{
     bed::{self, Node},
-    story::{STEP, Teller, account, agrees, ensure, node, offer::Offered, pods, proving, the_loop},
+    story::{
+        STEP, Teller, account, agrees, deal, ensure, node, offer::Offered, pods, proving, the_loop,
+    },
     world::{Error, Result, World, chain_of, condition, until},
 };
 use k8s_openapi::api::core::v1::Pod;
@@ -13,15 +15,19 @@ use super::{Needs, Told, on_stage, people};
 const REFUSAL: (&str, &str) =
     ("SMTAlignmentError", "SMT Alignment Error: requested 1 cpus not multiple cpus per core = 2");
 
+/// Says until when a node may be kept from being drained; and a time that is over.
+const DRAIN_BY: &str = "coreward.dev/drain-by";
+const PAST: &str = "2020-01-01T00:00:00Z";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes() -> Told {
-    on_stage("nodes", (people::NODES, Needs::Cores), async |world, teller, _stage| {
-        tell(world, teller).await
+    on_stage("nodes", (people::NODES, Needs::Cores), async |world, teller, stage| {
+        tell(world, teller, &stage.apps.hello).await
     })
     .await
 }
 
-async fn tell(world: &World, teller: &Teller) -> Result<()> {
+async fn tell(world: &World, teller: &Teller, app: &str) -> Result<()> {
     let offered = the_loop::proving_offer(world, teller, &the_loop::both_nodes(world), 2).await?;
     proving::minimum(world, &offered, &offered.units()).await?;
     let (unit, other) = (offered.peers[0].units[0], offered.peers[1].units[0]);
@@ -34,6 +40,9 @@ async fn tell(world: &World, teller: &Teller) -> Result<()> {
     let opened = node::kubectl(world, &["uncordon", node.name]).await.map(drop);
     told.and(opened)?;
     Box::pin(scene.open_again()).await?;
+    let told = Box::pin(scene.overdue(app)).await;
+    let opened = scene.open().await;
+    told.and(opened)?;
     let told = Box::pin(scene.without_kubelet()).await;
     let started = bed::start_kubelet(world.bed(), node);
     let started = started.map_err(|error| Error::Finding(chain_of(&error)));
@@ -139,6 +148,38 @@ impl Scene<'_> {
         let back = self.prover();
         self.teller.step("the node is uncordoned: its prover is back", back).await?;
         self.draining("False", "").await?;
+        self.all_prove().await
+    }
+
+    /// Takes the cordon and its time from the node.
+    async fn open(&self) -> Result<()> {
+        let words = ["annotate", "node", self.node.name, &format!("{DRAIN_BY}-")];
+        node::kubectl(self.world, &words).await?;
+        node::kubectl(self.world, &["uncordon", self.node.name]).await.map(drop)
+    }
+
+    /// A worker is kept on a cordoned node until the time that people set on it.
+    async fn overdue(&self, app: &str) -> Result<()> {
+        let (world, teller, node) = (self.world, self.teller, self.node.name);
+        let peer = [&self.offered.peers[0]];
+        let seat = deal::matched(world, app, &peer).await?.remove(0);
+        let url =
+            teller.step("a deal is matched, and answers", deal::answering(world, &seat)).await?;
+        let worker = pods::ready(world, "worker", self.unit).await?;
+        node::kubectl(world, &["cordon", node]).await?;
+        self.draining("True", "its worker stays while the deal lasts").await?;
+        let refusal = node::eviction_refused(world, &worker).await?;
+        teller.aside(&format!("cordoned, an eviction of its worker: {refusal}"));
+        node::kubectl(world, &["annotate", "node", node, &format!("{DRAIN_BY}={PAST}")]).await?;
+        self.draining("True", "the time that was set is over").await?;
+        let words =
+            ["drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=120s"];
+        let drained = node::kubectl(world, &words);
+        teller.step("its drain-by is over: kubectl drain ends by itself", drained).await?;
+        self.open().await?;
+        teller.step("uncordoned, the deal answers again", deal::answers(&url)).await?;
+        world.driver().stop_deal(world.party().developer.address, seat.deal).await?;
+        deal::returned(world, teller, &seat).await?;
         self.all_prove().await
     }
 

@@ -79,6 +79,10 @@ async fn restarts(world: &World, teller: &Teller, offered: &Offered) -> Result<(
         operators::renew(world).await?;
         witness::blocks(world, 2).await?;
     }
+    let (without, refusal) = operators::evict_both(world).await?;
+    teller.aside(&format!(
+        "the leader is evicted: nobody leads for {without:.1?}; the other: {refusal}"
+    ));
     witness::settled(world, offered, &[]).await?;
     teller.step("all is at rest after restarts", rest(world)).await?;
     witness.pods_are_the_same(world).await?;

@@ -12,6 +12,7 @@ use kube::ResourceExt;
 
 use crate::clock;
 use crate::config::ProverMode;
+use crate::hub::Received;
 use crate::labels::{NODE, NODE_AGENT, PROBE, PROVER, component};
 use crate::node::probe::EVIDENCE;
 use crate::pods::template::prover_memory;
@@ -19,6 +20,9 @@ use crate::turn::Shared;
 
 /// Evidence that stays away for longer than this keeps no registration waiting.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// An agent reports each minute: what it said is old after three.
+const FRESH: Duration = Duration::from_mins(3);
 
 /// What a node shows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,6 +37,9 @@ pub struct Evidence {
     pub cpu: Option<CpuEvidence>,
     /// Whether the evidence is still waited for.
     pub is_awaited: bool,
+    /// Whether its agent has been silent for too long to say how the node is now. What it said stands: the threads of a core do
+    /// not change.
+    pub is_stale: bool,
 }
 
 /// What pods may have of a node.
@@ -63,13 +70,16 @@ pub fn look(shared: &Shared, name: &str) -> Evidence {
     let pods = stores.pods.all();
     let agent =
         pods.iter().find(|pod| component(pod.as_ref()) == Some(NODE_AGENT) && is_on(pod, name));
-    let report = agent.and_then(|agent| report_of(shared, agent)).and_then(|report| match report {
+    let received = agent.and_then(|agent| received_of(shared, agent));
+    let now = clock::now();
+    let is_fresh = received.as_ref().is_some_and(|it| now.saturating_duration_since(it.at) < FRESH);
+    let report = received.and_then(|received| match received.report {
         Report::Node(report) => Some(report),
         Report::Prover(_) | Report::Worker(_) | Report::Probe(_) => None,
     });
     let cpu = pods.iter().filter(|pod| is_on_or_for(pod, name)).find_map(|pod| cpu_of(shared, pod));
     let complete = report.is_some() && cpu.is_some();
-    let waited = shared.memory.waited(&format!("evidence/{name}"), clock::now());
+    let waited = shared.memory.waited(&format!("evidence/{name}"), now);
     let (facts, artifact_url) = report
         .map_or((None, None), |NodeReport { facts, artifact_url }| {
             (Some(facts), Some(artifact_url))
@@ -80,6 +90,7 @@ pub fn look(shared: &Shared, name: &str) -> Evidence {
         artifact_url,
         cpu,
         is_awaited: !complete && waited < PATIENCE,
+        is_stale: !is_fresh && waited >= PATIENCE,
     }
 }
 
@@ -96,7 +107,11 @@ fn cpu_of(shared: &Shared, pod: &Pod) -> Option<CpuEvidence> {
 }
 
 fn report_of(shared: &Shared, pod: &Pod) -> Option<Report> {
-    Some(shared.context.hub.report(pod.metadata.uid.as_deref()?)?.report)
+    received_of(shared, pod).map(|received| received.report)
+}
+
+fn received_of(shared: &Shared, pod: &Pod) -> Option<Received> {
+    shared.context.hub.report(pod.metadata.uid.as_deref()?)
 }
 
 fn is_on(pod: &Pod, node: &str) -> bool {
@@ -186,11 +201,14 @@ impl Evidence {
     /// The same for the units' condition `NodeEligible`.
     #[must_use]
     pub fn verdict(&self, demand: Demand) -> NodeEvidence {
-        match self.judge(demand).0 {
+        let found = match self.judge(demand).0 {
             Eligibility::Eligible => NodeEvidence::Verified,
             Eligibility::Ineligible(reason) => NodeEvidence::Ineligible(reason),
             Eligibility::Pending | Eligibility::Unknown => NodeEvidence::Unknown,
-        }
+        };
+        // What does not fit does not come to fit by growing old.
+        let is_final = matches!(found, NodeEvidence::Ineligible(_));
+        if self.is_stale && !is_final { NodeEvidence::Stale } else { found }
     }
 }
 
@@ -244,6 +262,16 @@ mod tests {
         #[case] expected: (Eligibility, u32),
     ) {
         assert_eq!(evidence.judge(demand), expected);
+    }
+
+    #[rstest]
+    #[case::fresh(evidence(1000, 8000, true), NodeEvidence::Verified)]
+    #[case::old(Evidence { is_stale: true, ..evidence(1000, 8000, true) }, NodeEvidence::Stale)]
+    #[case::none_for_long(Evidence { is_stale: true, ..Evidence::default() }, NodeEvidence::Stale)]
+    #[case::none_yet(Evidence { is_awaited: true, ..Evidence::default() }, NodeEvidence::Unknown)]
+    #[case::a_fact_that_does_not_age(Evidence { is_stale: true, ..evidence(1000, 600, true) }, NodeEvidence::Ineligible(IneligibleReason::TooLittleMemory))]
+    fn evidence_ages(#[case] evidence: Evidence, #[case] expected: NodeEvidence) {
+        assert_eq!(evidence.verdict(demand(AUTO, REQUIRED)), expected);
     }
 
     #[rstest]

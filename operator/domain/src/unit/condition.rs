@@ -157,7 +157,7 @@ fn node_eligible(report: &UnitReport) -> Verdict {
             Verdict::new(kind, Truth::False, reason.reason(), reason.text())
         }
         NodeEvidence::Stale => {
-            Verdict::unknown(kind, "Stale", "the last evidence about the node is too old")
+            Verdict::new(kind, Truth::Unknown, "Stale", "its agent has not been heard for minutes")
         }
         NodeEvidence::Unknown => Verdict::unknown(kind, "Stale", "no evidence about the node yet"),
     }
