@@ -243,7 +243,7 @@ async fn pause(paths: &Paths) -> Result<PathBuf> {
     if !program.exists() {
         let source = folder.join("pause.c");
         paths::write(&source, PAUSE)?;
-        let partial = folder.join("pause.partial");
+        let partial = folder.join(format!("pause.{}.partial", std::process::id()));
         Run::new("cc", "compile the pause program")
             .args(["-static", "-Os", "-o"])
             .args([&partial, &source])

@@ -128,7 +128,7 @@ pub(super) fn make_folder(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(Error::file("make the folder", path))
 }
 
-/// Writes a file at once or not at all: the bytes go to a neighbour first.
+/// Writes a file at once or not at all: the bytes go to a neighbour first, of this process' own: two beds share the cache.
 ///
 /// # Errors
 /// [`Error::File`].
@@ -137,7 +137,7 @@ pub(super) fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Result<()> {
         make_folder(parent)?;
     }
     let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
+    partial.push(format!(".{}.partial", std::process::id()));
     fs::write(&partial, bytes).map_err(Error::file("write", &partial))?;
     fs::rename(&partial, path).map_err(Error::file("rename to", path))
 }

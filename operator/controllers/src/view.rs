@@ -31,12 +31,18 @@ pub fn of(handle: &NetworkHandle, now: Instant) -> View {
     View { snapshot, health: health.word(now, stuck) }
 }
 
-/// The identities of an offer that are in use.
+/// The identities of an offer that are in use, in an order that every process finds again.
 #[must_use]
 pub fn identities(shared: &Shared, offer: &OfferKey) -> Vec<PeerIdentity> {
     let secrets = shared.context.stores.identities.all();
     let read = secrets.iter().filter_map(|secret| PeerIdentity::read(secret));
-    read.filter(|identity| identity.offer == *offer && !identity.retired).collect()
+    let mut own: Vec<_> =
+        read.filter(|identity| identity.offer == *offer && !identity.retired).collect();
+    own.sort_by(|one, other| {
+        let key = |it: &PeerIdentity| (it.identity.node.clone(), it.identity.peer);
+        key(one).cmp(&key(other))
+    });
+    own
 }
 
 /// Of those, the ones that the chain lists.

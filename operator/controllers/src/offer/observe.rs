@@ -69,10 +69,11 @@ pub async fn observe(offer: &ProviderOffer, resolved: &Resolved, shared: &Shared
     let holds = |other: &ProviderOffer, id: &str| holds(other, id, shared, snapshot.as_deref());
     let claims = claims(offer, &offer_refs, &node_refs, &context.config, &holds);
     let own = all_nodes.iter().filter(|node| selects(offer, node)).map(|node| node.name_any());
-    let nodes: Vec<_> = own
+    let mut nodes: Vec<_> = own
         .filter(|name| !claims.nodes.contains(name))
         .map(|name| (name.clone(), look(shared, &name)))
         .collect();
+    nodes.sort_by(|(one, _), (other, _)| one.cmp(other));
     let identities = view::identities(shared, &key);
     let judged = nodes.iter().map(|(name, evidence)| {
         let (eligibility, units) = evidence.judge(demand);
