@@ -161,7 +161,7 @@ pub(super) fn is_rolled_out(deployment: &Deployment) -> bool {
 }
 
 /// Puts `over` over `base`: objects field by field, everything else whole.
-fn merge(base: &mut Value, over: Value) {
+pub fn merge(base: &mut Value, over: Value) {
     match (base, over) {
         (Value::Object(base), Value::Object(over)) => {
             for (key, value) in over {

@@ -45,7 +45,7 @@ use std::{
 };
 
 pub use addresses::Addresses;
-pub use deploy::{NAMESPACE, define, deploy, rollback, undeploy};
+pub use deploy::{NAMESPACE, define, deploy, merge, rollback, undeploy};
 pub use error::{Error, Result};
 pub use image::{ALL, ImageSpec, PRODUCT, Source, ensure};
 pub use life::{down, up, up_unless_interrupted};

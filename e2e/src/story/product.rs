@@ -57,16 +57,16 @@ pub async fn deploy(bed: &Bed, parties: &[Party]) -> Result<()> {
     deploy_with(bed, parties, json!({})).await
 }
 
-/// The same with other values for the images.
+/// The same with values that go over those of the stories, field by field.
 ///
 /// # Errors
 /// As [`deploy`].
-pub async fn deploy_with(bed: &Bed, parties: &[Party], images: Value) -> Result<()> {
+pub async fn deploy_with(bed: &Bed, parties: &[Party], over: Value) -> Result<()> {
     let mut values = Party::values(bed, parties);
     values["workers"] = json!({ "serviceType": "NodePort" });
-    values["images"] = images;
     // A story need not wait for minutes once the cluster has noticed that a node is away.
     values["operator"] = json!({ "failoverSeconds": 10 });
+    bed::merge(&mut values, over);
     Box::pin(bed::deploy(bed, values)).await.map_err(|error| {
         Error::Finding(format!("the product is not installed in {NAMESPACE}: {}", chain_of(&error)))
     })

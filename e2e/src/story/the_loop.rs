@@ -21,6 +21,17 @@ pub fn both_nodes(world: &World) -> Value {
     world.offer("loop", "compute")
 }
 
+/// An offer of one unit on every node, exclusive core or not.
+#[must_use]
+pub fn every_node(world: &World, name: &str) -> Value {
+    let mut offer = world.offer(name, "any");
+    let capacity = &mut offer["spec"]["capacity"];
+    capacity["nodeSelector"]["matchLabels"] = json!({ "kubernetes.io/os": "linux" });
+    capacity["coreIsolation"] = json!("Preferred");
+    capacity["unitsPerNode"] = json!(1);
+    offer
+}
+
 /// An offer of one node by its name.
 #[must_use]
 pub fn one_node(world: &World, name: &str, node: &str) -> Value {

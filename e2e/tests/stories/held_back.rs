@@ -7,7 +7,9 @@ use coreward_e2e::{
     story::{
         STEP, Teller, ensure, node,
         offer::{self, Offered},
-        operators, page, proving, rest, secrecy, the_loop, witness,
+        operators, page,
+        product::{Stage, deploy, deploy_with},
+        proving, rest, secrecy, the_loop, witness,
     },
     world::{Error, Result, World, condition, until},
 };
@@ -25,12 +27,12 @@ async fn held_back() -> Told {
         "held_back",
         (people::HELD_BACK, Needs::Solitude),
         // Transactions of all are lost.
-        async |world, teller, _stage| Box::pin(tell(world, teller)).await,
+        async |world, teller, stage| Box::pin(tell(world, teller, stage)).await,
     )
     .await
 }
 
-async fn tell(world: &World, teller: &Teller) -> Result<()> {
+async fn tell(world: &World, teller: &Teller, stage: &Stage) -> Result<()> {
     let mut spec = the_loop::both_nodes(world);
     let offered = the_loop::proving_offer(world, teller, &spec, 2).await?;
     proving::minimum(world, &offered, &offered.units()).await?;
@@ -84,6 +86,7 @@ async fn tell(world: &World, teller: &Teller) -> Result<()> {
     spec["spec"]["suspend"] = json!(false);
     world.apply(&spec).await?;
     scene.comes_on_chain(5_000).await?;
+    Box::pin(scene.read_only(&mut spec, stage)).await?;
     let read = secrecy::no_key_is_shown(world).await?;
     teller
         .aside(&format!("{read} objects, logs and pages of metrics were read: no key is in them"));
@@ -125,6 +128,18 @@ impl Scene<'_> {
         node::nothing_but_proofs(world, next).await?;
         let now = offer::vcpu_price(world, offered).await?;
         ensure(now == U256::from(price), || format!("the price is {now}, not {price}"))
+    }
+
+    /// The platform team makes the whole operator read-only, and takes that back.
+    async fn read_only(&self, spec: &mut Value, stage: &Stage) -> Result<()> {
+        let over = json!({ "operator": { "readOnly": true } });
+        let upgrade = deploy_with(&stage.bed, &stage.parties, over);
+        self.teller.step("helm upgrade with operator.readOnly", upgrade).await?;
+        self.wants(spec, "0.006").await?;
+        self.only_proves(5_000).await?;
+        let upgrade = deploy(&stage.bed, &stage.parties);
+        self.teller.step("helm upgrade without it", upgrade).await?;
+        self.comes_on_chain(6_000).await
     }
 
     async fn comes_on_chain(&self, price: u64) -> Result<()> {

@@ -27,8 +27,8 @@ pub(crate) async fn tell(
 ) -> Result<()> {
     proving::minimum(world, offered, &offered.units()).await?;
     let before = provers(world, offered).await?;
-    let images = json!({ "prover": ABSENT, "pullPolicy": "Never" });
-    let upgrade = deploy_with(&stage.bed, &stage.parties, images);
+    let absent = json!({ "images": { "prover": ABSENT, "pullPolicy": "Never" } });
+    let upgrade = deploy_with(&stage.bed, &stage.parties, absent);
     teller.step("helm upgrade to provers without an image", upgrade).await?;
     let offer = ("ProviderOffer", offered.name.as_str());
     let stopped = agrees(world, offer, "its provers are renewed no further", |object| {
@@ -47,8 +47,8 @@ pub(crate) async fn tell(
         format!("of the provers {before:?} work {kept:?}")
     })?;
 
-    let images = json!({ "pullPolicy": "Never" });
-    let upgrade = deploy_with(&stage.bed, &stage.parties, images);
+    let right = json!({ "images": { "pullPolicy": "Never" } });
+    let upgrade = deploy_with(&stage.bed, &stage.parties, right);
     teller.step("helm upgrade with the image set right", upgrade).await?;
     let renewed = until("both provers are renewed", STEP, async || {
         let now = provers(world, offered).await?;

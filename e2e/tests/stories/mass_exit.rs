@@ -1,21 +1,20 @@
 //! Three deals of one owner who is denied by mistake: none is left before a person confirms the number.
 
 use coreward_e2e::{
-    chain::DealOrder,
     story::{
         STATUS, Teller, agrees,
         deal::{self, Seat},
         ensure, node,
         offer::{self, Offered},
-        operators, proving, witness,
+        operators, proving, the_loop, witness,
     },
     world::{Result, World, condition, until},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Needs, Told, on_stage, people};
 
-/// Units of the offer, and so deals; the breaker lets two go without a word.
+/// Units of the offer, one on each node, and so deals; the breaker lets two go without a word.
 const DEALS: usize = 3;
 /// Blocks in which a wrong exit would be under way.
 const WHILE: u64 = 5;
@@ -23,17 +22,18 @@ const METRIC: &str = "coreward_breaker_open{kind=\"deal\"}";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mass_exit() -> Told {
-    on_stage("mass_exit", (people::MASS_EXIT, Needs::Nothing), async |world, teller, stage| {
+    on_stage("mass_exit", (people::MASS_EXIT, Needs::Cores), async |world, teller, stage| {
         Box::pin(tell(world, teller, &stage.apps.hello)).await
     })
     .await
 }
 
 async fn tell(world: &World, teller: &Teller, app: &str) -> Result<()> {
-    let offered = offer::register(world, teller, &spec(world), DEALS).await?;
+    let spec = the_loop::every_node(world, "mass");
+    let offered = offer::register(world, teller, &spec, DEALS).await?;
     let offered = offer::activate(world, teller, offered).await?;
     let (seats, urls) = served(world, teller, (&offered, app)).await?;
-    let mut denied = spec(world);
+    let mut denied = spec;
     denied["spec"]["intake"] = json!({ "denyOwners": [world.party().developer.address] });
     world.apply(&denied).await?;
     let words = "their owner is put into intake.denyOwners: each Deal says MassChangeBreaker";
@@ -65,27 +65,15 @@ async fn tell(world: &World, teller: &Teller, app: &str) -> Result<()> {
     proving::next(world, teller, &offered, &offered.units()).await.map(drop)
 }
 
-/// An offer of three units that share the cores of one node.
-fn spec(world: &World) -> Value {
-    let mut offer = world.offer("mass", "shared");
-    offer["spec"]["capacity"]["coreIsolation"] = json!("Preferred");
-    offer["spec"]["capacity"]["unitsPerNode"] = json!(DEALS);
-    offer
-}
-
 /// Has each unit serve a deal of its own.
 async fn served(
     world: &World,
     teller: &Teller,
     (offered, app): (&Offered, &str),
 ) -> Result<(Vec<Seat>, Vec<String>)> {
-    let peer = offered.peers[0].peer;
     let (mut seats, mut urls) = (Vec::new(), Vec::new());
-    for unit in offered.units() {
-        let order = DealOrder::of_one_worker(world.party().developer.address, app);
-        let deal = world.driver().create_deal(&order).await?;
-        let worker = world.driver().match_deal(deal, &[(peer, vec![unit])]).await?.remove(0);
-        seats.push(Seat { deal, worker, peer, unit });
+    for peer in &offered.peers {
+        seats.extend(deal::matched(world, app, &[peer]).await?);
     }
     for seat in &seats {
         urls.push(teller.step("a deal answers", deal::answering(world, seat)).await?);

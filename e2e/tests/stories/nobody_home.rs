@@ -8,7 +8,7 @@ use coreward_e2e::{
     story::{
         STEP, Teller, agrees, deal, ensure,
         offer::{self, Offered},
-        operators, pods, proving,
+        operators, pods, proving, the_loop,
         witness::{self, Witness, while_visited},
     },
     world::{Error, Result, World, condition, until},
@@ -83,21 +83,16 @@ enum Endures {
     Hashing,
 }
 
-/// One unit on every node, exclusive core or not.
-fn every_node(world: &World) -> Value {
-    let mut offer = world.offer("home", "any");
+fn spec(world: &World) -> Value {
+    let mut offer = the_loop::every_node(world, "home");
     // Where many are found, a further proof is not worth its gas, and provers would rest.
     offer["spec"]["proofs"] = json!({ "target": "Maximum" });
-    let capacity = &mut offer["spec"]["capacity"];
-    capacity["nodeSelector"]["matchLabels"] = json!({ "kubernetes.io/os": "linux" });
-    capacity["coreIsolation"] = json!("Preferred");
-    capacity["unitsPerNode"] = json!(1);
     offer
 }
 
 impl<'a> Scene<'a> {
     async fn set(world: &'a World, teller: &'a Teller, app: &str) -> Result<Self> {
-        let offered = offer::register(world, teller, &every_node(world), 3).await?;
+        let offered = offer::register(world, teller, &spec(world), 3).await?;
         let offered = offer::activate(world, teller, offered).await?;
         proving::minimum(world, &offered, &offered.units()).await?;
         let order = DealOrder {

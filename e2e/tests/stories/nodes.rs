@@ -1,3 +1,5 @@
+use std::fs;
+
 use alloy::primitives::B256;
 use coreward_e2e::{
     bed::{self, Node},
@@ -15,6 +17,8 @@ use super::{Needs, Told, on_stage, people};
 const REFUSAL: (&str, &str) =
     ("SMTAlignmentError", "SMT Alignment Error: requested 1 cpus not multiple cpus per core = 2");
 
+/// Bytes; the volume is to hold 256 MiB.
+const OVERFULL: usize = 280 << 20;
 /// Says until when a node may be kept from being drained; and a time that is over.
 const DRAIN_BY: &str = "coreward.dev/drain-by";
 const PAST: &str = "2020-01-01T00:00:00Z";
@@ -35,6 +39,7 @@ async fn tell(world: &World, teller: &Teller, app: &str) -> Result<()> {
     let scene = Scene { world, teller, offered, unit, other, node };
 
     Box::pin(scene.refused_pod()).await?;
+    Box::pin(scene.overfull()).await?;
     let told = Box::pin(scene.drained()).await;
     // Whatever came of it, the next story finds the node as it was.
     let opened = node::kubectl(world, &["uncordon", node.name]).await.map(drop);
@@ -91,6 +96,25 @@ impl Scene<'_> {
         let back = self.teller.step("a refused prover is made again", back).await?;
         let unit = (&self.offered, self.unit);
         let note = node::told(self.world, unit, ("PodFailed", REFUSAL.1)).await?;
+        self.teller.aside(&format!("{} stands in for it; the unit says {note}", back.name_any()));
+        self.all_prove().await
+    }
+
+    /// A pod that the kubelet evicts, since a volume of it is overfull, comes back; the unit says why it went.
+    async fn overfull(&self) -> Result<()> {
+        let was = self.prover().await?;
+        let process = node::prover_process(&was)?;
+        let file = format!("/proc/{}/root/tmp/overfull", process.id);
+        fs::write(&file, vec![1; OVERFULL])
+            .map_err(|error| Error::Finding(format!("{file} cannot be written: {error}")))?;
+        let back = until("another prover hashes", STEP, async || {
+            let pod = self.prover().await?;
+            Ok((pods::uid(&pod) != pods::uid(&was)).then_some(pod))
+        });
+        let words = "a prover's volume is overfull: it is evicted, and made again";
+        let back = self.teller.step(words, back).await?;
+        let unit = (&self.offered, self.unit);
+        let note = node::told(self.world, unit, ("PodFailed", "exceeds the limit")).await?;
         self.teller.aside(&format!("{} stands in for it; the unit says {note}", back.name_any()));
         self.all_prove().await
     }
