@@ -4,6 +4,7 @@ use coreward_crds::Condition;
 use coreward_domain::condition::{BREAKER, ConditionType};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource};
+use sha2::{Digest, Sha256};
 
 use crate::condition;
 
@@ -246,13 +247,19 @@ impl Events {
             type_: if what.is_warning() { EventType::Warning } else { EventType::Normal },
             reason: what.reason().to_owned(),
             note: Some(note[..end].to_owned()),
-            action: what.reason().to_owned(),
+            action: action(what, note),
             secondary: None,
         };
         if let Err(error) = self.0.publish(&event, &object.object_ref(&())).await {
             tracing::warn!(event.reason = what.reason(), error = %coreward_telemetry::causes(&error), "an event was not written");
         }
     }
+}
+
+/// What the recorder folds repeats by, besides object and reason: with the same action the second of two pods that failed
+/// would only be counted, under the words about the first.
+fn action(what: Happening, note: &str) -> String {
+    format!("{}-{}", what.reason(), hex::encode(&Sha256::digest(note)[..4]))
 }
 
 #[cfg(test)]
@@ -270,6 +277,13 @@ mod tests {
             reason: reason.to_owned(),
             message: String::new(),
         }
+    }
+
+    #[test]
+    fn only_the_same_words_are_a_repeat() {
+        let failed = |note| action(Happening::PodFailed, note);
+        assert_eq!(failed("pod a ended: Evicted"), failed("pod a ended: Evicted"));
+        assert_ne!(failed("pod a ended: Evicted"), failed("pod b ended: Evicted"));
     }
 
     #[rstest::rstest]
