@@ -13,6 +13,8 @@
 
 mod clock_traps;
 mod deal_traps;
+mod ends;
+mod hand_traps;
 mod life;
 mod market;
 mod market_traps;

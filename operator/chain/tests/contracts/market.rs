@@ -27,6 +27,11 @@ sol! {
     function freezeAccount(address user);
     function unfreezeAccount(address user);
     function randomXProxy() returns (address);
+    function multicall(bytes[] data);
+    function depositCollateral(bytes32[] commitmentIds);
+    function finishCommitment(bytes32 commitmentId);
+    function changeResourcePriceV2(bytes32 offerId, bytes32 resourceId, uint256 newPrice);
+    event DealAppCIDChangedV2(address indexed deal, Cid newCID);
     event DealCreatedV2(
         address indexed owner, address deal, uint256 createdAtEpoch, address paymentToken, uint256 targetWorkers,
         Requirement[] resources, uint256 pricePerEpoch, uint256 maxWorkersPerProvider, Cid appCID, uint8 accessType,
@@ -103,13 +108,15 @@ pub(crate) struct DealOrder {
     pub(crate) paid_epochs: u64,
     /// Only this provider, who then needs no commitment.
     pub(crate) only: Option<Address>,
+    /// RAM that each worker takes, MiB.
+    pub(crate) ram: u64,
     /// Storage that each worker takes, MiB.
     pub(crate) storage: Option<(ResourceId, u64)>,
 }
 
 impl Default for DealOrder {
     fn default() -> Self {
-        Self { workers: 1, paid_epochs: 10, only: None, storage: None }
+        Self { workers: 1, paid_epochs: 10, only: None, ram: 4096, storage: None }
     }
 }
 
@@ -132,7 +139,7 @@ pub(crate) async fn deal(world: &World, order: &DealOrder) -> Address {
         ty,
         quantity: U256::from(quantity),
     };
-    let mut resources = vec![require(1, 0, 2), require(3, 1, 4096)];
+    let mut resources = vec![require(1, 0, 2), require(3, 1, order.ram)];
     resources.extend(order.storage.map(|(id, quantity)| Requirement {
         resourceId: id.0,
         ty: 2,

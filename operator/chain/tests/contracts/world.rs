@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use alloy::primitives::{Address, B256, Bytes, address, keccak256};
+use alloy::primitives::{Address, B256, Bytes, U256, address, keccak256};
 use alloy::providers::{Provider, ProviderBuilder};
 use alloy::rpc::types::{BlockId, TransactionReceipt, TransactionRequest};
 use alloy::sol_types::SolCall;
@@ -176,9 +176,20 @@ impl World {
         to: Address,
         call: &impl SolCall,
     ) -> TransactionReceipt {
+        self.pay((from, to), call, U256::ZERO).await
+    }
+
+    /// Somebody else's call with so many wei.
+    pub(crate) async fn pay(
+        &self,
+        (from, to): (Address, Address),
+        call: &impl SolCall,
+        value: U256,
+    ) -> TransactionReceipt {
         let request = TransactionRequest::default()
             .from(from)
             .to(to)
+            .value(value)
             .input(Bytes::from(call.abi_encode()).into());
         let hash: B256 =
             self.node.raw_request("eth_sendTransaction".into(), (request,)).await.unwrap();
