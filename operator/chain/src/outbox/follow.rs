@@ -42,6 +42,7 @@ impl<J: Journal> Sender<J> {
         }
         let head = self.pool.nonce(self.address(), BlockId::latest()).await;
         let spent = head.map_err(|source| Error::Chain { function: "transfer", source })?;
+        desk.watched_from.get_or_insert(spent);
         self.follow_unkept(&mut desk, at, spent).await?;
         for entry in open.into_values() {
             let name = entry.record.name();

@@ -69,6 +69,8 @@ pub(super) struct Unkept {
 pub(super) struct Desk {
     /// The nonce after the highest that any record of ours has.
     pub(super) next: u64,
+    /// The chain's next nonce when this process first looked: what was spent before is the past, whose records may be gone.
+    pub(super) watched_from: Option<u64>,
     /// Records that we wrote and a lagging list may not show yet, by nonce.
     pub(super) written: BTreeMap<u64, Entry>,
     /// Proofs sent while nothing could be kept, by nonce; remembered until their epoch is over.
@@ -136,7 +138,11 @@ impl<J: Journal> Sender<J> {
             return Ok(Submitted::InFlight { name });
         }
         let draft = self.draft(call, encoded).await?;
-        let mut nonce = self.next_nonce(&desk, call).await?;
+        let mut nonce = match self.strangers(&mut desk, call).await? {
+            // Kept there, it ends as displaced, and people learn of the stranger.
+            Some(taken) => taken,
+            None => self.next_nonce(&desk, call).await?,
+        };
         for _ in 0..NONCE_TRIES {
             let record = self.record(order, &draft, nonce).await?;
             if !may_send(call) {

@@ -7,7 +7,7 @@ use coreward_domain::call::Call;
 
 use super::Error;
 use super::journal::Journal;
-use super::sender::Sender;
+use super::sender::{Desk, Sender};
 use crate::decode::submits_proofs;
 use crate::encode::Encoded;
 use crate::endpoint;
@@ -15,7 +15,56 @@ use crate::endpoint;
 /// Blocks that are looked through for the transaction; a nonce that was spent before counts as spent by a stranger.
 const WINDOW: u64 = 1 << 16;
 
+/// Nonces between our highest and the chain's next that are looked into; a stranger who took more has taken one of these.
+const MOST_STRANGE: usize = 8;
+
 impl<J: Journal> Sender<J> {
+    /// The first nonce beyond all that we kept that a transaction of somebody else took since this process first looked; `None`
+    /// where a node does not tell. Proofs are nobody's else: a leader that lost the API server sends them without keeping them.
+    /// An order of proofs does not ask: it waits for nothing.
+    pub(super) async fn strangers(
+        &self,
+        desk: &mut Desk,
+        call: &Call,
+    ) -> Result<Option<u64>, Error> {
+        if matches!(call, Call::SubmitProofs { .. }) {
+            return Ok(None);
+        }
+        match self.look_for_strangers(desk).await {
+            Ok(found) => Ok(found),
+            Err(endpoint::Error::Refused { .. }) => Ok(None),
+            Err(source) => Err(Error::Chain { function: call.function(), source }),
+        }
+    }
+
+    async fn look_for_strangers(&self, desk: &mut Desk) -> Result<Option<u64>, endpoint::Error> {
+        let spent = self.pool.nonce(self.address(), BlockId::latest()).await?;
+        let first = desk.next.max(*desk.watched_from.get_or_insert(spent));
+        if spent <= first {
+            return Ok(None);
+        }
+        let head = self.pool.head().await?.number;
+        for nonce in (first..spent).take(MOST_STRANGE) {
+            if desk.unkept.contains_key(&nonce) {
+                continue;
+            }
+            let taker = self.taker(nonce, head).await?;
+            if taker.is_some_and(|taker| !self.is_proofs(&taker)) {
+                return Ok(Some(nonce));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The transaction that spent a nonce, known to be spent at `block`; `None` where it is too long ago to be found.
+    async fn taker(&self, nonce: u64, block: u64) -> Result<Option<Transaction>, endpoint::Error> {
+        let Some(block) = self.block_that_spent(nonce, block).await? else { return Ok(None) };
+        let transactions = self.pool.transactions(block).await?;
+        Ok(transactions
+            .into_iter()
+            .find(|found| found.inner.signer() == self.address() && found.inner.nonce() == nonce))
+    }
+
     /// The receipt of proofs that spent this nonce: a leader that lost the API server sends them without keeping them.
     /// `None` if another transaction spent it, or if a node does not tell.
     pub(super) async fn own_proofs(
@@ -37,12 +86,7 @@ impl<J: Journal> Sender<J> {
         nonce: u64,
         buried: u64,
     ) -> Result<Option<TransactionReceipt>, endpoint::Error> {
-        let Some(block) = self.block_that_spent(nonce, buried).await? else { return Ok(None) };
-        let transactions = self.pool.transactions(block).await?;
-        let taker = transactions
-            .iter()
-            .find(|found| found.inner.signer() == self.address() && found.inner.nonce() == nonce);
-        match taker.filter(|taker| self.is_proofs(taker)) {
+        match self.taker(nonce, buried).await?.filter(|taker| self.is_proofs(taker)) {
             Some(taker) => self.pool.receipt(taker.tx_hash()).await,
             None => Ok(None),
         }

@@ -16,6 +16,8 @@ use crate::signer::{Permitted, Secret};
 use alloy::consensus::Transaction;
 use alloy::sol_types::SolError;
 
+mod taken;
+
 const KEY: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
 const DIAMOND: Address = address!("00000000000000000000000000000000000000d1");
 const WORD: B256 = b256!("1111111111111111111111111111111111111111111111111111111111111111");
@@ -296,44 +298,6 @@ async fn a_receipt_makes_it_mined_and_burial_final() {
     world.story();
     assert!(world.tick().await.is_empty());
     assert!(world.story().is_empty(), "nothing open, nothing asked");
-}
-
-#[tokio::test]
-async fn a_foreign_transaction_displaces_only_when_final() {
-    let world = World::new();
-    world.submit(finish(1)).await.unwrap();
-    world.ledger().mine(WORD);
-    assert!(world.tick().await.is_empty());
-    world.ledger().head += 2;
-    assert_eq!(world.tick().await[0].1, "Displaced");
-}
-
-#[tokio::test]
-async fn proofs_of_a_leader_that_keeps_nothing_replace() {
-    let world = World::new();
-    let blind = Shelf::default();
-    blind.inside().is_away = true;
-    let kept_and_not_sent = Mutex::new(0);
-    let lost = |_: &Call| {
-        let mut asked = kept_and_not_sent.lock().unwrap();
-        *asked += 1;
-        *asked < 3
-    };
-    world.sender.submit(&order(finish(1)), &lost).await.unwrap();
-    let other = sender(&world.node, blind);
-    let sent = other.submit(&order(proofs(5)), &|_| true).await.unwrap();
-    let Submitted::Unkept { hash } = sent else { panic!("{sent:?}") };
-    world.ledger().mine(hash);
-    world.ledger().head += 7;
-    assert_eq!(world.tick().await[0].1, "Replaced");
-    let State::Replaced(receipt) = world.only().state else { panic!() };
-    assert_eq!((receipt.hash, receipt.block), (hash, 101));
-    world.shelf.settle();
-    assert_eq!(
-        world.sender.in_flight(100).await.unwrap(),
-        [],
-        "the call is free to be asked again"
-    );
 }
 
 #[tokio::test]

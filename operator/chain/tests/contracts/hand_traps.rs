@@ -53,7 +53,7 @@ async fn the_creation_of_a_deal_names_a_wrong_deal_and_we_read_the_deal_itself()
 
 #[tokio::test]
 #[ignore = "wants the marketplace contracts on 127.0.0.1:18546"]
-async fn the_peers_key_is_enough_for_a_workers_whole_life_and_a_strangers_is_not() {
+async fn the_peers_key_is_enough_for_a_workers_whole_life() {
     let (world, peer) = provider("peer key", 1).await;
     let deal = deal(&world, &only(&world)).await;
     let worker = seat(&world, deal, &[(peer.peer, peer.units[0])]).await[0];

@@ -69,6 +69,9 @@ impl World {
             .disable_recommended_fillers()
             .connect_http(URL.parse().unwrap())
             .erased();
+        // A test that failed may have left it off.
+        let _: serde_json::Value =
+            node.raw_request("evm_setAutomine".into(), (true,)).await.unwrap();
         let counter = Arc::new(Counter::default());
         let pool = Pool::new(
             vec![Endpoint::http("anvil", URL).unwrap()],
