@@ -33,8 +33,8 @@ pub(super) enum Block {
 pub(super) struct Filter {
     room: Room,
     addresses: Addresses,
-    /// For the chain's endpoint.
-    pub(super) rpc: Option<Block>,
+    /// For the chain's endpoints, by the port that the proxy listens at.
+    pub(super) rpc: BTreeMap<u16, Block>,
     /// For the API server: for one pod, or for all that are not named.
     pub(super) api: BTreeMap<Option<Ipv4Addr>, Block>,
 }
@@ -44,7 +44,7 @@ impl Filter {
         Self {
             room: Room::network(bed.paths().node_namespace(NODE.name)),
             addresses: bed.addresses(),
-            rpc: None,
+            rpc: BTreeMap::new(),
             api: BTreeMap::new(),
         }
     }
@@ -83,8 +83,8 @@ impl Filter {
         if let Some(block) = self.api.get(&None) {
             text += &rule(&pods, control, api::PORT, *block);
         }
-        if let Some(block) = self.rpc {
-            text += &rule(&pods, control, rpc::PORT, block);
+        for (port, block) in &self.rpc {
+            text += &rule(&pods, control, *port, *block);
         }
         text + "}\n}\n"
     }
@@ -146,7 +146,7 @@ mod tests {
         let filter = Filter {
             room: Room::network("none"),
             addresses,
-            rpc: None,
+            rpc: BTreeMap::new(),
             api: BTreeMap::from([(Some(pod), Block::Drop)]),
         };
         let rules = filter.rules();

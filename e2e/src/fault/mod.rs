@@ -3,7 +3,7 @@
 //! The operator is configured as ever and knows nothing of it: on the node that its pods run on, rules of the packet filter
 //! lead their new connections through proxies in the control plane's namespace. What is lost on the way (refused
 //! connections, a partition) the filter does, with real packets; what a peer does wrong (silence, errors, old blocks) the
-//! proxies do. Everybody else, the stories' own clients included, speaks to the chain and the API server directly.
+//! proxies do. The endpoints of the network that has three are such proxies themselves, and are away without them. Everybody else, the stories' own clients included, speaks to the chain and the API server directly.
 //!
 //! ```no_run
 //! # async fn story(bed: &coreward_e2e::bed::Bed) -> coreward_e2e::world::Result<()> {
@@ -19,6 +19,7 @@
 
 mod api;
 mod filter;
+mod lies;
 mod room;
 mod rpc;
 mod stale;
@@ -39,6 +40,8 @@ use crate::{
 use filter::{Block, Filter};
 use room::Thread;
 
+pub use rpc::THREE;
+
 /// What is wrong with the chain's endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rpc {
@@ -56,6 +59,10 @@ pub enum Rpc {
     Failing,
     /// The node stands at this height: newer blocks, receipts and states do not exist.
     Stale(u64),
+    /// The newest block that the node tells of is so many blocks ahead of the chain's, and made up.
+    Ahead(u64),
+    /// Every block that the node tells of is another one than the chain has at that height.
+    Forked,
     /// Calls return nothing, and there are no logs.
     Empty,
     /// Answers begin and do not end; connections stay.
@@ -84,7 +91,7 @@ pub enum Api {
 /// Proxies that can be told what to do wrong; gone when dropped, with every connection that was led through them.
 #[derive(Debug)]
 pub struct Faults {
-    rpc: watch::Sender<rpc::State>,
+    rpc: BTreeMap<u16, watch::Sender<rpc::State>>,
     api: watch::Sender<BTreeMap<Option<Ipv4Addr>, Api>>,
     filter: Mutex<Filter>,
     _thread: Thread,
@@ -97,12 +104,16 @@ impl Faults {
     /// # Errors
     /// [`Error::Finding`] with what the machine refused.
     pub fn between(bed: &Bed) -> Result<Self> {
-        let (rpc, rpc_state) = watch::channel(rpc::State::default());
+        let ports = THREE.map(|(_, port)| port).into_iter().chain([rpc::PORT]);
+        let (mut rpc, mut endpoints) = (BTreeMap::new(), Vec::new());
+        for port in ports {
+            let (sender, state) = watch::channel(rpc::State::default());
+            endpoints.push(rpc::Proxy::new(bed.addresses(), port, state));
+            rpc.insert(port, sender);
+        }
         let (api, api_state) = watch::channel(BTreeMap::new());
-        let proxies = (
-            rpc::Proxy::new(bed.addresses(), rpc_state),
-            api::Proxy::new(bed.addresses(), &bed.paths().certificates(), api_state)?,
-        );
+        let api_proxy = api::Proxy::new(bed.addresses(), &bed.paths().certificates(), api_state)?;
+        let proxies = (endpoints, api_proxy);
         let thread = Thread::start(&bed.paths().control_namespace(), proxies)?;
         let mut filter = Filter::new(bed);
         filter.apply()?;
@@ -114,10 +125,29 @@ impl Faults {
     /// # Errors
     /// [`Error::Finding`] with the packet filter's words.
     pub fn rpc(&self, fault: Rpc) -> Result<()> {
-        let away = (fault == Rpc::Away).then_some(Block::Refuse);
-        self.filter().rpc = away;
-        self.filter().apply()?;
-        self.rpc.send_replace(rpc::State::of(fault));
+        self.endpoint(rpc::PORT, fault)
+    }
+
+    /// From now on this is wrong with one of [`THREE`], the network's three endpoints, by its place there.
+    ///
+    /// # Errors
+    /// As [`Faults::rpc`].
+    pub fn one_of_three(&self, place: usize, fault: Rpc) -> Result<()> {
+        self.endpoint(THREE[place].1, fault)
+    }
+
+    fn endpoint(&self, port: u16, fault: Rpc) -> Result<()> {
+        let mut filter = self.filter();
+        if fault == Rpc::Away {
+            filter.rpc.insert(port, Block::Refuse);
+        } else {
+            filter.rpc.remove(&port);
+        }
+        filter.apply()?;
+        drop(filter);
+        if let Some(state) = self.rpc.get(&port) {
+            state.send_replace(rpc::State::of(fault));
+        }
         Ok(())
     }
 
@@ -146,7 +176,17 @@ impl Faults {
     /// Requests to the chain's endpoint that were done wrong since the last change; none are counted while it is away.
     #[must_use]
     pub fn spoiled(&self) -> u64 {
-        self.rpc.borrow().spoiled()
+        self.spoiled_by(rpc::PORT)
+    }
+
+    /// The same of one of [`THREE`].
+    #[must_use]
+    pub fn spoiled_by_one_of_three(&self, place: usize) -> u64 {
+        self.spoiled_by(THREE[place].1)
+    }
+
+    fn spoiled_by(&self, port: u16) -> u64 {
+        self.rpc.get(&port).map_or(0, |state| state.borrow().spoiled())
     }
 
     fn filter(&self) -> MutexGuard<'_, Filter> {

@@ -9,6 +9,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use futures::future::join_all;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +29,7 @@ impl Thread {
     ///
     /// # Errors
     /// [`Error::Finding`] with what the machine refused.
-    pub(super) fn start(namespace: &str, proxies: (rpc::Proxy, api::Proxy)) -> Result<Self> {
+    pub(super) fn start(namespace: &str, proxies: (Vec<rpc::Proxy>, api::Proxy)) -> Result<Self> {
         let stop = CancellationToken::new();
         let file = Path::new("/run/netns").join(namespace);
         let (ready, is_ready) = mpsc::sync_channel(1);
@@ -74,15 +75,20 @@ fn enter(file: &Path) -> std::io::Result<tokio::runtime::Runtime> {
 }
 
 async fn listen(
-    (rpc, api): &(rpc::Proxy, api::Proxy),
-) -> std::io::Result<(TcpListener, TcpListener)> {
-    let at = |port: u16, address| TcpListener::bind(SocketAddr::from((address, port)));
-    Ok((at(rpc::PORT, rpc.address()).await?, at(api::PORT, api.address()).await?))
+    (rpc, api): &(Vec<rpc::Proxy>, api::Proxy),
+) -> std::io::Result<(Vec<TcpListener>, TcpListener)> {
+    let mut listeners = Vec::new();
+    for proxy in rpc {
+        listeners.push(TcpListener::bind(SocketAddr::from(proxy.address())).await?);
+    }
+    Ok((listeners, TcpListener::bind(SocketAddr::from((api.address(), api::PORT))).await?))
 }
 
 async fn serve(
-    (rpc, api): (rpc::Proxy, api::Proxy),
-    (rpc_listener, api_listener): (TcpListener, TcpListener),
+    (rpc, api): (Vec<rpc::Proxy>, api::Proxy),
+    (rpc_listeners, api_listener): (Vec<TcpListener>, TcpListener),
 ) {
-    tokio::join!(rpc.serve(rpc_listener), api.serve(api_listener));
+    let endpoints = rpc.into_iter().zip(rpc_listeners);
+    let endpoints = join_all(endpoints.map(|(proxy, listener)| proxy.serve(listener)));
+    tokio::join!(endpoints, api.serve(api_listener));
 }

@@ -23,11 +23,13 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
-use super::{Rpc, stale};
+use super::{Rpc, lies, stale};
 use crate::bed::Addresses;
 
-/// Where it listens.
+/// Where the one listens that all networks but one of the stories' have.
 pub(super) const PORT: u16 = 18545;
+/// The endpoints of the network that has several, and where they listen.
+pub const THREE: [(&str, u16); 3] = [("first", 18551), ("second", 18552), ("third", 18553)];
 /// A well endpoint answers far sooner; the one that asks has limits of its own.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -62,16 +64,17 @@ type Body = UnsyncBoxBody<Bytes, Infallible>;
 #[derive(Debug, Clone)]
 pub(super) struct Proxy {
     addresses: Addresses,
+    port: u16,
     state: watch::Receiver<State>,
 }
 
 impl Proxy {
-    pub(super) fn new(addresses: Addresses, state: watch::Receiver<State>) -> Self {
-        Self { addresses, state }
+    pub(super) fn new(addresses: Addresses, port: u16, state: watch::Receiver<State>) -> Self {
+        Self { addresses, port, state }
     }
 
-    pub(super) fn address(&self) -> Ipv4Addr {
-        self.addresses.control()
+    pub(super) fn address(&self) -> (Ipv4Addr, u16) {
+        (self.addresses.control(), self.port)
     }
 
     /// Serves until dropped.
@@ -117,7 +120,18 @@ impl Proxy {
                 &asked,
                 |_| json!({ "error": { "code": -32603, "message": "internal error of the node" } }),
             ),
-            Rpc::Stale(height) => self.turned_back(client, &asked, height).await,
+            Rpc::Stale(height) => {
+                let ask = |call: &mut Value| stale::turn_back(call, height);
+                let tell = |call: &Value, answer: &mut Value| {
+                    let method = call["method"].as_str().unwrap_or_default();
+                    stale::forget_newer(method, answer, height);
+                };
+                self.changed(client, &asked, (ask, tell)).await
+            }
+            Rpc::Ahead(_) | Rpc::Forked => {
+                let tell = |call: &Value, answer: &mut Value| lies::tell(state.fault, call, answer);
+                self.changed(client, &asked, (|_: &mut Value| {}, tell)).await
+            }
             Rpc::Empty => self.emptied(client, asked).await,
             Rpc::HalfOpen => self.begun(),
             Rpc::Losing => self.lost(client, asked).await,
@@ -142,22 +156,22 @@ impl Proxy {
         post.body(asked).send().await?.bytes().await
     }
 
-    async fn turned_back(
+    /// Forwards each call, and its answer, after a change.
+    async fn changed(
         &self,
         client: &reqwest::Client,
         asked: &[u8],
-        height: u64,
+        (ask, tell): (impl Fn(&mut Value), impl Fn(&Value, &mut Value)),
     ) -> Response<Body> {
         let (mut calls, is_batch) = calls(asked);
         let mut answers = Vec::new();
         for call in &mut calls {
-            stale::turn_back(call, height);
-            let method = call["method"].as_str().unwrap_or_default().to_owned();
+            ask(call);
             let answer = self.upstream(client, call.to_string().into()).await;
             let Ok(mut answer) = answer.map(|answer| value(&answer)) else {
                 return plain(StatusCode::BAD_GATEWAY, "no answer");
             };
-            stale::forget_newer(&method, &mut answer, height);
+            tell(call, &mut answer);
             answers.push(answer);
         }
         put_together(answers, is_batch)

@@ -53,11 +53,11 @@ fn is_newest(block: &Value) -> bool {
     block.is_null() || matches!(block.as_str(), Some("latest" | "pending" | "safe" | "finalized"))
 }
 
-fn quantity(number: u64) -> Value {
+pub(super) fn quantity(number: u64) -> Value {
     json!(format!("{number:#x}"))
 }
 
-fn number(quantity: &Value) -> Option<u64> {
+pub(super) fn number(quantity: &Value) -> Option<u64> {
     u64::from_str_radix(quantity.as_str()?.strip_prefix("0x")?, 16).ok()
 }
 

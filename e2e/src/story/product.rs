@@ -63,6 +63,20 @@ pub async fn deploy(bed: &Bed, parties: &[Party]) -> Result<()> {
 /// As [`deploy`].
 pub async fn deploy_with(bed: &Bed, parties: &[Party], over: Value) -> Result<()> {
     let mut values = Party::values(bed, parties);
+    install(bed, (values, over)).await
+}
+
+/// The same with another network, the chain behind three endpoints, that one person's keys are for.
+///
+/// # Errors
+/// As [`deploy`].
+pub async fn deploy_behind_three(bed: &Bed, parties: &[Party], person: &Party) -> Result<()> {
+    let mut values = Party::values(bed, parties);
+    person.go_behind_three(bed, &mut values);
+    install(bed, (values, json!({}))).await
+}
+
+async fn install(bed: &Bed, (mut values, over): (Value, Value)) -> Result<()> {
     values["workers"] = json!({ "serviceType": "NodePort" });
     // A story need not wait for minutes once the cluster has noticed that a node is away.
     values["operator"] = json!({ "failoverSeconds": 10 });

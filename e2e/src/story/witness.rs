@@ -22,7 +22,7 @@ const OFFER_NAMESPACE: &str = "coreward.dev/offer-namespace";
 const MUCH: u64 = 200;
 /// Blocks that a transaction is under way for, where its node is slow.
 const CROSSING: u64 = 4;
-/// Between two visits to a worker.
+/// Between two visits to a worker, or two looks at an offer.
 const VISITS: Duration = Duration::from_millis(250);
 
 /// How things stood when it began to look.
@@ -264,4 +264,27 @@ pub async fn chain_synced(world: &World, offered: &Offered, reason: &str) -> Res
         Ok(Some(()))
     })
     .await
+}
+
+/// Does something while an offer's `ChainSynced` says `HeadFresh` all the time.
+///
+/// # Errors
+/// Those of `work`; [`Error::Finding`] with what else it says, [`Error::Cluster`].
+pub async fn while_synced<T>(
+    (world, offered): (&World, &Offered),
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let watching = async {
+        loop {
+            let object = world.get("ProviderOffer", &offered.name).await?;
+            let told = object.and_then(|object| crate::world::condition(&object, "ChainSynced"));
+            let told = told.unwrap_or_default();
+            ensure(told.1 == "HeadFresh", || format!("the offer says {told:?}"))?;
+            tokio::time::sleep(VISITS).await;
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        other = watching => other,
+    }
 }

@@ -17,10 +17,13 @@ use super::{Error, Result, cluster};
 use crate::{
     bed::{Bed, NAMESPACE},
     chain::{Account, Driver, Node, flt},
+    fault::THREE,
 };
 
 /// What a `ProviderOffer` calls the bed's chain.
 pub const NETWORK: &str = "local";
+/// What it calls the same chain behind [`THREE`] endpoints, where the product knows it.
+pub const NETWORK_OF_THREE: &str = "three";
 /// FLT that each account starts with.
 const FUNDS: u64 = 10_000;
 /// Blocks on top of one that is final: two, so that waiting for finality is seen but takes no time.
@@ -118,6 +121,24 @@ impl Party {
             "providers": providers,
             "signers": signers,
         })
+    }
+
+    /// Changes such values so that the product knows the chain behind three endpoints too, and this party's keys are for that.
+    pub fn go_behind_three(&self, bed: &Bed, values: &mut Value) {
+        let mut network = values["networks"][0].clone();
+        network["name"] = json!(NETWORK_OF_THREE);
+        let control = bed.addresses().control();
+        let endpoint = |(name, port): (&str, u16)| json!({ "name": name, "url": format!("http://{control}:{port}") });
+        network["endpoints"] = json!(THREE.map(endpoint));
+        if let Some(networks) = values["networks"].as_array_mut() {
+            networks.push(network);
+        }
+        let ours = [self.provider_signer(), self.peer_signer()];
+        for signer in values["signers"].as_array_mut().into_iter().flatten() {
+            if ours.iter().any(|name| signer["name"] == **name) {
+                signer["network"] = json!(NETWORK_OF_THREE);
+            }
+        }
     }
 
     /// Puts the parties' keys into the operator's namespace, which is made if needed, and money onto their accounts.

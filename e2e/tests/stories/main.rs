@@ -21,6 +21,7 @@ mod partitioned;
 mod plain_mistakes;
 mod quiet;
 mod renewed;
+mod several_endpoints;
 mod the_loop;
 mod two_providers_one_subnet;
 mod withdrawn;
@@ -60,7 +61,8 @@ mod people {
     pub(crate) const RENEWED: usize = 18;
     pub(crate) const LEFT: usize = 19;
     pub(crate) const MASS_EXIT: usize = 20;
-    pub(crate) const COUNT: u8 = 21;
+    pub(crate) const SEVERAL_ENDPOINTS: usize = 21;
+    pub(crate) const COUNT: u8 = 22;
 }
 
 /// Held by whoever uses the cores of n1 and n2.

@@ -82,6 +82,8 @@ pub enum Code {
     Reverted,
     /// The node said no.
     Refused,
+    /// Told a block that more than half of the nodes contradict.
+    Outvoted,
     /// No answer in time.
     Timeout,
     /// No connection, or no sense in the answer.
@@ -96,6 +98,7 @@ impl Code {
             Self::Ok => "ok",
             Self::Reverted => "reverted",
             Self::Refused => "refused",
+            Self::Outvoted => "outvoted",
             Self::Timeout => "timeout",
             Self::Transport => "transport",
         }

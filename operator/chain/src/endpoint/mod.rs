@@ -2,6 +2,7 @@
 
 mod ask;
 mod error;
+mod node;
 mod quorum;
 #[cfg(test)]
 mod tests;
@@ -13,10 +14,9 @@ use std::sync::atomic::{self, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use alloy::primitives::B256;
-use alloy::providers::{DynProvider, Provider, ProviderBuilder};
-use alloy::rpc::client::RpcClient;
+use alloy::providers::{DynProvider, Provider};
 use alloy::rpc::types::{Block, BlockId, BlockNumberOrTag, Filter, Log};
-use alloy::transports::{RpcError, TransportError};
+use alloy::transports::TransportError;
 use coreward_domain::chain::Head;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -24,67 +24,15 @@ use tokio::time::{Instant, timeout_at};
 
 pub use self::ask::{Ask, Code, Observer, Timeouts, Unobserved};
 pub use self::error::Error;
+pub use self::node::Endpoint;
 
 use self::quorum::{Choice, Voice, choose, common_height};
-use crate::revert::Revert;
 
 /// Once more than half of the nodes have told their heads, the others are waited for this long: a frozen one slows nobody.
 const GRACE: Duration = Duration::from_millis(250);
 
 /// A node that failed to answer is passed over for this long.
 const DEMOTION: Duration = Duration::from_secs(15);
-
-/// One node.
-#[derive(Clone, Debug)]
-pub struct Endpoint {
-    name: String,
-    provider: DynProvider,
-}
-
-impl Endpoint {
-    /// A node behind HTTP.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Url`] if the URL does not parse; it may hold a token and is not repeated.
-    pub fn http(name: &str, url: &str) -> Result<Self, Error> {
-        let url = url.parse().map_err(|error| Error::Url {
-            endpoint: name.to_owned(),
-            reason: format!("{error}"),
-        })?;
-        Ok(Self::over(name, RpcClient::new_http(url)))
-    }
-
-    /// A node behind any transport.
-    #[must_use]
-    pub fn over(name: &str, client: RpcClient) -> Self {
-        let provider =
-            ProviderBuilder::new().disable_recommended_fillers().connect_client(client).erased();
-        Self { name: name.to_owned(), provider }
-    }
-
-    fn error(&self, ask: Ask, error: TransportError) -> Error {
-        let endpoint = self.name.clone();
-        match error {
-            RpcError::ErrorResp(payload) => match payload.as_revert_data() {
-                Some(data) => Error::Reverted(Revert::decode(&data)),
-                None if payload.message.contains("revert") => Error::Reverted(Revert::Unknown),
-                None => Error::Refused {
-                    endpoint,
-                    ask,
-                    code: payload.code,
-                    message: payload.message.into_owned(),
-                },
-            },
-            RpcError::NullResp
-            | RpcError::UnsupportedFeature(_)
-            | RpcError::LocalUsageError(_)
-            | RpcError::SerError(_)
-            | RpcError::DeserError { .. }
-            | RpcError::Transport(_) => Error::Transport { endpoint, ask, source: Box::new(error) },
-        }
-    }
-}
 
 /// A head, and what to think of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,8 +44,8 @@ pub struct Told {
     pub is_believed: bool,
 }
 
-/// The nodes of one network. All calls go to one of them: the one that was ahead when the head was last read, of those that
-/// more than half agree with.
+/// The nodes of one network. All calls go to one of them: one of those that more than half agreed with when the head was last
+/// read.
 #[derive(Clone, Debug)]
 pub struct Pool(Arc<Inner>);
 
@@ -118,8 +66,12 @@ struct Standing {
     demoted: BTreeMap<usize, Instant>,
     /// Whether no head was believed at the last look: nobody is left in peace then.
     is_unsure: bool,
-    /// Heads that were agreed upon last, by index: the same again need no second question.
+    /// Who agreed last, by index, with the head that each told: the same again need no second question.
     agreed: Vec<(usize, B256)>,
+    /// The block that they agreed upon.
+    common: Option<Head>,
+    /// The last block that was believed.
+    believed: Option<Head>,
 }
 
 impl Pool {
@@ -180,8 +132,8 @@ impl Pool {
         Ok(self.told().await?.head)
     }
 
-    /// The highest head that any node tells of and more than half of those that answer agree with; that node is asked from
-    /// now on. Of three nodes and more it is believed only if more than half of all agree.
+    /// The newest block that more than half of those that answer agree upon; one of them is asked from now on. Of three nodes
+    /// and more it is believed only if more than half of all agree.
     ///
     /// # Errors
     ///
@@ -191,15 +143,54 @@ impl Pool {
         let heads = self.heads().await?;
         let chosen = self.0.chosen.load(atomic::Ordering::Relaxed);
         let configured = self.0.endpoints.len();
-        let common = common_height(heads.iter().map(|(_, head)| head.number), configured);
-        let voices = self.voices(&heads, common).await;
+        let height = common_height(heads.iter().map(|(_, head)| head.number), configured);
+        let voices = self.voices(&heads, height).await;
         let choice = choose(&voices, chosen, configured);
         self.standing().is_unsure = choice.is_none_or(|choice| !choice.is_believed);
-        let Choice { voice, is_believed } = choice.ok_or(Error::Disagree { height: common })?;
-        let agreed = voices.iter().filter(|other| other.vote == voice.vote);
-        self.standing().agreed = agreed.map(|other| (other.index, other.head.hash)).collect();
+        let choice = choice.ok_or(Error::Disagree { height })?;
+        let common = choice.voice.vote.unwrap_or(choice.head);
+        let (others, agreed): (Vec<Voice>, Vec<Voice>) =
+            voices.into_iter().partition(|voice| !voice.agrees(common.hash));
+        self.standing().agreed =
+            agreed.iter().map(|voice| (voice.index, voice.head.hash)).collect();
+        self.standing().common = Some(common);
+        if !choice.is_believed {
+            self.0.chosen.store(choice.voice.index, atomic::Ordering::Relaxed);
+            return Ok(Told { head: choice.head, is_believed: false });
+        }
+        self.outvote(&others);
+        let Choice { voice, head, .. } = self.without_a_step_back(choice, &agreed).await;
+        self.standing().believed = Some(head);
         self.0.chosen.store(voice.index, atomic::Ordering::Relaxed);
-        Ok(Told { head: voice.head, is_believed })
+        Ok(Told { head, is_believed: true })
+    }
+
+    /// Who tells another block than the one that is believed is passed over.
+    fn outvote(&self, others: &[Voice]) {
+        for voice in others.iter().filter(|voice| voice.vote.is_some()) {
+            self.pass_over(voice.index);
+            if let Some(endpoint) = self.0.endpoints.get(voice.index) {
+                self.0.observer.asked(&endpoint.name, Ask::Block, Code::Outvoted);
+            }
+        }
+    }
+
+    /// The last believed block, where the choice is an older one only because nodes that had reached it are silent now.
+    async fn without_a_step_back(&self, choice: Choice, agreed: &[Voice]) -> Choice {
+        let last = self.standing().believed.filter(|last| last.number > choice.head.number);
+        let Some(last) = last else { return choice };
+        for voice in agreed.iter().filter(|voice| voice.head.number >= last.number) {
+            let block = self.block_of(voice.index, last.number).await;
+            if block.is_some_and(|block| block.hash == last.hash) {
+                return Choice { voice: *voice, head: last, ..choice };
+            }
+        }
+        choice
+    }
+
+    /// The node that is asked now did not show what it told of: another one is asked, if there is one.
+    pub fn distrust(&self) {
+        self.pass_over(self.0.chosen.load(atomic::Ordering::Relaxed));
     }
 
     /// The heads of the nodes that answer, at least one.
@@ -210,6 +201,7 @@ impl Pool {
         let mut asked: FuturesUnordered<_> = endpoints
             .map(|(index, endpoint)| async move { (index, self.head_of(endpoint).await) })
             .collect();
+        let is_unsure = self.standing().is_unsure;
         let (mut heads, mut failure, mut deadline) = (Vec::new(), Error::NoEndpoint, None);
         loop {
             let told = match deadline {
@@ -225,7 +217,9 @@ impl Pool {
                     failure = error;
                 }
             }
-            if deadline.is_none() && heads.len() > self.0.endpoints.len() / 2 {
+            // Where those that answer first did not suffice, the slow ones are needed.
+            let are_enough = heads.len() > self.0.endpoints.len() / 2 && !is_unsure;
+            if deadline.is_none() && are_enough {
                 deadline = Some(Instant::now() + GRACE);
             }
         }
@@ -247,20 +241,23 @@ impl Pool {
 
     fn demote(&self, index: usize, error: &Error) {
         if error.is_failure_of_the_node() {
-            self.standing().demoted.insert(index, Instant::now() + DEMOTION);
+            self.pass_over(index);
         }
+    }
+
+    fn pass_over(&self, index: usize) {
+        self.standing().demoted.insert(index, Instant::now() + DEMOTION);
     }
 
     /// What each node says of the block at the common height.
     async fn voices(&self, heads: &[(usize, Head)], common: u64) -> Vec<Voice> {
         let demoted = self.demoted();
         let is_demoted = |index| demoted.contains(&index);
-        if self.is_agreed(heads) {
-            let same = heads.first().map(|(_, head)| head.hash);
+        if let Some(same) = self.agreed_block(heads) {
             let voice = |(index, head): &(usize, Head)| Voice {
                 index: *index,
                 head: *head,
-                vote: same,
+                vote: Some(same),
                 is_demoted: is_demoted(*index),
             };
             return heads.iter().map(voice).collect();
@@ -268,28 +265,30 @@ impl Pool {
         let votes = heads.iter().map(|(index, head)| async {
             let vote = match head.number.cmp(&common) {
                 Ordering::Less => None,
-                Ordering::Equal => Some(head.hash),
-                Ordering::Greater => self.block_hash_of(*index, common).await,
+                Ordering::Equal => Some(*head),
+                Ordering::Greater => self.block_of(*index, common).await,
             };
             Voice { index: *index, head: *head, vote, is_demoted: is_demoted(*index) }
         });
         futures::future::join_all(votes).await
     }
 
-    /// Whether every node tells the head that was agreed upon last.
-    fn is_agreed(&self, heads: &[(usize, Head)]) -> bool {
+    /// The block that was agreed upon last, if every node is one of those that agreed and tells the same head.
+    fn agreed_block(&self, heads: &[(usize, Head)]) -> Option<Head> {
         let standing = self.standing();
-        heads.iter().all(|(index, head)| standing.agreed.contains(&(*index, head.hash)))
+        let is_same =
+            |(index, head): &(usize, Head)| standing.agreed.contains(&(*index, head.hash));
+        standing.common.filter(|_| heads.iter().all(is_same))
     }
 
-    async fn block_hash_of(&self, index: usize, number: u64) -> Option<B256> {
+    async fn block_of(&self, index: usize, number: u64) -> Option<Head> {
         let endpoint = self.0.endpoints.get(index)?;
         let block = self
             .ask_at(endpoint, Ask::Block, async |node| {
                 node.get_block_by_number(number.into()).await
             })
             .await;
-        Some(block.ok()??.header.hash)
+        Some(head_from_block(&block.ok()??))
     }
 
     fn standing(&self) -> MutexGuard<'_, Standing> {

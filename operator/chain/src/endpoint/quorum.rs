@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use alloy::primitives::B256;
 use coreward_domain::chain::Head;
 
-/// A node this many blocks behind the highest that is believed is not asked.
+/// A node this many blocks away from what is believed is not asked.
 const LAG: u64 = 2;
 
 /// What one node says.
@@ -16,7 +16,7 @@ pub(super) struct Voice {
     /// Its head.
     pub(super) head: Head,
     /// Its block at the common height; `None` if it has none, or did not say.
-    pub(super) vote: Option<B256>,
+    pub(super) vote: Option<Head>,
     /// Whether it failed to answer something lately.
     pub(super) is_demoted: bool,
 }
@@ -25,6 +25,8 @@ pub(super) struct Voice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Choice {
     pub(super) voice: Voice,
+    /// The block to act by: no newer than what enough nodes have reached.
+    pub(super) head: Head,
     /// Whether enough of all nodes agree with it: the silence of the others proves nothing.
     pub(super) is_believed: bool,
 }
@@ -47,24 +49,36 @@ const fn enough(configured: usize) -> usize {
     }
 }
 
-/// The voice to follow: the one that is ahead among those that more than half of all voices agree with; `None` if no block has
-/// that many.
-///
-/// Whoever failed lately, or lags, is followed only when nobody else is left; `chosen` is kept among equals.
-pub(super) fn choose(voices: &[Voice], chosen: usize, configured: usize) -> Option<Choice> {
-    let mut votes: BTreeMap<B256, usize> = BTreeMap::new();
-    for vote in voices.iter().filter_map(|voice| voice.vote) {
-        *votes.entry(vote).or_default() += 1;
+impl Voice {
+    /// Whether this is its block at the common height.
+    pub(super) fn agrees(&self, block: B256) -> bool {
+        self.vote.is_some_and(|vote| vote.hash == block)
     }
-    let (agreed, agreeing) = votes.into_iter().find(|(_, count)| *count > voices.len() / 2)?;
-    let agreed = || voices.iter().filter(|voice| voice.vote == Some(agreed));
+}
+
+/// The voice to follow, one of those that more than half of all voices agree with; `None` if no block has that many.
+///
+/// Of three nodes and more the block is the one they agree upon: whoever agrees there and tells more, far more even, tells
+/// what nobody else has seen. Of two it is the head of the one that is ahead, as the other may be the one that is stuck.
+/// Whoever failed lately, or is far from the others, is followed only when nobody else is left; `chosen` is kept among equals.
+pub(super) fn choose(voices: &[Voice], chosen: usize, configured: usize) -> Option<Choice> {
+    let mut votes: BTreeMap<B256, (Head, usize)> = BTreeMap::new();
+    for vote in voices.iter().filter_map(|voice| voice.vote) {
+        votes.entry(vote.hash).or_insert((vote, 0)).1 += 1;
+    }
+    let (common, agreeing) = votes.into_values().find(|(_, count)| *count > voices.len() / 2)?;
+    let agreed = || voices.iter().filter(|voice| voice.agrees(common.hash));
+    let is_told_by_one = enough(configured) == 1;
     let highest = agreed().map(|voice| voice.head.number).max()?;
     let rank = |voice: &&Voice| {
-        let keeps_up = voice.head.number + LAG >= highest;
-        (keeps_up && !voice.is_demoted, keeps_up, voice.head.number, voice.index == chosen)
+        let height = voice.head.number;
+        let keeps_pace =
+            if is_told_by_one { height + LAG >= highest } else { height <= common.number + LAG };
+        (keeps_pace && !voice.is_demoted, keeps_pace, height, voice.index == chosen)
     };
     let voice = agreed().max_by_key(rank).copied()?;
-    Some(Choice { voice, is_believed: agreeing >= enough(configured) })
+    let head = if is_told_by_one { voice.head } else { common };
+    Some(Choice { voice, head, is_believed: agreeing >= enough(configured) })
 }
 
 #[cfg(test)]
@@ -76,7 +90,8 @@ mod tests {
     fn voice(index: usize, height: u64, vote: u8) -> Voice {
         let head =
             Head { number: height, hash: B256::with_last_byte(vote), timestamp: 0, base_fee: 0 };
-        let vote = (vote > 0).then(|| B256::with_last_byte(vote));
+        // All that have reached it have the same block, or another one, at height 9.
+        let vote = (vote > 0).then_some(Head { number: 9, ..head });
         Voice { index, head, vote, is_demoted: false }
     }
 
@@ -129,6 +144,7 @@ mod tests {
     #[case::the_only_one(vec![voice(0, 9, 1)], Some(0))]
     #[case::the_one_ahead(vec![voice(0, 9, 1), voice(1, 10, 1)], Some(1))]
     #[case::the_chosen_among_equals(vec![voice(0, 9, 1), voice(1, 9, 1), voice(2, 9, 1)], Some(1))]
+    #[case::one_far_ahead_is_passed_over(vec![voice(0, 1000, 1), voice(1, 9, 1), voice(2, 9, 1)], Some(1))]
     #[case::a_liar_is_outvoted(vec![voice(0, 1000, 2), voice(1, 9, 1), voice(2, 9, 1)], Some(1))]
     #[case::a_laggard_has_no_vote(vec![voice(0, 3, 0), voice(1, 9, 1), voice(2, 10, 1)], Some(2))]
     #[case::two_that_disagree_say_nothing(vec![voice(0, 9, 1), voice(1, 9, 2)], None)]
@@ -140,5 +156,15 @@ mod tests {
     fn it_follows(#[case] voices: Vec<Voice>, #[case] followed: Option<usize>) {
         let choice = choose(&voices, 1, voices.len());
         assert_eq!(choice.map(|choice| choice.voice.index), followed);
+    }
+
+    #[rstest]
+    #[case::of_three_what_two_have_reached(&[1000, 9, 9], 3, 9)]
+    #[case::of_three_what_both_that_answer_have_reached(&[1000, 9], 3, 9)]
+    #[case::of_two_the_one_ahead(&[10, 9], 2, 10)]
+    fn it_acts_by(#[case] heights: &[u64], #[case] configured: usize, #[case] number: u64) {
+        let voices = heights.iter().enumerate();
+        let voices: Vec<_> = voices.map(|(index, height)| voice(index, *height, 1)).collect();
+        assert_eq!(choose(&voices, 0, configured).map(|choice| choice.head.number), Some(number));
     }
 }

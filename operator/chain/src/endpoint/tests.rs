@@ -3,6 +3,7 @@ use serde_json::json;
 
 use super::*;
 use crate::fake::{FakeNode, block, block_hash, refused, reverted};
+use crate::revert::Revert;
 
 fn pool(nodes: &[(&str, &FakeNode)]) -> Pool {
     let endpoints = nodes.iter().map(|(name, node)| node.endpoint(name)).collect();
@@ -56,6 +57,53 @@ async fn a_node_of_another_fork_is_outvoted_however_far_ahead_it_is() {
     let (liar, one, other) = (of_fork(1000, 1), at_height(9), at_height(9));
     let pool = pool(&[("liar", &liar), ("one", &one), ("other", &other)]);
     assert_eq!(pool.head().await.unwrap().number, 9);
+}
+
+#[tokio::test]
+async fn what_one_of_three_tells_beyond_the_others_is_not_acted_by() {
+    let (liar, one, other) = (at_height(1000), at_height(9), at_height(9));
+    let pool = pool(&[("liar", &liar), ("one", &one), ("other", &other)]);
+    let told = pool.told().await.unwrap();
+    assert_eq!((told.head.number, told.is_believed), (9, true));
+    let again = pool.told().await.unwrap();
+    assert_eq!(again, told, "the same heads again are the same block");
+    let asked = liar.asked.lock().unwrap().len();
+    assert!(pool.nonce(Address::ZERO, BlockId::latest()).await.is_err());
+    assert_eq!(liar.asked.lock().unwrap().len(), asked, "it is not asked for more");
+}
+
+#[tokio::test]
+async fn a_node_that_falls_silent_is_no_step_back() {
+    let (silent, ahead, behind) = (at_height(9), at_height(9), at_height(8));
+    let pool = pool(&[("silent", &silent), ("ahead", &ahead), ("behind", &behind)]);
+    assert_eq!(pool.head().await.unwrap().number, 9);
+    *silent.is_away.lock().unwrap() = true;
+    let told = pool.told().await.unwrap();
+    assert_eq!((told.head.number, told.is_believed), (9, true));
+    *ahead.is_away.lock().unwrap() = true;
+    assert_eq!(pool.head().await.unwrap().number, 8, "nobody else has it");
+}
+
+#[tokio::test]
+async fn a_liar_is_counted_and_left_in_peace() {
+    let (liar, one, other) = (of_fork(9, 1), at_height(9), at_height(9));
+    let pool = pool(&[("liar", &liar), ("one", &one), ("other", &other)]);
+    assert!(pool.told().await.unwrap().is_believed);
+    let asked = liar.asked.lock().unwrap().len();
+    assert!(pool.told().await.unwrap().is_believed);
+    assert_eq!(liar.asked.lock().unwrap().len(), asked);
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_show_what_it_told_of_is_passed_over() {
+    let (empty, one, other) = (at_height(9), at_height(9), at_height(9));
+    let pool = pool(&[("empty", &empty), ("one", &one), ("other", &other)]);
+    pool.told().await.unwrap();
+    pool.distrust();
+    pool.told().await.unwrap();
+    let asked = empty.asked.lock().unwrap().len();
+    assert!(pool.nonce(Address::ZERO, BlockId::latest()).await.is_err());
+    assert_eq!(empty.asked.lock().unwrap().len(), asked);
 }
 
 #[tokio::test]

@@ -132,6 +132,7 @@ impl Follower {
                 true
             }
             Err(error) => {
+                self.pool.distrust();
                 tracing::warn!(
                     network.name = self.name(), chain.block = head.number,
                     error = %coreward_telemetry::causes(&error), "no snapshot could be taken"
@@ -142,7 +143,6 @@ impl Follower {
     }
 
     fn note_head(&self, last: Option<Head>, Told { head, is_believed }: Told) {
-        let disagree = self.observer.disagree();
         if last.is_some_and(|last| replaced(last, head)) {
             tracing::warn!(
                 network.name = self.name(),
@@ -151,7 +151,6 @@ impl Follower {
             );
         }
         self.publisher.note(|health| {
-            health.disagree = disagree;
             health.told(last, head, clock::now());
             if !is_believed {
                 health.doubted_at = Some(clock::now());

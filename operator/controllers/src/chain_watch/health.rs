@@ -24,8 +24,6 @@ pub struct Health {
     pub doubted_at: Option<Instant>,
     /// When a block was last replaced by another.
     pub reorg_at: Option<Instant>,
-    /// Endpoints give different blocks at one height.
-    pub disagree: bool,
 }
 
 impl Health {
@@ -78,9 +76,6 @@ impl Health {
                 (false, Some(_)) => ChainHealth::HeadStale,
             };
         }
-        if self.disagree {
-            return ChainHealth::EndpointsDisagree;
-        }
         if age(self.reorg_at, now).is_some_and(|age| age < REORG_TOLD) {
             return ChainHealth::Reorg;
         }
@@ -129,11 +124,9 @@ mod tests {
         doubted: Option<u64>,
         head: Option<u64>,
         reorg: Option<u64>,
-        disagree: bool,
     }
 
-    const AGO: Ago =
-        Ago { confirmed: Some(1), doubted: None, head: Some(1), reorg: None, disagree: false };
+    const AGO: Ago = Ago { confirmed: Some(1), doubted: None, head: Some(1), reorg: None };
 
     #[rstest::rstest]
     #[case::nothing_heard(Ago { confirmed: None, head: None, ..AGO }, ChainHealth::Unknown)]
@@ -141,10 +134,8 @@ mod tests {
     #[case::a_new_head(AGO, ChainHealth::HeadFresh)]
     #[case::a_quiet_chain(Ago { head: Some(300), ..AGO }, ChainHealth::HeadFresh)]
     #[case::a_stuck_node(Ago { head: Some(601), ..AGO }, ChainHealth::HeadStale)]
-    #[case::a_stuck_node_that_disagrees(Ago { head: Some(601), disagree: true, ..AGO }, ChainHealth::HeadStale)]
     #[case::a_silent_node(Ago { confirmed: Some(16), head: Some(16), ..AGO }, ChainHealth::HeadStale)]
     #[case::heads_come_and_nothing_can_be_read(Ago { confirmed: Some(16), ..AGO }, ChainHealth::HeadStale)]
-    #[case::two_blocks_of_one_height(Ago { disagree: true, reorg: Some(1), ..AGO }, ChainHealth::EndpointsDisagree)]
     #[case::a_replaced_block(Ago { reorg: Some(59), ..AGO }, ChainHealth::Reorg)]
     #[case::a_replaced_block_long_ago(Ago { reorg: Some(60), ..AGO }, ChainHealth::HeadFresh)]
     #[case::one_of_three_answers_since_the_start(Ago { confirmed: None, doubted: Some(1), ..AGO }, ChainHealth::EndpointsDisagree)]
@@ -162,7 +153,6 @@ mod tests {
             doubted_at: ago(past.doubted),
             read_at: None,
             reorg_at: ago(past.reorg),
-            disagree: past.disagree,
         };
         assert_eq!(health.word(now, STUCK), word);
     }

@@ -1,0 +1,206 @@
+//! Three endpoints before one chain: one that is wrong is outvoted, and without two that agree nothing is sent but proofs.
+
+use coreward_e2e::{
+    fault::{Faults, Rpc, THREE},
+    story::{
+        Teller, agrees, ensure,
+        offer::{self, Offered},
+        operators, page,
+        product::{Stage, deploy, deploy_behind_three},
+        proving,
+        witness::{self, Witness, while_synced},
+    },
+    world::{Error, NETWORK_OF_THREE, Result, World, condition},
+};
+use serde_json::{Value, json};
+
+use super::{Needs, Told, alone, people, tell_and_release};
+
+/// Blocks that a liar is ahead of the chain.
+const FAR: u64 = 1000;
+/// Blocks, and so seconds, in which what is sent out of ignorance would be on its way.
+const SHORT: u64 = 5;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_endpoints() -> Told {
+    let teller = Teller::of("several_endpoints");
+    // It upgrades the product for all.
+    let told = alone(&teller, Needs::Solitude, async |stage| {
+        let faults = Faults::between(&stage.bed)?;
+        let told = Box::pin(behind_three(stage, &teller, &faults)).await;
+        let restored = deploy(&stage.bed, &stage.parties).await;
+        told.and(restored)
+    });
+    told.await
+}
+
+async fn behind_three(stage: &Stage, teller: &Teller, faults: &Faults) -> Result<()> {
+    every_one(faults, Rpc::Away)?;
+    let person = people::SEVERAL_ENDPOINTS;
+    let upgrade = deploy_behind_three(&stage.bed, &stage.parties, &stage.parties[person]);
+    let words = "helm upgrade: a network with three endpoints; new replicas reach none of them";
+    teller.step(words, upgrade).await?;
+    tell_and_release(stage, ("several endpoints", person), async |world| {
+        let scene = Box::pin(Scene::set(world, teller, faults)).await?;
+        Box::pin(scene.tell()).await
+    })
+    .await
+}
+
+fn every_one(faults: &Faults, fault: Rpc) -> Result<()> {
+    (0..THREE.len()).try_for_each(|place| faults.one_of_three(place, fault))
+}
+
+/// One unit, which proves on the node without exclusive cores.
+fn spec(world: &World) -> Value {
+    let mut offer = world.offer("ends", "shared");
+    offer["spec"]["network"] = json!(NETWORK_OF_THREE);
+    offer["spec"]["capacity"]["coreIsolation"] = json!("Preferred");
+    offer["spec"]["capacity"]["unitsPerNode"] = json!(1);
+    offer
+}
+
+struct Scene<'a> {
+    world: &'a World,
+    teller: &'a Teller,
+    faults: &'a Faults,
+    offered: Offered,
+}
+
+impl<'a> Scene<'a> {
+    /// Replicas that reached no endpoint at their start make the offer once they do.
+    async fn set(world: &'a World, teller: &'a Teller, faults: &'a Faults) -> Result<Self> {
+        let witness = Witness::begin(world).await?;
+        world.apply(&spec(world)).await?;
+        let unknown = agrees(world, ("ProviderOffer", "ends"), "nothing is known", |object| {
+            condition(object, "ChainSynced").is_some_and(|told| told.1 == "Unknown")
+        });
+        teller.step("an offer on it says that nothing is known of the chain", unknown).await?;
+        let sent = witness.only_proofs_were_sent(world).await?;
+        ensure(sent.is_empty(), || format!("{sent:?} were sent"))?;
+        every_one(faults, Rpc::Well)?;
+        let offered = offer::register(world, teller, &spec(world), 1).await?;
+        let restarts = operators::restarts(world).await?;
+        ensure(restarts == 0, || format!("replicas were started again {restarts} times"))?;
+        let offered = offer::activate(world, teller, offered).await?;
+        proving::minimum(world, &offered, &offered.units()).await?;
+        Ok(Self { world, teller, faults, offered })
+    }
+
+    async fn tell(&self) -> Result<()> {
+        for (words, fault) in [
+            ("tells a head far ahead, made up", Rpc::Ahead(FAR)),
+            ("tells other blocks than the others", Rpc::Forked),
+            ("answers 429", Rpc::TooManyRequests),
+            ("takes connections and answers nothing", Rpc::Frozen),
+            ("returns nothing for every call", Rpc::Empty),
+        ] {
+            Box::pin(self.with_one(words, fault)).await?;
+        }
+        let height = self.world.oracle().block_number().await?;
+        Box::pin(self.with_one("stands still at a block", Rpc::Stale(height))).await?;
+        Box::pin(self.with_one_left()).await?;
+        Box::pin(self.with_two_that_contradict()).await
+    }
+
+    /// Something is wrong with the endpoint that is asked for everything: the others carry on.
+    async fn with_one(&self, words: &str, fault: Rpc) -> Result<()> {
+        let (world, asked) = (self.world, self.asked().await?);
+        let witness = Witness::begin(world).await?;
+        self.faults.one_of_three(asked, fault)?;
+        let proved = async {
+            self.proves().await?;
+            witness.pods_are_the_same(world).await?;
+            witness.nothing_was_sent_in_vain(world).await.map(drop)
+        };
+        let synced = while_synced((world, &self.offered), proved);
+        let words = format!("one, the {}, {words}: proofs arrive", THREE[asked].0);
+        self.teller.step(&words, synced).await?;
+        let spoiled = self.faults.spoiled_by_one_of_three(asked);
+        ensure(spoiled > 0, || "it was asked for nothing".to_owned())?;
+        self.faults.one_of_three(asked, Rpc::Well)
+    }
+
+    /// A single endpoint is good for proofs, and for nothing else.
+    async fn with_one_left(&self) -> Result<()> {
+        let (world, asked) = (self.world, self.asked().await?);
+        witness::settled(world, &self.offered, &[]).await?;
+        let witness = Witness::begin(world).await?;
+        for away in [asked, (asked + 1) % THREE.len()] {
+            self.faults.one_of_three(away, Rpc::Away)?;
+        }
+        let endured = async {
+            self.proves().await?;
+            witness::chain_synced(world, &self.offered, "EndpointsDisagree").await?;
+            self.proves().await?;
+            witness.pods_are_the_same(world).await?;
+            witness.only_proofs_were_sent(world).await
+        };
+        let words = "two refuse connections: proofs of two epochs arrive, and the offer says so";
+        let sent = self.teller.step(words, endured).await?;
+        self.teller.aside(&format!("{} transactions meanwhile, all of them proofs", sent.len()));
+        every_one(self.faults, Rpc::Well)?;
+        self.recovers(&witness).await
+    }
+
+    /// Nobody can tell which of two is right.
+    async fn with_two_that_contradict(&self) -> Result<()> {
+        let (world, asked) = (self.world, self.asked().await?);
+        witness::settled(world, &self.offered, &[]).await?;
+        self.faults.one_of_three(asked, Rpc::Away)?;
+        self.faults.one_of_three((asked + 1) % THREE.len(), Rpc::Forked)?;
+        world.driver().next_epoch().await?;
+        let witness = Witness::begin(world).await?;
+        let endured = async {
+            witness::chain_synced(world, &self.offered, "EndpointsDisagree").await?;
+            witness::blocks(world, SHORT).await?;
+            witness.pods_are_the_same(world).await?;
+            let mut sent = witness.only_proofs_were_sent(world).await?;
+            // What was on its way when the epoch was ended.
+            sent.retain(|sent| sent.succeeded);
+            ensure(sent.is_empty(), || format!("{sent:?} were sent out of ignorance"))
+        };
+        let words = "one refuses connections, and two tell different blocks: nothing is sent";
+        self.teller.step(words, endured).await?;
+        every_one(self.faults, Rpc::Well)?;
+        self.recovers(&witness).await
+    }
+
+    /// Ends the epoch and waits for the minimum of the next.
+    async fn proves(&self) -> Result<()> {
+        self.world.driver().next_epoch().await?;
+        proving::minimum(self.world, &self.offered, &self.offered.units()).await.map(drop)
+    }
+
+    /// Proofs of the epoch arrive, and all is as before.
+    async fn recovers(&self, witness: &Witness) -> Result<()> {
+        let back = async {
+            proving::minimum(self.world, &self.offered, &self.offered.units()).await?;
+            witness::chain_synced(self.world, &self.offered, "HeadFresh").await
+        };
+        self.teller.step("all are well again: proofs of the epoch arrive", back).await?;
+        witness.pods_are_the_same(self.world).await?;
+        witness.nothing_was_sent_in_vain(self.world).await.map(drop)
+    }
+
+    /// The endpoint that is asked for more than its head: the one whose requests grow most.
+    async fn asked(&self) -> Result<usize> {
+        let before = self.requests().await?;
+        witness::blocks(self.world, 2).await?;
+        let after = self.requests().await?;
+        let more = before.iter().zip(after).map(|(before, after)| after - before).enumerate();
+        let most = more.max_by(|(_, one), (_, other)| one.total_cmp(other));
+        most.map(|(place, _)| place).ok_or_else(|| Error::Finding("no endpoint".to_owned()))
+    }
+
+    /// Requests to each endpoint, by the leader's count.
+    async fn requests(&self) -> Result<Vec<f64>> {
+        let mut all = Vec::new();
+        for (name, _) in THREE {
+            let label = [("endpoint", name)];
+            let counts = page::values(self.world, "coreward_chain_requests_total", &label);
+            all.push(counts.await?.iter().sum());
+        }
+        Ok(all)
+    }
+}
