@@ -1,7 +1,8 @@
 //! Calls read back from what was signed.
 
 use alloy::primitives::{Address, U256};
-use alloy::sol_types::SolInterface;
+use alloy::sol;
+use alloy::sol_types::{SolCall, SolInterface};
 use coreward_domain::call::{Call, NewPeer, NewResource, Proof, ResourcePrice};
 use coreward_domain::chain::ResourceClass;
 use coreward_domain::epoch::Epoch;
@@ -9,6 +10,10 @@ use coreward_domain::id::PeerId;
 
 use crate::abi::{DealV2, Diamond};
 use crate::encode::{Encoded, Unsaid};
+
+sol! {
+    function multicall(bytes[] data);
+}
 
 /// Calldata that is none of our calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,10 +48,18 @@ pub fn decode(encoded: &Encoded, diamond: Address, unsaid: &Unsaid) -> Result<Ca
     }
 }
 
-/// Whether calldata submits proofs, whosever.
+/// Whether calldata submits proofs and nothing else, whosever.
 pub(crate) fn submits_proofs(encoded: &Encoded, diamond: Address) -> bool {
-    let call = Diamond::DiamondCalls::abi_decode(&encoded.input);
-    encoded.to == diamond && matches!(call, Ok(Diamond::DiamondCalls::submitProofs(_)))
+    let is_proofs = |input: &[u8]| {
+        let call = Diamond::DiamondCalls::abi_decode(input);
+        matches!(call, Ok(Diamond::DiamondCalls::submitProofs(_)))
+    };
+    let are_proofs = |many: multicallCall| {
+        !many.data.is_empty() && many.data.iter().all(|input| is_proofs(input))
+    };
+    encoded.to == diamond
+        && (is_proofs(&encoded.input)
+            || multicallCall::abi_decode(&encoded.input).is_ok_and(are_proofs))
 }
 
 fn from_deal(

@@ -31,6 +31,10 @@ use self::quorum::{Choice, Voice, choose, common_height};
 /// Once more than half of the nodes have told their heads, the others are waited for this long: a frozen one slows nobody.
 const GRACE: Duration = Duration::from_millis(250);
 
+/// The block that most have may stand still for this long before proofs are tried on the word of one that has newer ones:
+/// perhaps most are stuck. If it lies, it shows no state of them.
+const STUCK: Duration = Duration::from_secs(20);
+
 /// A node that failed to answer is passed over for this long.
 const DEMOTION: Duration = Duration::from_secs(15);
 
@@ -70,8 +74,19 @@ struct Standing {
     agreed: Vec<(usize, B256)>,
     /// The block that they agreed upon.
     common: Option<Head>,
-    /// The last block that was believed.
-    believed: Option<Head>,
+    /// The last block that was believed, and since when it is the newest.
+    believed: Option<(Head, Instant)>,
+}
+
+impl Standing {
+    /// Takes note of the believed block; for how long no newer one was.
+    fn stands(&mut self, head: Head) -> Duration {
+        let now = Instant::now();
+        let since = self.believed.filter(|(last, _)| last.hash == head.hash);
+        let since = since.map_or(now, |(_, since)| since);
+        self.believed = Some((head, since));
+        now.saturating_duration_since(since)
+    }
 }
 
 impl Pool {
@@ -160,7 +175,13 @@ impl Pool {
         }
         self.outvote(&others);
         let Choice { voice, head, .. } = self.without_a_step_back(choice, &agreed).await;
-        self.standing().believed = Some(head);
+        let stands = self.standing().stands(head);
+        let is_ahead = |voice: &&Voice| voice.head.number > head.number && !voice.is_demoted;
+        let ahead = agreed.iter().filter(is_ahead).max_by_key(|voice| voice.head.number);
+        if let Some(ahead) = ahead.filter(|_| stands >= STUCK) {
+            self.0.chosen.store(ahead.index, atomic::Ordering::Relaxed);
+            return Ok(Told { head: ahead.head, is_believed: false });
+        }
         self.0.chosen.store(voice.index, atomic::Ordering::Relaxed);
         Ok(Told { head, is_believed: true })
     }
@@ -177,8 +198,8 @@ impl Pool {
 
     /// The last believed block, where the choice is an older one only because nodes that had reached it are silent now.
     async fn without_a_step_back(&self, choice: Choice, agreed: &[Voice]) -> Choice {
-        let last = self.standing().believed.filter(|last| last.number > choice.head.number);
-        let Some(last) = last else { return choice };
+        let last = self.standing().believed.filter(|(last, _)| last.number > choice.head.number);
+        let Some((last, _)) = last else { return choice };
         for voice in agreed.iter().filter(|voice| voice.head.number >= last.number) {
             let block = self.block_of(voice.index, last.number).await;
             if block.is_some_and(|block| block.hash == last.hash) {

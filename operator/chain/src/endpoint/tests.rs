@@ -72,6 +72,17 @@ async fn what_one_of_three_tells_beyond_the_others_is_not_acted_by() {
     assert_eq!(liar.asked.lock().unwrap().len(), asked, "it is not asked for more");
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_only_one_that_goes_on_is_read_for_proofs_after_a_while() {
+    let (moving, stuck, other) = (at_height(30), at_height(9), at_height(9));
+    let pool = pool(&[("moving", &moving), ("stuck", &stuck), ("other", &other)]);
+    let told = pool.told().await.unwrap();
+    assert_eq!((told.head.number, told.is_believed), (9, true));
+    tokio::time::advance(STUCK).await;
+    let told = pool.told().await.unwrap();
+    assert_eq!((told.head.number, told.is_believed), (30, false));
+}
+
 #[tokio::test]
 async fn a_node_that_falls_silent_is_no_step_back() {
     let (silent, ahead, behind) = (at_height(9), at_height(9), at_height(8));

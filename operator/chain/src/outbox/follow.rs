@@ -274,19 +274,18 @@ impl<J: Journal> Sender<J> {
         if is_stale {
             return self.replace(desk, entry, call, (at, Purpose::Cancel), may_send).await;
         }
-        if known {
-            if is_slow {
-                let purpose = match entry.newest().purpose {
-                    Purpose::Cancel => Purpose::Cancel,
-                    Purpose::Intent | Purpose::HigherFee => Purpose::HigherFee,
-                };
-                return self.replace(desk, entry, call, (at, purpose), may_send).await;
-            }
-            return Ok(None);
-        }
+        let is_cancel = entry.newest().purpose == Purpose::Cancel;
         let is_next = nonce == spent;
-        if is_next && entry.newest().purpose != Purpose::Cancel && self.is_refused(&call).await? {
+        if !known && is_next && !is_cancel && self.is_refused(&call).await? {
             return self.replace(desk, entry, call, (at, Purpose::Cancel), may_send).await;
+        }
+        // Also one that the node dropped: if it did so for the fee, it does not take the same bytes again.
+        if is_slow {
+            let purpose = if is_cancel { Purpose::Cancel } else { Purpose::HigherFee };
+            return self.replace(desk, entry, call, (at, purpose), may_send).await;
+        }
+        if known {
+            return Ok(None);
         }
         self.send_again(desk, entry, call, may_send).await
     }

@@ -209,6 +209,7 @@ async fn a_transaction_is_simulated_then_kept_then_sent() {
         "eth_getBlockByNumber",
         "eth_getTransactionCount",
         "eth_getTransactionCount",
+        "eth_getTransactionCount",
         "create",
         "eth_sendRawTransaction",
         "Sent",

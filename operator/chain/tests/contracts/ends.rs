@@ -1,30 +1,40 @@
-//! How a kept transaction can end, on a node that mines when it is told to.
+//! Every end of a kept transaction, on a real node.
 
-use alloy::primitives::{Address, B256, U256};
+use std::sync::Mutex;
+
+use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::providers::Provider;
-use alloy::rpc::json_rpc::RpcSend;
 use alloy::rpc::types::TransactionRequest;
-use coreward_chain::outbox::{Order, State, Submitted, Tick};
+use coreward_chain::encode::encode;
+use coreward_chain::outbox::{Entry, Order, Purpose, State, Submitted, Tick};
 use coreward_domain::call::Call;
-use coreward_domain::chain::Head;
 
 use crate::market::{committed, new_peer, proof, registered};
-use crate::world::{FINALITY, World};
+use crate::world::{COORDINATOR, DIAMOND, FINALITY, World};
 
-/// Blocks that an attempt may wait.
-const PATIENCE: u64 = 10;
+/// More blocks than an attempt may wait.
+const PATIENCE: u64 = 11;
 
-async fn tell(world: &World, method: &'static str, parameter: impl RpcSend + 'static) {
-    let _: serde_json::Value = world.node.raw_request(method.into(), (parameter,)).await.unwrap();
+fn name(text: &str) -> Call {
+    Call::SetProviderInfo { name: text.to_owned() }
 }
 
 async fn mine(world: &World, blocks: u64) {
-    tell(world, "anvil_mine", blocks).await;
+    let _: Option<()> = world.node.raw_request("anvil_mine".into(), (blocks,)).await.unwrap();
 }
 
-/// Kept and sent, and in no block; its name and hash.
-async fn waiting(world: &World, call: &Call) -> (String, B256) {
-    tell(world, "evm_setAutomine", false).await;
+/// Whether the node makes a block of each transaction at once.
+async fn automine(world: &World, is_on: bool) {
+    let _: Option<()> = world.node.raw_request("evm_setAutomine".into(), (is_on,)).await.unwrap();
+}
+
+async fn drop_from_pool(world: &World, hash: B256) {
+    let _: Option<B256> =
+        world.node.raw_request("anvil_dropTransaction".into(), (hash,)).await.unwrap();
+    assert!(world.node.get_transaction_by_hash(hash).await.unwrap().is_none());
+}
+
+async fn submit(world: &World, call: &Call) -> (String, B256) {
     let planned_at = world.look().await.head.number;
     let order = Order { call: call.clone(), why: "an end".to_owned(), planned_at };
     let submitted = world.sender(call).submit(&order, &|_| true).await.unwrap();
@@ -32,114 +42,176 @@ async fn waiting(world: &World, call: &Call) -> (String, B256) {
     (name, hash)
 }
 
-/// One tick, whatever it finds.
-async fn tick(world: &World, call: &Call) {
-    tick_later(world, call, 0).await;
-}
-
-/// One that takes the head for so many blocks higher.
-async fn tick_later(world: &World, call: &Call, blocks: u64) {
-    let snapshot = world.look().await;
-    let head = Head { number: snapshot.head.number + blocks, ..snapshot.head };
-    let at = Tick { head, epoch: snapshot.epoch };
-    let followed = world.sender(call).tick(&at, &|_| true).await.unwrap();
-    assert!(followed.failures.is_empty(), "{:?}", followed.failures);
-}
-
-/// Newest first.
-fn attempts(world: &World, name: &str) -> Vec<B256> {
-    let shelf = world.shelf.0.lock().unwrap();
-    shelf[name].attempts().map(|attempt| attempt.hash).collect()
-}
-
-fn rename(name: &str) -> Call {
-    Call::SetProviderInfo { name: name.to_owned() }
-}
-
-#[tokio::test]
-#[ignore = "wants the marketplace contracts on 127.0.0.1:18546"]
-async fn what_the_node_dropped_is_sent_again_byte_for_byte() {
-    let world = World::new("dropped").await;
-    let call = rename("Dropped");
-    let (name, hash) = waiting(&world, &call).await;
-    tell(&world, "anvil_dropTransaction", hash).await;
-    assert!(world.node.get_transaction_by_hash(hash).await.unwrap().is_none(), "it is gone");
-    tick(&world, &call).await;
-    assert!(world.node.get_transaction_by_hash(hash).await.unwrap().is_some(), "it is back");
-    mine(&world, 1).await;
-    tell(&world, "evm_setAutomine", true).await;
-    let State::Mined(receipt) = world.tick(world.sender(&call), &name).await.state else {
-        panic!("not mined")
+/// Keeps a call and loses the lease before it is sent.
+async fn keep(world: &World, call: &Call) -> String {
+    let planned_at = world.look().await.head.number;
+    let order = Order { call: call.clone(), why: "an end".to_owned(), planned_at };
+    let asked = Mutex::new(0);
+    let lost = |_: &Call| {
+        let mut asked = asked.lock().unwrap();
+        *asked += 1;
+        *asked < 3
     };
-    assert_eq!((receipt.hash, attempts(&world, &name).len()), (hash, 1));
+    let submitted = world.sender(call).submit(&order, &lost).await.unwrap();
+    let Submitted::Kept { name, sent: false, .. } = submitted else { panic!("{submitted:?}") };
+    name
+}
+
+/// A transaction with this key that nobody of us has signed; its hash.
+async fn foreign(world: &World, from: Address, (to, input): (Address, Bytes)) -> B256 {
+    world.impersonate(from).await;
+    let request = TransactionRequest::default().from(from).to(to).input(input.into());
+    let receipt = world.sent(request).await;
+    assert!(receipt.status());
+    receipt.transaction_hash
+}
+
+async fn tick(world: &World, call: &Call) -> Vec<State> {
+    let snapshot = world.look().await;
+    let tick = Tick { head: snapshot.head, epoch: snapshot.epoch };
+    let followed = world.sender(call).tick(&tick, &|_| true).await.unwrap();
+    assert!(followed.failures.is_empty(), "{:?}", followed.failures);
+    followed.changes.into_iter().map(|change| change.state).collect()
+}
+
+fn kept(world: &World, name: &str) -> Entry {
+    world.shelf.0.lock().unwrap()[name].clone()
 }
 
 #[tokio::test]
 #[ignore = "wants the marketplace contracts on 127.0.0.1:18546"]
-async fn what_waits_too_long_is_replaced_by_a_dearer_attempt_on_its_nonce() {
-    let world = World::new("dearer").await;
-    let call = rename("Dearer");
-    let (name, first) = waiting(&world, &call).await;
-    tick(&world, &call).await;
-    assert_eq!(attempts(&world, &name), [first], "it is given time");
-    // The node takes no block meanwhile, or it would take the transaction along.
-    tick_later(&world, &call, PATIENCE).await;
-    let made = attempts(&world, &name);
-    assert!(made.len() == 2 && made[1] == first, "{made:?}");
-    mine(&world, 1 + FINALITY).await;
-    tell(&world, "evm_setAutomine", true).await;
-    let ended = world.tick(world.sender(&call), &name).await.state;
-    let State::Final(receipt) = &ended else { panic!("{ended:?}") };
-    assert_eq!(receipt.hash, made[0], "the dearer one");
-    assert_eq!(world.look().await.providers[&world.provider].name, "Dearer");
-}
-
-/// An empty transfer of our key's to itself that another hand signs.
-async fn foreign(world: &World, address: Address) {
-    tell(world, "anvil_impersonateAccount", address).await;
-    let request = TransactionRequest::default().from(address).to(address).value(U256::ZERO);
-    tell(world, "eth_sendTransaction", request).await;
-    tell(world, "anvil_stopImpersonatingAccount", address).await;
-}
-
-#[tokio::test]
-#[ignore = "wants the marketplace contracts on 127.0.0.1:18546"]
-async fn a_foreign_transaction_on_our_nonce_displaces_ours_once_it_is_final() {
+async fn a_strangers_transaction_displaces_ours_once_it_is_final() {
     let world = World::new("displaced").await;
-    let call = rename("Displaced");
-    let (name, hash) = waiting(&world, &call).await;
-    tell(&world, "anvil_dropTransaction", hash).await;
-    foreign(&world, world.provider).await;
-    mine(&world, 1).await;
-    tick(&world, &call).await;
-    let state = world.shelf.0.lock().unwrap()[&name].state.clone();
-    assert!(!state.is_end(), "its block may still be taken back: {state:?}");
+    let call = name("Ours");
+    let record = keep(&world, &call).await;
+    foreign(&world, world.provider, (COORDINATOR, Bytes::new())).await;
+    assert_eq!(tick(&world, &call).await, [], "its block may still go");
     mine(&world, FINALITY).await;
-    tell(&world, "evm_setAutomine", true).await;
-    let state = world.tick(world.sender(&call), &name).await.state;
-    assert_eq!(state, State::Displaced);
-    assert_eq!(world.look().await.providers[&world.provider].name, "", "ours did nothing");
+    assert_eq!(tick(&world, &call).await, [State::Displaced]);
+    assert_eq!(kept(&world, &record).state, State::Displaced);
+    world.act(call).await;
+    let snapshot = world.look().await;
+    assert_eq!(snapshot.providers[&world.provider].name, "Ours", "with the next nonce");
 }
 
 #[tokio::test]
 #[ignore = "wants the marketplace contracts on 127.0.0.1:18546"]
-async fn proofs_that_missed_their_epoch_make_way_for_an_empty_transfer() {
+async fn proofs_that_nobody_kept_replace_a_kept_transaction() {
+    let world = World::new("replaced").await;
+    world.next_epoch().await;
+    let peer = new_peer(&world, "replaced", 1);
+    registered(&world, vec![peer.clone()]).await;
+    committed(&world, peer.peer, 20).await;
+    let epoch = world.look().await.epoch;
+    let submitting = |number| Call::SubmitProofs {
+        peer: peer.peer,
+        epoch,
+        proofs: vec![proof(peer.units[0], number)],
+    };
+    let (waiting, unkept) = (submitting(1), submitting(2));
+    let record = keep(&world, &waiting).await;
+    let hash = foreign(&world, world.peer_owner, (DIAMOND, encode(&unkept, DIAMOND).input)).await;
+    mine(&world, FINALITY).await;
+    let states = tick(&world, &waiting).await;
+    let [State::Replaced(receipt)] = &states[..] else { panic!("{states:?}") };
+    assert_eq!(receipt.hash, hash, "the receipt is theirs");
+    assert!(kept(&world, &record).state.is_end());
+    let at = world.look().await.head.number;
+    assert_eq!(world.sender(&waiting).in_flight(at).await.unwrap(), [], "free to be asked again");
+    assert!(world.takes(&waiting).await);
+}
+
+#[tokio::test]
+#[ignore = "wants the marketplace contracts on 127.0.0.1:18546"]
+async fn proofs_of_a_past_epoch_end_as_an_empty_transfer() {
     let world = World::new("cancelled").await;
     world.next_epoch().await;
     let peer = new_peer(&world, "cancelled", 1);
     registered(&world, vec![peer.clone()]).await;
-    committed(&world, peer.peer, 20).await;
+    let commitment = committed(&world, peer.peer, 20).await;
     let epoch = world.look().await.epoch;
     let call = Call::SubmitProofs { peer: peer.peer, epoch, proofs: vec![proof(peer.units[0], 1)] };
-    let (name, hash) = waiting(&world, &call).await;
-    tell(&world, "anvil_dropTransaction", hash).await;
+    let record = keep(&world, &call).await;
     world.next_epoch().await;
     tick(&world, &call).await;
-    mine(&world, 1 + FINALITY).await;
-    tell(&world, "evm_setAutomine", true).await;
-    let State::Cancelled(receipt) = world.tick(world.sender(&call), &name).await.state else {
-        panic!("not cancelled")
+    let [cancel] = &kept(&world, &record).further[..] else {
+        panic!("{:?}", kept(&world, &record))
     };
-    assert_eq!(attempts(&world, &name), [receipt.hash, hash], "on the same nonce");
-    assert_eq!(receipt.gas_used, 21_000);
+    assert_eq!(cancel.purpose, Purpose::Cancel);
+    mine(&world, FINALITY).await;
+    let ended = world.tick(world.sender(&call), &record).await.state;
+    let State::Cancelled(receipt) = &ended else { panic!("{ended:?}") };
+    assert_eq!((receipt.hash, receipt.succeeded), (cancel.hash, true));
+    let known = world.look().await.commitments[&commitment].clone().unwrap();
+    assert_eq!(known.proofs.values().sum::<u32>(), 0, "no proof went out");
+}
+
+#[tokio::test]
+#[ignore = "wants the marketplace contracts on 127.0.0.1:18546"]
+async fn what_the_node_dropped_is_sent_again_as_the_same_bytes() {
+    let world = World::new("dropped").await;
+    let call = name("Dropped");
+    automine(&world, false).await;
+    let (record, hash) = submit(&world, &call).await;
+    drop_from_pool(&world, hash).await;
+    tick(&world, &call).await;
+    let again = world.node.get_transaction_by_hash(hash).await.unwrap();
+    automine(&world, true).await;
+    assert!(again.is_some(), "the node has the very same again");
+    assert!(kept(&world, &record).further.is_empty(), "nothing else was signed");
+    mine(&world, 1).await;
+    let ended = world.tick(world.sender(&call), &record).await.state;
+    let State::Mined(receipt) = &ended else { panic!("{ended:?}") };
+    assert_eq!(receipt.hash, hash);
+}
+
+#[tokio::test]
+#[ignore = "wants the marketplace contracts on 127.0.0.1:18546"]
+async fn what_is_stuck_for_its_low_fee_is_replaced_by_a_dearer_one() {
+    let world = World::new("stuck").await;
+    let call = name("Stuck");
+    automine(&world, false).await;
+    let (record, first) = submit(&world, &call).await;
+    tick(&world, &call).await;
+    let dear = U256::from(1_000_000_000_000_u64);
+    let _: Option<()> =
+        world.node.raw_request("anvil_setNextBlockBaseFeePerGas".into(), (dear,)).await.unwrap();
+    mine(&world, 1).await;
+    mine(&world, PATIENCE - 1).await;
+    tick(&world, &call).await;
+    let entry = kept(&world, &record);
+    automine(&world, true).await;
+    let [second] = &entry.further[..] else { panic!("{entry:?}") };
+    assert_eq!(second.purpose, Purpose::HigherFee);
+    assert!(second.max_fee_per_gas > entry.record.first.max_fee_per_gas);
+    mine(&world, 1).await;
+    let State::Mined(receipt) = world.tick(world.sender(&call), &record).await.state else {
+        panic!("{:?}", kept(&world, &record))
+    };
+    assert_eq!(receipt.hash, second.hash);
+    assert_ne!(receipt.hash, first);
+    let snapshot = world.look().await;
+    assert_eq!(snapshot.providers[&world.provider].name, "Stuck");
+}
+
+#[tokio::test]
+#[ignore = "wants the marketplace contracts on 127.0.0.1:18546"]
+async fn a_strangers_transaction_on_a_nonce_that_none_of_ours_wanted_is_found_by_the_next_order() {
+    let world = World::new("gap").await;
+    world.act(name("First")).await;
+    foreign(&world, world.provider, (COORDINATOR, Bytes::new())).await;
+    let call = name("Second");
+    let planned_at = world.look().await.head.number;
+    let order = Order { call: call.clone(), why: "an end".to_owned(), planned_at };
+    let submitted = world.sender(&call).submit(&order, &|_| true).await.unwrap();
+    let Submitted::Kept { name: record, sent: false, .. } = submitted else {
+        panic!("{submitted:?}")
+    };
+    assert_eq!(kept(&world, &record).record.nonce, 1, "the stranger's");
+    mine(&world, FINALITY).await;
+    tick(&world, &call).await;
+    assert_eq!(kept(&world, &record).state, State::Displaced);
+    world.act(call).await;
+    let snapshot = world.look().await;
+    assert_eq!(snapshot.providers[&world.provider].name, "Second");
 }

@@ -13,8 +13,9 @@
 
 mod clock_traps;
 mod deal_traps;
+mod end_traps;
 mod ends;
-mod hand_traps;
+mod key_traps;
 mod life;
 mod market;
 mod market_traps;

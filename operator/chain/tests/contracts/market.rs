@@ -27,10 +27,10 @@ sol! {
     function freezeAccount(address user);
     function unfreezeAccount(address user);
     function randomXProxy() returns (address);
-    function multicall(bytes[] data);
+    function setAppCID(Cid appCID);
     function depositCollateral(bytes32[] commitmentIds);
     function finishCommitment(bytes32 commitmentId);
-    function changeResourcePriceV2(bytes32 offerId, bytes32 resourceId, uint256 newPrice);
+    function multicall(bytes[] data);
     event DealAppCIDChangedV2(address indexed deal, Cid newCID);
     event DealCreatedV2(
         address indexed owner, address deal, uint256 createdAtEpoch, address paymentToken, uint256 targetWorkers,

@@ -147,3 +147,55 @@ async fn a_price_can_be_neither_zero_nor_taken_back_and_is_refused_before() {
     seen.wanted.prices.remove(&ResourceId(word(2)));
     assert_eq!(offer_plan(&seen).0, [], "one that the spec does not name is left alone");
 }
+
+#[tokio::test]
+#[ignore = "wants the marketplace contracts on 127.0.0.1:18546"]
+async fn more_ram_than_that_of_the_units_sells_the_provers_memory_and_we_declare_exactly_that() {
+    let world = World::new("memory").await;
+    world.next_epoch().await;
+    let peer = new_peer(&world, "memory", 2);
+    world.watch(|watch| watch.peers.extend([peer.peer]));
+    world.act(Call::SetProviderInfo { name: "Example".to_owned() }).await;
+    let plan = async || offer_plan(&offer_seen(&world, world.look().await, &[(peer.peer, 2)])).0;
+    let calls = plan().await;
+    let [Call::RegisterOffer { peers, .. }] = &calls[..] else { panic!("{calls:?}") };
+    let ram = ResourceId(word(3));
+    let declared = peers[0].resources.iter().find(|declared| declared.resource == ram);
+    assert_eq!(declared.map(|declared| declared.supply), Some(2 * 4096));
+    registered(&world, vec![peer.clone()]).await;
+
+    let order = DealOrder { only: Some(world.provider), ram: 8192, ..DealOrder::default() };
+    let deal = deal(&world, &order).await;
+    let call = matching(deal, &[(peer.peer, peer.units[0])]);
+    let refusal = world.refusal_of((VODOPAD, DIAMOND), &call, BlockId::latest()).await;
+    assert!(refusal.is_some_and(|refusal| refusal.is_fact()), "the other unit's memory stays");
+
+    // By hand: a surplus.
+    world.act(Call::ChangeResourceSupply { peer: peer.peer, resource: ram, supply: 12_288 }).await;
+    let refusal = world.refusal_of((VODOPAD, DIAMOND), &call, BlockId::latest()).await;
+    assert_eq!(refusal, None, "one unit's worker may take all that is left over");
+    let back = Call::ChangeResourceSupply { peer: peer.peer, resource: ram, supply: 8192 };
+    assert_eq!(plan().await, [back.clone()]);
+    world.act(back).await;
+    let refusal = world.refusal_of((VODOPAD, DIAMOND), &call, BlockId::latest()).await;
+    assert!(refusal.is_some_and(|refusal| refusal.is_fact()), "nothing is left over");
+    assert_eq!(plan().await, []);
+}
+
+#[tokio::test]
+#[ignore = "wants the marketplace contracts on 127.0.0.1:18546"]
+async fn a_peers_owner_is_for_ever_and_a_strange_one_is_told() {
+    let (before, world) = (World::new("owner before").await, World::new("owner").await);
+    let mut peer = new_peer(&world, "owner", 1);
+    peer.owner = before.peer_owner;
+    let offer = registered(&world, vec![peer.clone()]).await;
+    peer.owner = world.peer_owner;
+    let again = Call::AddPeers { offer, peers: vec![peer.clone()] };
+    let refusal = world.refusal(&again).await;
+    assert!(refusal.is_fact(), "registering again changes nothing: {refusal:?}");
+    let snapshot = world.look().await;
+    assert_eq!(snapshot.peers[&peer.peer].as_ref().unwrap().owner, before.peer_owner);
+    let (calls, plan) = offer_plan(&offer_seen(&world, snapshot, &[(peer.peer, 1)]));
+    let owner = before.peer_owner;
+    assert_eq!((calls, plan.why), (Vec::new(), Why::WrongPeerOwner { peer: peer.peer, owner }));
+}

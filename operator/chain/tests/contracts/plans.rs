@@ -1,6 +1,6 @@
 //! What the operator plans on a snapshot of the real contracts; everything else as it is where all is well.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use alloy::primitives::{Address, U256};
@@ -9,7 +9,7 @@ use coreward_domain::chain::{Snapshot, Watchlist};
 use coreward_domain::condition::ChainHealth;
 use coreward_domain::gate::{Gas, Gate, Management, Signer};
 use coreward_domain::id::{CommitmentId, DatacenterId, OffchainWorkerId, PeerId, ResourceId};
-use coreward_domain::{commitment, deal, offer};
+use coreward_domain::{commitment, deal, offer, payout};
 
 use crate::market::word;
 use crate::world::{USDC, World};
@@ -55,7 +55,7 @@ pub(crate) fn offer_seen(
             provider: world.provider,
             provider_name: "Example".to_owned(),
             adopt: None,
-            assignments: std::collections::BTreeMap::new(),
+            assignments: BTreeMap::new(),
             accept_unknown_units: true,
             peer_owners: vec![world.peer_owner],
             payment_token: USDC,
@@ -167,4 +167,23 @@ pub(crate) fn deal_plan(
         _ => None,
     };
     (plan.steps.iter().filter_map(send).collect(), plan)
+}
+
+/// The withdrawals from what a peer has earned.
+pub(crate) fn payouts(snapshot: Snapshot, peer: PeerId) -> Vec<Call> {
+    let plan = payout::plan(&payout::Seen {
+        peers: BTreeSet::from([peer]),
+        past_commitments: BTreeSet::new(),
+        snapshot: Some(Arc::new(snapshot)),
+        last: BTreeMap::new(),
+        policy: payout::Policy {
+            interval_seconds: 1,
+            minimum_pay: U256::ONE,
+            minimum_reward: U256::ONE,
+        },
+        ending: false,
+        flights: Vec::new(),
+        gate: gate(),
+    });
+    plan.steps.into_iter().map(|payout::Step::Send(call)| call).collect()
 }

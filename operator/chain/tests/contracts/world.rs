@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use alloy::primitives::{Address, B256, Bytes, U256, address, keccak256};
+use alloy::primitives::{Address, B256, Bytes, address, keccak256};
 use alloy::providers::{Provider, ProviderBuilder};
 use alloy::rpc::types::{BlockId, TransactionReceipt, TransactionRequest};
 use alloy::sol_types::SolCall;
@@ -69,9 +69,6 @@ impl World {
             .disable_recommended_fillers()
             .connect_http(URL.parse().unwrap())
             .erased();
-        // A test that failed may have left it off.
-        let _: serde_json::Value =
-            node.raw_request("evm_setAutomine".into(), (true,)).await.unwrap();
         let counter = Arc::new(Counter::default());
         let pool = Pool::new(
             vec![Endpoint::http("anvil", URL).unwrap()],
@@ -179,30 +176,30 @@ impl World {
         to: Address,
         call: &impl SolCall,
     ) -> TransactionReceipt {
-        self.pay((from, to), call, U256::ZERO).await
-    }
-
-    /// Somebody else's call with so many wei.
-    pub(crate) async fn pay(
-        &self,
-        (from, to): (Address, Address),
-        call: &impl SolCall,
-        value: U256,
-    ) -> TransactionReceipt {
         let request = TransactionRequest::default()
             .from(from)
             .to(to)
-            .value(value)
             .input(Bytes::from(call.abi_encode()).into());
+        let receipt = self.sent(request).await;
+        assert!(receipt.status());
+        receipt
+    }
+
+    /// Sends from an account of the node's own, to its block, whatever comes of it there.
+    pub(crate) async fn sent(&self, request: TransactionRequest) -> TransactionReceipt {
         let hash: B256 =
             self.node.raw_request("eth_sendTransaction".into(), (request,)).await.unwrap();
-        let receipt = loop {
+        loop {
             if let Some(receipt) = self.node.get_transaction_receipt(hash).await.unwrap() {
                 break receipt;
             }
-        };
-        assert!(receipt.status());
-        receipt
+        }
+    }
+
+    /// Lets the node send with this key although it does not have it.
+    pub(crate) async fn impersonate(&self, address: Address) {
+        let _: Option<()> =
+            self.node.raw_request("anvil_impersonateAccount".into(), (address,)).await.unwrap();
     }
 
     /// What the contract says to a call of ours that it does not take.

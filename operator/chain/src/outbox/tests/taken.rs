@@ -71,6 +71,7 @@ async fn a_stranger_beyond_all_that_was_kept_is_found_by_the_next_order() {
     assert!(name.ends_with("-1") && !sent, "kept under the stranger's nonce: {name}");
     world.ledger().head += 2;
     assert_eq!(world.tick().await, [(name, "Displaced")]);
+    world.shelf.settle();
     let Submitted::Kept { name, .. } = world.submit(finish(2)).await.unwrap() else { panic!() };
     assert!(name.ends_with("-2"), "and once: {name}");
 }
