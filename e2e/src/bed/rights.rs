@@ -14,7 +14,7 @@ use super::{
 
 /// The operator's roles, as the chart names them in the bed's release.
 const ROLE: &str = "coreward-operator";
-/// Rights whose use the stories do not show, as verb and resource. OpenShift's admission asks for the first beyond the request
+/// Rights whose use the stories do not show, as verb and resource. The admission of `OpenShift` asks for the first beyond the request
 /// itself. The others are of moments that no story waits for: an address family that changes, hundreds of transactions that
 /// are over, a conflict over one.
 const SELDOM: [(&str, &str); 4] = [

@@ -14,15 +14,16 @@ pub(super) fn tell(fault: Rpc, call: &Value, answer: &mut Value) {
         return;
     }
     let block = &mut answer["result"];
-    match fault {
-        Rpc::Ahead(blocks) if call["params"][0] == "latest" => {
-            if let Some(height) = number(&block["number"]) {
-                block["number"] = quantity(height + blocks);
-            }
-            make_up(&mut block["hash"]);
+    if let Rpc::Ahead(blocks) = fault
+        && call["params"][0] == "latest"
+    {
+        if let Some(height) = number(&block["number"]) {
+            block["number"] = quantity(height + blocks);
         }
-        Rpc::Forked => make_up(&mut block["hash"]),
-        _ => {}
+        make_up(&mut block["hash"]);
+    }
+    if fault == Rpc::Forked {
+        make_up(&mut block["hash"]);
     }
 }
 

@@ -62,8 +62,7 @@ pub async fn deploy(bed: &Bed, parties: &[Party]) -> Result<()> {
 /// # Errors
 /// As [`deploy`].
 pub async fn deploy_with(bed: &Bed, parties: &[Party], over: Value) -> Result<()> {
-    let mut values = Party::values(bed, parties);
-    install(bed, (values, over)).await
+    install(bed, (Party::values(bed, parties), over)).await
 }
 
 /// The same with another network, the chain behind three endpoints, that one person's keys are for.

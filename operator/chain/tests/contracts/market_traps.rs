@@ -175,7 +175,7 @@ async fn more_ram_than_that_of_the_units_sells_the_provers_memory_and_we_declare
     let refusal = world.refusal_of((VODOPAD, DIAMOND), &call, BlockId::latest()).await;
     assert_eq!(refusal, None, "one unit's worker may take all that is left over");
     let back = Call::ChangeResourceSupply { peer: peer.peer, resource: ram, supply: 8192 };
-    assert_eq!(plan().await, [back.clone()]);
+    assert_eq!(plan().await, std::slice::from_ref(&back));
     world.act(back).await;
     let refusal = world.refusal_of((VODOPAD, DIAMOND), &call, BlockId::latest()).await;
     assert!(refusal.is_some_and(|refusal| refusal.is_fact()), "nothing is left over");
