@@ -1,18 +1,22 @@
 //! A deal from its creation to its end.
 
 use alloy::primitives::{Address, B256};
-use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::{Api, ResourceExt};
 use serde_json::json;
 
 use super::{
-    STATUS, STEP, Teller, client, ensure, is_ready, offer::Pledged, pods, proving::short, text,
+    STATUS, STEP, Teller, client, ensure, is_ready, listed, offer::Pledged, pods, proving::short,
+    text,
 };
 use crate::{
     bed::NODES,
     chain::{DealOrder, abi::Diamond},
     world::{Error, Result, World, until},
 };
+
+/// Says of which deal a namespace is, in hex without `0x`.
+const DEAL: &str = "coreward.dev/deal";
 
 /// A seat in a deal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -224,4 +228,24 @@ pub async fn returned(world: &World, teller: &Teller, seat: &Seat) -> Result<()>
     let pod = teller.step("its prover hashes again", prover).await?;
     teller.aside(&format!("in pod {} on {}", pod.name_any(), pods::node(&pod)));
     Ok(())
+}
+
+/// Waits until neither the Deal object nor its namespace is there, with every policy in place.
+///
+/// # Errors
+/// [`Error::Late`] with what is left.
+pub async fn forgotten(world: &World, seat: &Seat) -> Result<()> {
+    let address = seat.deal.to_string().trim_start_matches("0x").to_lowercase();
+    let namespaces: Api<Namespace> = Api::all(world.client());
+    until("nothing is left of the deal", STEP, async || {
+        let left = listed(&namespaces).await?;
+        let of_it = |it: &&Namespace| {
+            it.labels().get(DEAL).is_some_and(|deal| deal.to_lowercase() == address)
+        };
+        let left = left.iter().find(of_it);
+        ensure(left.is_none(), || format!("its namespace is {:?}", left.map(|it| &it.status)))?;
+        ensure(mirror(world, seat.deal).await.is_err(), || "its object is there".to_owned())?;
+        Ok(Some(()))
+    })
+    .await
 }

@@ -127,5 +127,7 @@ async fn serve(
     world.driver().stop_deal(world.party().developer.address, seat.deal).await?;
     teller.aside("the customer stops the deal");
     deal::returned(world, teller, &seat).await?;
+    let words = "nothing is left of the deal in the cluster: neither its object nor its namespace";
+    teller.step(words, deal::forgotten(world, &seat)).await?;
     Ok((seat, to - from + 1))
 }
