@@ -163,16 +163,15 @@ pub fn decisive_reason(pod: &Pod) -> Option<String> {
     if let Some(reason) = status.reason.as_deref().filter(|reason| !reason.is_empty()) {
         return Some(sentence(reason, status.message.as_deref()));
     }
-    let unscheduled = status
-        .conditions
-        .iter()
-        .flatten()
-        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
-    if let Some(condition) = unscheduled {
-        return Some(sentence(
-            condition.reason.as_deref().unwrap_or("Unschedulable"),
-            condition.message.as_deref(),
-        ));
+    // Whom the cluster puts out may end well by itself, and have no other word about it.
+    for (kind, value, word) in
+        [("DisruptionTarget", "True", "Disrupted"), ("PodScheduled", "False", "Unschedulable")]
+    {
+        let mut conditions = status.conditions.iter().flatten();
+        let told = conditions.find(|it| it.type_ == kind && it.status == value);
+        if let Some(told) = told {
+            return Some(sentence(told.reason.as_deref().unwrap_or(word), told.message.as_deref()));
+        }
     }
     containers(pod).find_map(container_reason)
 }
@@ -246,6 +245,10 @@ mod tests {
     #[case::evicted_from_a_full_disk(
         json!({ "phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: ephemeral-storage." }),
         Some("Evicted: The node was low on resource: ephemeral-storage.")
+    )]
+    #[case::put_out_and_ended_well(
+        json!({ "phase": "Failed", "conditions": [{ "type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet", "message": "Usage of EmptyDir volume exceeds the limit." }], "containerStatuses": [{ "name": "unit", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": { "terminated": { "reason": "Completed", "exitCode": 0 } } }] }),
+        Some("TerminationByKubelet: Usage of EmptyDir volume exceeds the limit.")
     )]
     #[case::on_its_way(
         json!({ "phase": "Pending", "containerStatuses": [{ "name": "unit", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": { "waiting": { "reason": "ContainerCreating" } } }] }),
