@@ -22,6 +22,7 @@ const FAR: u64 = 1000;
 const SHORT: u64 = 5;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "its last two scenes have not been told yet: cargo test several_endpoints -- --ignored"]
 async fn several_endpoints() -> Told {
     let teller = Teller::of("several_endpoints");
     // It upgrades the product for all.
