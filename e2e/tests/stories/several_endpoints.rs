@@ -22,7 +22,6 @@ const FAR: u64 = 1000;
 const SHORT: u64 = 5;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "its last two scenes have not been told yet: cargo test several_endpoints -- --ignored"]
 async fn several_endpoints() -> Told {
     let teller = Teller::of("several_endpoints");
     // It upgrades the product for all.
@@ -77,6 +76,7 @@ impl<'a> Scene<'a> {
             condition(object, "ChainSynced").is_some_and(|told| told.1 == "Unknown")
         });
         teller.step("an offer on it says that nothing is known of the chain", unknown).await?;
+        witness::blocks(world, SHORT).await?;
         let sent = witness.only_proofs_were_sent(world).await?;
         ensure(sent.is_empty(), || format!("{sent:?} were sent"))?;
         every_one(faults, Rpc::Well)?;

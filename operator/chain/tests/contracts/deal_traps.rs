@@ -12,7 +12,7 @@ use crate::market::{
     DealOrder, committed, deal, freezeAccountCall, new_peer, registered, seat, stopCall,
     unfreezeAccountCall,
 };
-use crate::plans::{deal_plan, offer_plan, offer_seen};
+use crate::plans::{deal_plan, offer_plan, offer_seen, payouts};
 use crate::world::{COORDINATOR, KEEPER, World};
 
 fn key() -> OffchainWorkerId {
@@ -123,6 +123,27 @@ async fn an_unpaid_deal_keeps_its_worker_until_we_leave() {
     assert!(earned > U256::ZERO, "what was paid is still owed");
     let effects = world.act(calls[0].clone()).await;
     assert!(!effects.is_empty(), "leaving pays");
+}
+
+#[tokio::test]
+#[ignore = "wants the marketplace contracts on 127.0.0.1:18546"]
+async fn a_withdrawal_counts_an_unpaid_epoch_as_paid_and_so_waits() {
+    let (world, peers) = provider("unpaid drawn", 1, 1).await;
+    let (peer, units) = peers[0].clone();
+    let deal = deal(&world, &DealOrder { paid_epochs: 2, ..only(&world) }).await;
+    let worker = seat(&world, deal, &[(peer, units[0])]).await[0];
+    world.act(Call::ActivateWorker { deal, worker, offchain: key() }).await;
+    let paid = world.look().await.deals[&deal].max_paid_epoch;
+    while world.look().await.epoch <= paid {
+        world.next_epoch().await;
+    }
+    let snapshot = world.look().await;
+    let claimable = snapshot.deals[&deal].workers[&worker].reward;
+    assert_eq!(payouts(snapshot, peer), [], "an unpaid deal is not drawn from");
+    world.act(Call::WithdrawDealRewards { deal, worker, claimable }).await;
+    let known = world.look().await.deals[&deal].clone();
+    assert_eq!((known.max_paid_epoch, known.free_balance), (paid.after(1), U256::ZERO));
+    assert_eq!(known.workers[&worker].reward, U256::ZERO, "that epoch was paid by nobody");
 }
 
 #[tokio::test]

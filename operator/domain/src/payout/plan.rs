@@ -79,10 +79,10 @@ fn commitment(
 }
 
 fn workers(draft: &mut Draft<'_>, seen: &Seen, snapshot: &Snapshot) {
-    // A stopped deal is left, and leaving pays: a withdrawal beside it would find no worker.
-    for (deal, known) in
-        snapshot.deals.iter().filter(|(_, known)| known.status != DealStatus::Ended)
-    {
+    // Leaving pays. Beside leaving a stopped deal a withdrawal would find no worker; in an unpaid one the contract would count
+    // the epoch of the withdrawal as the last paid, and who is to leave after a grace would stay longer for nothing.
+    let pays = |status| !matches!(status, DealStatus::Ended | DealStatus::InsufficientFunds);
+    for (deal, known) in snapshot.deals.iter().filter(|(_, known)| pays(known.status)) {
         for (worker, ours) in
             known.workers.iter().filter(|(_, worker)| seen.peers.contains(&worker.peer))
         {

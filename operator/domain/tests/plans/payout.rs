@@ -136,10 +136,12 @@ fn a_commitment_counts_as_past_only_when_every_peer_was_read() {
     assert_eq!((plan(&seen).steps, plan(&seen).retired), (vec![], BTreeSet::new()));
 }
 
-#[test]
-fn leaving_a_stopped_deal_pays_by_itself() {
+#[rstest]
+#[case::one_that_is_stopped(DealStatus::Ended)]
+#[case::one_that_is_unpaid(DealStatus::InsufficientFunds)]
+fn leaving_a_deal_pays_by_itself(#[case] status: DealStatus) {
     let mut snapshot = paid(80);
-    market::deal_mut(&mut snapshot).status = DealStatus::Ended;
+    market::deal_mut(&mut snapshot).status = status;
     assert_eq!(plan(&seen(snapshot)).steps, []);
 }
 
