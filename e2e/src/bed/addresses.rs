@@ -95,7 +95,14 @@ impl Addresses {
     /// The chain's RPC endpoint, for everyone.
     #[must_use]
     pub fn chain(self) -> String {
-        format!("http://{}:8545", self.control())
+        let (host, port) = self.chain_socket();
+        format!("http://{host}:{port}")
+    }
+
+    /// Where the chain's RPC endpoint listens.
+    #[must_use]
+    pub fn chain_socket(self) -> (Ipv4Addr, u16) {
+        (self.control(), 8545)
     }
 
     /// The IPFS gateway, for everyone.

@@ -3,7 +3,8 @@
 //! The operator is configured as ever and knows nothing of it: on the node that its pods run on, rules of the packet filter
 //! lead their new connections through proxies in the control plane's namespace. What is lost on the way (refused
 //! connections, a partition) the filter does, with real packets; what a peer does wrong (silence, errors, old blocks) the
-//! proxies do. The endpoints of the network that has three are such proxies themselves, and are away without them. Everybody else, the stories' own clients included, speaks to the chain and the API server directly.
+//! proxies do. The endpoints of the network that has three, and the sockets by which they tell new heads, are such proxies themselves, and are away
+//! without them. Everybody else, the stories' own clients included, speaks to the chain and the API server directly.
 //!
 //! ```no_run
 //! # async fn story(bed: &coreward_e2e::bed::Bed) -> coreward_e2e::world::Result<()> {
@@ -22,12 +23,13 @@ mod filter;
 mod lies;
 mod room;
 mod rpc;
+mod socket;
 mod stale;
 
 use std::{
     collections::BTreeMap,
     net::Ipv4Addr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -38,7 +40,7 @@ use crate::{
     world::{Error, Result},
 };
 use filter::{Block, Filter};
-use room::Thread;
+use room::{Proxies, Thread};
 
 pub use rpc::THREE;
 
@@ -92,6 +94,7 @@ pub enum Api {
 #[derive(Debug)]
 pub struct Faults {
     rpc: BTreeMap<u16, watch::Sender<rpc::State>>,
+    sockets: BTreeMap<u16, socket::Controls>,
     api: watch::Sender<BTreeMap<Option<Ipv4Addr>, Api>>,
     filter: Mutex<Filter>,
     _thread: Thread,
@@ -111,13 +114,19 @@ impl Faults {
             endpoints.push(rpc::Proxy::new(bed.addresses(), port, state));
             rpc.insert(port, sender);
         }
+        let (mut sockets, mut pushing) = (BTreeMap::new(), Vec::new());
+        for (_, port) in THREE {
+            let controls = socket::Controls::default();
+            pushing.push(socket::Proxy::new(bed.addresses(), port, &controls));
+            sockets.insert(port, controls);
+        }
         let (api, api_state) = watch::channel(BTreeMap::new());
         let api_proxy = api::Proxy::new(bed.addresses(), &bed.paths().certificates(), api_state)?;
-        let proxies = (endpoints, api_proxy);
+        let proxies = Proxies { endpoints, sockets: pushing, api: api_proxy };
         let thread = Thread::start(&bed.paths().control_namespace(), proxies)?;
         let mut filter = Filter::new(bed);
         filter.apply()?;
-        Ok(Self { rpc, api, filter: Mutex::new(filter), _thread: thread })
+        Ok(Self { rpc, sockets, api, filter: Mutex::new(filter), _thread: thread })
     }
 
     /// From now on this is wrong with the chain's endpoint.
@@ -134,6 +143,26 @@ impl Faults {
     /// As [`Faults::rpc`].
     pub fn one_of_three(&self, place: usize, fault: Rpc) -> Result<()> {
         self.endpoint(THREE[place].1, fault)
+    }
+
+    /// The connections by which one of [`THREE`] tells new heads are dead from now on, and nobody is told; new ones are well.
+    pub fn sockets_of_one_of_three_die(&self, place: usize) {
+        if let Some(controls) = self.sockets.get(&THREE[place].1) {
+            controls.deaths.send_modify(|deaths| *deaths += 1);
+        }
+    }
+
+    /// How many such connections were taken for one of [`THREE`].
+    #[must_use]
+    pub fn sockets_taken_for_one_of_three(&self, place: usize) -> u64 {
+        let controls = self.sockets.get(&THREE[place].1);
+        controls.map_or(0, |controls| controls.taken.load(Ordering::Relaxed))
+    }
+
+    /// The address of the WebSocket of the endpoint at `port`, one of [`THREE`].
+    #[must_use]
+    pub fn socket_of(host: Ipv4Addr, port: u16) -> String {
+        format!("ws://{host}:{}", port + socket::BESIDE)
     }
 
     fn endpoint(&self, port: u16, fault: Rpc) -> Result<()> {

@@ -2,20 +2,35 @@
 
 use std::{
     fs::File,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     os::fd::AsFd as _,
     path::Path,
     sync::mpsc,
     thread::{self, JoinHandle},
 };
 
-use futures::future::join_all;
+use futures::future::{join_all, try_join_all};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{api, machine, rpc};
+use super::{api, machine, rpc, socket};
 use crate::world::{Error, Result};
+
+/// All that live on it.
+#[derive(Clone)]
+pub(super) struct Proxies {
+    pub(super) endpoints: Vec<rpc::Proxy>,
+    pub(super) sockets: Vec<socket::Proxy>,
+    pub(super) api: api::Proxy,
+}
+
+/// What they listen with.
+struct Listeners {
+    endpoints: Vec<TcpListener>,
+    sockets: Vec<TcpListener>,
+    api: TcpListener,
+}
 
 /// A running thread; ends when dropped.
 #[derive(Debug)]
@@ -29,7 +44,7 @@ impl Thread {
     ///
     /// # Errors
     /// [`Error::Finding`] with what the machine refused.
-    pub(super) fn start(namespace: &str, proxies: (Vec<rpc::Proxy>, api::Proxy)) -> Result<Self> {
+    pub(super) fn start(namespace: &str, proxies: Proxies) -> Result<Self> {
         let stop = CancellationToken::new();
         let file = Path::new("/run/netns").join(namespace);
         let (ready, is_ready) = mpsc::sync_channel(1);
@@ -74,21 +89,25 @@ fn enter(file: &Path) -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-async fn listen(
-    (rpc, api): &(Vec<rpc::Proxy>, api::Proxy),
-) -> std::io::Result<(Vec<TcpListener>, TcpListener)> {
-    let mut listeners = Vec::new();
-    for proxy in rpc {
-        listeners.push(TcpListener::bind(SocketAddr::from(proxy.address())).await?);
-    }
-    Ok((listeners, TcpListener::bind(SocketAddr::from((api.address(), api::PORT))).await?))
+async fn listen(proxies: &Proxies) -> std::io::Result<Listeners> {
+    let Proxies { endpoints, sockets, api } = proxies;
+    Ok(Listeners {
+        endpoints: bound(endpoints.iter().map(rpc::Proxy::address)).await?,
+        sockets: bound(sockets.iter().map(socket::Proxy::address)).await?,
+        api: TcpListener::bind(SocketAddr::from((api.address(), api::PORT))).await?,
+    })
 }
 
-async fn serve(
-    (rpc, api): (Vec<rpc::Proxy>, api::Proxy),
-    (rpc_listeners, api_listener): (Vec<TcpListener>, TcpListener),
-) {
-    let endpoints = rpc.into_iter().zip(rpc_listeners);
+async fn bound(
+    addresses: impl Iterator<Item = (Ipv4Addr, u16)>,
+) -> std::io::Result<Vec<TcpListener>> {
+    try_join_all(addresses.map(TcpListener::bind)).await
+}
+
+async fn serve(proxies: Proxies, listeners: Listeners) {
+    let endpoints = proxies.endpoints.into_iter().zip(listeners.endpoints);
     let endpoints = join_all(endpoints.map(|(proxy, listener)| proxy.serve(listener)));
-    tokio::join!(endpoints, api.serve(api_listener));
+    let sockets = proxies.sockets.into_iter().zip(listeners.sockets);
+    let sockets = join_all(sockets.map(|(proxy, listener)| proxy.serve(listener)));
+    tokio::join!(endpoints, sockets, proxies.api.serve(listeners.api));
 }

@@ -17,11 +17,13 @@ use super::{Error, Result, cluster};
 use crate::{
     bed::{Bed, NAMESPACE},
     chain::{Account, Driver, Node, flt},
-    fault::THREE,
+    fault::{Faults, THREE},
 };
 
 /// What a `ProviderOffer` calls the bed's chain.
 pub const NETWORK: &str = "local";
+/// How often that network's head is asked for: what is told between comes by the sockets.
+const SELDOM_MILLISECONDS: u64 = 5_000;
 /// What it calls the same chain behind [`THREE`] endpoints, where the product knows it.
 pub const NETWORK_OF_THREE: &str = "three";
 /// FLT that each account starts with.
@@ -128,8 +130,12 @@ impl Party {
         let mut network = values["networks"][0].clone();
         network["name"] = json!(NETWORK_OF_THREE);
         let control = bed.addresses().control();
-        let endpoint = |(name, port): (&str, u16)| json!({ "name": name, "url": format!("http://{control}:{port}") });
+        let endpoint = |(name, port): (&str, u16)| {
+            let socket = Faults::socket_of(control, port);
+            json!({ "name": name, "url": format!("http://{control}:{port}"), "webSocketUrl": socket })
+        };
         network["endpoints"] = json!(THREE.map(endpoint));
+        network["pollMilliseconds"] = json!(SELDOM_MILLISECONDS);
         if let Some(networks) = values["networks"].as_array_mut() {
             networks.push(network);
         }

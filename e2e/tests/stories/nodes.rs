@@ -100,7 +100,7 @@ impl Scene<'_> {
         self.all_prove().await
     }
 
-    /// A pod that the kubelet evicts, since a volume of it is overfull, comes back; the unit says that it went.
+    /// A pod that the kubelet evicts, since a volume of it is overfull, comes back; the unit says why it went.
     async fn overfull(&self) -> Result<()> {
         let was = self.prover().await?;
         let process = node::prover_process(&was)?;
@@ -114,7 +114,8 @@ impl Scene<'_> {
         let words = "a prover's volume is overfull: it is evicted, and made again";
         let back = self.teller.step(words, back).await?;
         let unit = (&self.offered, self.unit);
-        let note = node::told(self.world, unit, ("PodFailed", &was.name_any())).await?;
+        let words = format!("{} ended: Evicted: ", was.name_any());
+        let note = node::told(self.world, unit, ("PodFailed", &words)).await?;
         self.teller.aside(&format!("{} stands in for it; the unit says {note}", back.name_any()));
         self.all_prove().await
     }

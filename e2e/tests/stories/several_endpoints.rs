@@ -3,14 +3,14 @@
 use coreward_e2e::{
     fault::{Faults, Rpc, THREE},
     story::{
-        Teller, agrees, ensure,
+        STEP, Teller, agrees, ensure,
         offer::{self, Offered},
         operators, page,
         product::{Stage, deploy, deploy_behind_three},
         proving,
         witness::{self, Witness, while_synced},
     },
-    world::{Error, NETWORK_OF_THREE, Result, World, condition},
+    world::{Error, NETWORK_OF_THREE, Result, World, condition, until},
 };
 use serde_json::{Value, json};
 
@@ -18,6 +18,11 @@ use super::{Needs, Told, alone, people, tell_and_release};
 
 /// Blocks that a liar is ahead of the chain.
 const FAR: u64 = 1000;
+/// Blocks that are to be heard of, and how many at least: two may fall into one look.
+const HEARD: u64 = 10;
+const HEARD_OF: f64 = 8.0;
+/// Whose WebSocket dies.
+const DEAD: usize = 1;
 /// Blocks, and so seconds, in which what is sent out of ignorance would be on its way.
 const SHORT: u64 = 5;
 
@@ -89,6 +94,7 @@ impl<'a> Scene<'a> {
     }
 
     async fn tell(&self) -> Result<()> {
+        Box::pin(self.listens()).await?;
         for (words, fault) in [
             ("tells a head far ahead, made up", Rpc::Ahead(FAR)),
             ("tells other blocks than the others", Rpc::Forked),
@@ -100,8 +106,22 @@ impl<'a> Scene<'a> {
         }
         let height = self.world.oracle().block_number().await?;
         Box::pin(self.with_one("stands still at a block", Rpc::Stale(height))).await?;
+        Box::pin(self.with_a_dead_socket()).await?;
         Box::pin(self.with_one_left()).await?;
         Box::pin(self.with_two_that_contradict()).await
+    }
+
+    /// Every block is read, though heads are asked for once in five of them.
+    async fn listens(&self) -> Result<()> {
+        let before = self.requests().await?;
+        witness::blocks(self.world, HEARD).await?;
+        let after = self.requests().await?;
+        let looks: Vec<_> =
+            before.iter().zip(after).map(|(before, after)| after - before).collect();
+        let words = format!("{HEARD} blocks are heard of: {looks:?} requests to the endpoints");
+        ensure(looks.iter().all(|looks| *looks >= HEARD_OF), || words.clone())?;
+        self.teller.aside(&words);
+        Ok(())
     }
 
     /// Something is wrong with the endpoint that is asked for everything: the others carry on.
@@ -120,6 +140,25 @@ impl<'a> Scene<'a> {
         let spoiled = self.faults.spoiled_by_one_of_three(asked);
         ensure(spoiled > 0, || "it was asked for nothing".to_owned())?;
         self.faults.one_of_three(asked, Rpc::Well)
+    }
+
+    /// A WebSocket that is open and through which nothing comes is given up for a new one.
+    async fn with_a_dead_socket(&self) -> Result<()> {
+        let silent = || self.answers(THREE[DEAD].0, "silent");
+        let taken = || self.faults.sockets_taken_for_one_of_three(DEAD);
+        let (before, taken_before) = (silent().await?, taken());
+        self.faults.sockets_of_one_of_three_die(DEAD);
+        let noticed = until("the silence is counted", STEP, async || {
+            Ok((silent().await? > before).then_some(()))
+        });
+        let words = "a WebSocket is half-open: the watchdog gives it up for a new one";
+        self.teller.step(words, noticed).await?;
+        self.proves().await?;
+        witness::blocks(self.world, SHORT).await?;
+        let (silences, new) = (silent().await? - before, taken() - taken_before);
+        ensure(silences.total_cmp(&1.0).is_eq() && new == 1, || {
+            format!("{new} new connections, given up for silence {silences} times")
+        })
     }
 
     /// A single endpoint is good for proofs, and for nothing else.
@@ -192,6 +231,14 @@ impl<'a> Scene<'a> {
         let more = before.iter().zip(after).map(|(before, after)| after - before).enumerate();
         let most = more.max_by(|(_, one), (_, other)| one.total_cmp(other));
         most.map(|(place, _)| place).ok_or_else(|| Error::Finding("no endpoint".to_owned()))
+    }
+
+    /// Answers of an endpoint that came out so, by the leader's count.
+    async fn answers(&self, endpoint: &str, code: &str) -> Result<f64> {
+        let label = [("endpoint", endpoint), ("code", code)];
+        let counts = page::values(self.world, "coreward_chain_requests_total", &label).await;
+        // A series is there from its first answer on.
+        Ok(counts.unwrap_or_default().iter().sum())
     }
 
     /// Requests to each endpoint, by the leader's count.

@@ -19,7 +19,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     log_to_stdout(&args.log)?;
     Ok(match run(args).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             error!(error = format!("{error:#}"), "the prover ends: {error:#}");
             ExitCode::FAILURE
@@ -27,7 +27,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     })
 }
 
-async fn run(args: Args) -> anyhow::Result<()> {
+async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let shutdown = Shutdown::on_signals()?;
     match args.command {
         Command::Prove(args) => prove(args, &shutdown).await.context("prove")?,
@@ -36,5 +36,5 @@ async fn run(args: Args) -> anyhow::Result<()> {
     shutdown.stop();
     let drained = shutdown.finished(DRAIN).await;
     info!(process.drained = ?drained, "the prover has ended");
-    Ok(())
+    Ok(shutdown.exit_code())
 }

@@ -1,8 +1,11 @@
 //! An orderly end: a signal cancels one token, tasks see it and end, and the process waits for them, but not for ever.
 
 use core::future::Future;
+use core::sync::atomic::{AtomicU8, Ordering};
 use core::time::Duration;
 use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +33,8 @@ pub enum Drained {
 pub struct Shutdown {
     token: CancellationToken,
     tasks: TaskTracker,
+    /// What the process says of its end: 128 and the signal's number, as shells do.
+    code: Arc<AtomicU8>,
 }
 
 impl Shutdown {
@@ -49,13 +54,18 @@ impl Shutdown {
         let listen = |kind| signal(kind).map_err(|source| SignalError { source });
         let (mut terminate, mut interrupt) =
             (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-        let token = shutdown.token();
+        let (token, code) = (shutdown.token(), Arc::clone(&shutdown.code));
         shutdown.spawn(async move {
-            tokio::select! {
-                _ = terminate.recv() => info!(process.signal = "SIGTERM", "stops on SIGTERM"),
-                _ = interrupt.recv() => info!(process.signal = "SIGINT", "stops on SIGINT"),
-                () = token.cancelled() => {}
-            }
+            let (kind, name) = tokio::select! {
+                _ = terminate.recv() => (SignalKind::terminate(), "SIGTERM"),
+                _ = interrupt.recv() => (SignalKind::interrupt(), "SIGINT"),
+                () = token.cancelled() => return,
+            };
+            info!(process.signal = name, "stops on {name}");
+            code.store(
+                u8::try_from(128 + kind.as_raw_value()).unwrap_or(u8::MAX),
+                Ordering::Relaxed,
+            );
             token.cancel();
         });
         Ok(shutdown)
@@ -88,6 +98,13 @@ impl Shutdown {
                 warn!(task.name = name, "the process stops because its task {name} ended");
             }
         });
+    }
+
+    /// The code that a unit's pod ends with: success, or 128 and the number of the signal that ended it. The kubelet tells why it
+    /// put a pod out only if the pod did not end well.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.code.load(Ordering::Relaxed))
     }
 
     /// Waits for the token, then at most `drain` for the tasks.

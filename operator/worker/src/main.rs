@@ -19,8 +19,7 @@ fn main() -> anyhow::Result<ExitCode> {
                 .worker_threads(threads)
                 .enable_all()
                 .build();
-            runtime.context("start the runtime")?.block_on(serve(*args))?;
-            Ok(ExitCode::SUCCESS)
+            Ok(runtime.context("start the runtime")?.block_on(serve(*args))?)
         }
     }
 }

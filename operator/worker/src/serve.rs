@@ -3,6 +3,7 @@
 use core::time::Duration;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use coreward_link::{AssignmentFile, Link, LinkConfig, LinkError};
@@ -61,12 +62,12 @@ pub enum ServeError {
     },
 }
 
-/// Serves what the operator orders, until a signal.
+/// Serves what the operator orders, until a signal; gives what the process ends with.
 ///
 /// # Errors
 ///
 /// [`ServeError`]: a flag or the machine is wrong, and a restart alone will not help.
-pub async fn serve(args: ServeArgs) -> Result<(), ServeError> {
+pub async fn serve(args: ServeArgs) -> Result<ExitCode, ServeError> {
     coreward_telemetry::log_to_stdout(&args.log)?;
     let metrics = coreward_telemetry::Metrics::new("worker", env!("CARGO_PKG_VERSION"))?;
     let counted = Metrics::register(metrics.registry())?;
@@ -98,7 +99,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), ServeError> {
     if matches!(shutdown.finished(DRAIN).await, Drained::TimedOut) {
         tracing::info!("some requests were still in work at the end");
     }
-    Ok(())
+    Ok(shutdown.exit_code())
 }
 
 async fn first_order(

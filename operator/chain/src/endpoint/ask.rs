@@ -47,6 +47,8 @@ pub enum Ask {
     Send,
     /// Logs.
     Logs,
+    /// To tell new heads by itself.
+    Subscribe,
 }
 
 impl Ask {
@@ -63,6 +65,7 @@ impl Ask {
             Self::Receipt => "eth_getTransactionReceipt",
             Self::Send => "eth_sendRawTransaction",
             Self::Logs => "eth_getLogs",
+            Self::Subscribe => "eth_subscribe",
         }
     }
 }
@@ -84,6 +87,8 @@ pub enum Code {
     Refused,
     /// Told a block that more than half of the nodes contradict.
     Outvoted,
+    /// Told no heads any more over a WebSocket that stays open.
+    Silent,
     /// No answer in time.
     Timeout,
     /// No connection, or no sense in the answer.
@@ -99,6 +104,7 @@ impl Code {
             Self::Reverted => "reverted",
             Self::Refused => "refused",
             Self::Outvoted => "outvoted",
+            Self::Silent => "silent",
             Self::Timeout => "timeout",
             Self::Transport => "transport",
         }
@@ -128,7 +134,7 @@ impl Timeouts {
     pub(super) const fn of(&self, ask: Ask) -> Duration {
         match ask {
             Ask::ChainId | Ask::Block | Ask::Nonce | Ask::Transaction | Ask::Receipt => self.look,
-            Ask::Call | Ask::Estimate | Ask::Logs => self.call,
+            Ask::Call | Ask::Estimate | Ask::Logs | Ask::Subscribe => self.call,
             Ask::Send => self.send,
         }
     }

@@ -80,6 +80,16 @@ pub enum Error {
         /// The height.
         height: u64,
     },
+    /// Nothing comes through its WebSocket any more, though it stays open.
+    #[error(
+        "endpoint `{endpoint}` told none of the last {blocks} blocks over its WebSocket, which is open"
+    )]
+    Silent {
+        /// Its name.
+        endpoint: String,
+        /// Blocks that were read meanwhile.
+        blocks: u32,
+    },
     /// A contract turned the call back.
     #[error("contract reverted: {0}")]
     Reverted(Revert),
@@ -95,7 +105,8 @@ impl Error {
             Self::Timeout { .. }
             | Self::Transport { .. }
             | Self::NoBlock { .. }
-            | Self::Disagree { .. } => Some(Duration::from_secs(1)),
+            | Self::Disagree { .. }
+            | Self::Silent { .. } => Some(Duration::from_secs(1)),
             Self::Refused { .. } => Some(Duration::from_secs(5)),
             Self::Reverted(revert) => {
                 if revert.is_fact() {
@@ -119,6 +130,7 @@ impl Error {
             | Self::WrongChain { .. }
             | Self::NoBlock { .. }
             | Self::Disagree { .. }
+            | Self::Silent { .. }
             | Self::Reverted(_) => false,
         }
     }
@@ -131,6 +143,7 @@ impl Error {
             | Self::NoBlock { .. }
             | Self::Disagree { .. } => Code::Refused,
             Self::Timeout { .. } => Code::Timeout,
+            Self::Silent { .. } => Code::Silent,
             Self::Reverted(_) => Code::Reverted,
         }
     }

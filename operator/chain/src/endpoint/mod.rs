@@ -3,6 +3,7 @@
 mod ask;
 mod error;
 mod node;
+mod push;
 mod quorum;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use tokio::time::{Instant, timeout_at};
 pub use self::ask::{Ask, Code, Observer, Timeouts, Unobserved};
 pub use self::error::Error;
 pub use self::node::Endpoint;
+pub use self::push::Heads;
 
 use self::quorum::{Choice, Voice, choose, common_height};
 

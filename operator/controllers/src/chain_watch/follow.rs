@@ -1,25 +1,33 @@
 //! The task that follows one network while this replica leads.
 
+use std::convert::Infallible;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::B256;
-use coreward_chain::endpoint::{self, Pool, Told};
+use coreward_chain::endpoint::{self, Heads, Observer, Pool, Told};
 use coreward_chain::outbox::Tick;
 use coreward_chain::snapshot::Reader;
 use coreward_domain::chain::{Head, Snapshot, Watchlist};
 use coreward_link::BackOff;
+use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::health::replaced;
 use super::{EndpointObserver, NetworkHandle, Publisher};
 use crate::clock;
+use crate::config::RpcEndpoint;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 
 /// Lists change in bursts: all loops say theirs at once.
 const SETTLE: Duration = Duration::from_millis(50);
+/// However often nodes tell new heads by themselves, there is this much between two looks.
+const PUSH_GAP: Duration = Duration::from_millis(250);
+/// The least pause before a node is asked again to tell heads by itself: without it the head is polled as ever.
+const RESUBSCRIBE: Duration = Duration::from_secs(2);
 /// Longest time that following the transactions may take for one block.
 const TICK_LIMIT: Duration = Duration::from_mins(1);
 
@@ -30,6 +38,12 @@ pub struct Follower {
     handle: NetworkHandle,
     pool: Pool,
     reader: Reader,
+    /// Those that tell new heads by themselves.
+    pushing: Vec<Heads>,
+    /// Wakes the next look early.
+    pushed: Notify,
+    /// The newest block that was believed.
+    read: watch::Sender<u64>,
     observer: Arc<EndpointObserver>,
     metrics: Arc<Metrics>,
 }
@@ -51,11 +65,43 @@ impl Follower {
         observer: Arc<EndpointObserver>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { publisher, handle, pool, reader, observer, metrics }
+        let pushing = pushing(&handle, &observer);
+        let (pushed, read) = (Notify::new(), watch::Sender::new(0));
+        Self { publisher, handle, pool, reader, pushing, pushed, read, observer, metrics }
     }
 
     /// Polls the head and takes a snapshot of each new one, until stopped. An outage is waited out; the last snapshot stays.
-    pub async fn follow(&self, stop: &CancellationToken, mut turned: impl FnMut()) {
+    pub async fn follow(&self, stop: &CancellationToken, turned: impl FnMut()) {
+        let listen = futures::future::join_all(self.pushing.iter().map(|heads| self.listen(heads)));
+        tokio::select! {
+            () = self.look(stop, turned) => {}
+            // Nobody listens where no node tells by itself.
+            _ = listen, if !self.pushing.is_empty() => {}
+        }
+    }
+
+    /// Wakes the next look when this node tells a head; asks it again, with pauses, when it told the last.
+    async fn listen(&self, heads: &Heads) -> Infallible {
+        let mut pauses = BackOff::new();
+        loop {
+            let told = |number| {
+                pauses.succeeded();
+                // What another told first was read already.
+                if number > *self.read.borrow() {
+                    self.pushed.notify_one();
+                }
+            };
+            let error = heads.listen(self.read.subscribe(), told).await;
+            tracing::warn!(
+                network.name = self.name(), endpoint.name = heads.endpoint(),
+                error = %coreward_telemetry::causes(&error), "an endpoint tells no heads by itself; they are asked for"
+            );
+            drop(error);
+            sleep(pauses.pause(RESUBSCRIBE)).await;
+        }
+    }
+
+    async fn look(&self, stop: &CancellationToken, mut turned: impl FnMut()) {
         let poll = Duration::from_millis(self.handle.network().poll_milliseconds);
         let mut wanted = self.publisher.wanted();
         let (mut last, mut pauses) = (Last::default(), BackOff::new());
@@ -77,12 +123,18 @@ impl Follower {
                 tokio::select! {
                     () = sleep(pause) => {}
                     _ = wanted.changed() => sleep(SETTLE).await,
+                    () = self.is_pushed() => {}
                 }
             };
             if stop.run_until_cancelled(woken).await.is_none() {
                 return;
             }
         }
+    }
+
+    async fn is_pushed(&self) {
+        sleep(PUSH_GAP).await;
+        self.pushed.notified().await;
     }
 
     /// Nothing is read from an endpoint of another chain, however long that lasts.
@@ -149,6 +201,9 @@ impl Follower {
                 chain.block = head.number,
                 "a block was replaced"
             );
+        }
+        if is_believed {
+            self.read.send_if_modified(|read| mem::replace(read, head.number) != head.number);
         }
         self.publisher.note(|health| {
             health.told(last, head, clock::now());
@@ -218,6 +273,17 @@ impl Follower {
     fn name(&self) -> &str {
         &self.handle.network().name
     }
+}
+
+/// The nodes that can tell new heads by themselves.
+fn pushing(handle: &NetworkHandle, observer: &Arc<EndpointObserver>) -> Vec<Heads> {
+    let endpoints = handle.network().endpoints.iter();
+    let heads = |endpoint: &RpcEndpoint| {
+        let observer = Arc::clone(observer) as Arc<dyn Observer>;
+        let url = endpoint.web_socket_url.as_deref()?;
+        Some(Heads::new(&endpoint.name, url, observer))
+    };
+    endpoints.filter_map(heads).collect()
 }
 
 /// Whether all of `list` was read when `known` was.

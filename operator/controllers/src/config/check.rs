@@ -62,6 +62,12 @@ fn check_network(path: &str, network: &Network) -> Result<(), Problem> {
     for (index, endpoint) in network.endpoints.iter().enumerate() {
         check_name(&format!("{path}.endpoints[{index}].name"), &endpoint.name)?;
         check_http(&format!("{path}.endpoints[{index}].url"), &endpoint.url)?;
+        if let Some(url) = &endpoint.web_socket_url
+            && !(url.starts_with("ws://") || url.starts_with("wss://"))
+        {
+            let path = format!("{path}.endpoints[{index}].webSocketUrl");
+            return Err(Problem::field(path, "must start with ws:// or wss://"));
+        }
     }
     if network.contracts.diamond == Address::ZERO {
         return Err(Problem::field(format!("{path}.contracts.diamond"), "is the zero address"));

@@ -67,6 +67,11 @@ fn a_network_says_how_long_its_head_may_stand_still(#[case] said: &str, #[case] 
     "0x0000000000000000000000000000000000000000",
     "signers[0].address"
 )]
+#[case::a_web_socket_that_is_none(
+    "url: \"http://127.0.0.1:8545\"",
+    "url: \"http://127.0.0.1:8545\", webSocketUrl: \"http://127.0.0.1:8546\"",
+    "networks[0].endpoints[0].webSocketUrl"
+)]
 #[case::a_gateway_without_scheme("\"http://127.0.0.1:8088\"", "ipfs.io", "artifactGateways[0]")]
 fn a_wrong_value_names_its_field(#[case] from: &str, #[case] to: &str, #[case] field: &str) {
     let error = Config::parse(&GOOD.replace(from, to)).unwrap_err();
