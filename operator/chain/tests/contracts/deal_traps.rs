@@ -1,11 +1,12 @@
 //! Traps of deals: each test shows first that the contracts do it, then what we make of it.
 
-use alloy::primitives::{B256, U256, keccak256};
+use alloy::primitives::{Address, B256, U256, keccak256};
 use coreward_chain::revert::{Refusal, Revert};
 use coreward_domain::call::Call;
 use coreward_domain::chain::{CommitmentStatus, DealStatus, ResourceClass};
 use coreward_domain::deal::{Leaving, WorkerWhy};
-use coreward_domain::id::{OffchainWorkerId, PeerId, UnitId};
+use coreward_domain::epoch::Epoch;
+use coreward_domain::id::{OffchainWorkerId, OnchainWorkerId, PeerId, UnitId};
 use coreward_domain::offer::WantedResource;
 
 use crate::market::{
@@ -96,15 +97,20 @@ async fn a_resource_removed_under_a_worker_is_declared_again_so_that_it_can_leav
     assert_eq!(plan().await, [], "raising the supply now would sell storage that is not there");
 }
 
+/// A deal of two paid epochs with an activated worker on the unit, and its last paid epoch.
+async fn short(world: &World, seat_of: (PeerId, UnitId)) -> (Address, OnchainWorkerId, Epoch) {
+    let deal = deal(world, &DealOrder { paid_epochs: 2, ..only(world) }).await;
+    let worker = seat(world, deal, &[seat_of]).await[0];
+    world.act(Call::ActivateWorker { deal, worker, offchain: key() }).await;
+    (deal, worker, world.look().await.deals[&deal].max_paid_epoch)
+}
+
 #[tokio::test]
 #[ignore = "wants the marketplace contracts on 127.0.0.1:18546"]
 async fn an_unpaid_deal_keeps_its_worker_until_we_leave() {
     let (world, peers) = provider("unpaid", 1, 1).await;
     let (peer, units) = peers[0].clone();
-    let deal = deal(&world, &DealOrder { paid_epochs: 2, ..only(&world) }).await;
-    let worker = seat(&world, deal, &[(peer, units[0])]).await[0];
-    world.act(Call::ActivateWorker { deal, worker, offchain: key() }).await;
-    let paid = world.look().await.deals[&deal].max_paid_epoch;
+    let (deal, worker, paid) = short(&world, (peer, units[0])).await;
     while world.look().await.epoch <= paid {
         let (calls, _) = deal_plan(world.look().await, deal, (&[peer], key()));
         assert_eq!(calls, [], "it is paid");
@@ -130,10 +136,7 @@ async fn an_unpaid_deal_keeps_its_worker_until_we_leave() {
 async fn a_withdrawal_counts_an_unpaid_epoch_as_paid_and_so_waits() {
     let (world, peers) = provider("unpaid drawn", 1, 1).await;
     let (peer, units) = peers[0].clone();
-    let deal = deal(&world, &DealOrder { paid_epochs: 2, ..only(&world) }).await;
-    let worker = seat(&world, deal, &[(peer, units[0])]).await[0];
-    world.act(Call::ActivateWorker { deal, worker, offchain: key() }).await;
-    let paid = world.look().await.deals[&deal].max_paid_epoch;
+    let (deal, worker, paid) = short(&world, (peer, units[0])).await;
     while world.look().await.epoch <= paid {
         world.next_epoch().await;
     }

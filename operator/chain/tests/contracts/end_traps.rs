@@ -11,7 +11,7 @@ use coreward_domain::commitment::Why;
 use coreward_domain::id::CommitmentId;
 
 use crate::market::{
-    committed, depositCollateralCall, finishCommitmentCall, new_peer, proof, registered,
+    committed, depositCollateralCall, finishCommitmentCall, new_peer, proven_to_its_end, registered,
 };
 use crate::plans::{commitment_plan, payouts, pledged};
 use crate::world::{COORDINATOR, DIAMOND, World};
@@ -66,16 +66,8 @@ async fn without_a_delegator_a_stranger_stakes_first_and_we_always_name_the_prov
 
 /// Lets one of two units prove until the other's misses end the commitment.
 async fn failed(world: &World, peer: &NewPeer, commitment: CommitmentId) {
-    for seed in 1..50 {
-        let snapshot = world.look().await;
-        if snapshot.commitments[&commitment].clone().unwrap().status == CommitmentStatus::Failed {
-            return;
-        }
-        let proofs = [2 * seed, 2 * seed + 1].map(|number| proof(peer.units[0], number)).to_vec();
-        world.act(Call::SubmitProofs { peer: peer.peer, epoch: snapshot.epoch, proofs }).await;
-        world.next_epoch().await;
-    }
-    panic!("it does not fail");
+    let ended = proven_to_its_end(world, peer, commitment).await;
+    assert_eq!(ended, CommitmentStatus::Failed);
 }
 
 #[tokio::test]

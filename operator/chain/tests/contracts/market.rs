@@ -187,3 +187,22 @@ pub(crate) async fn seat(
     };
     seats.iter().map(seat).collect()
 }
+
+/// Proves with the peer's first unit, epoch after epoch, until its commitment is active no more; says what it is then.
+pub(crate) async fn proven_to_its_end(
+    world: &World,
+    peer: &NewPeer,
+    commitment: CommitmentId,
+) -> CommitmentStatus {
+    for seed in 1..50 {
+        let snapshot = world.look().await;
+        let known = snapshot.commitments[&commitment].clone().unwrap();
+        if known.status != CommitmentStatus::Active {
+            return known.status;
+        }
+        let proofs = [2 * seed, 2 * seed + 1].map(|number| proof(peer.units[0], number)).to_vec();
+        world.act(Call::SubmitProofs { peer: peer.peer, epoch: snapshot.epoch, proofs }).await;
+        world.next_epoch().await;
+    }
+    panic!("it does not end");
+}

@@ -15,7 +15,8 @@ use coreward_domain::id::{CommitmentId, OfferId, ResourceId, UnitId};
 use coreward_domain::offer::{Deletion, PendingReason};
 
 use crate::market::{
-    DealOrder, committed, deal, matching, new_peer, proof, registered, seat, setFLTPriceCall, word,
+    DealOrder, committed, deal, matching, new_peer, proof, proven_to_its_end, registered, seat,
+    setFLTPriceCall, word,
 };
 use crate::plans::{commitment_plan, is_committed, offer_plan, offer_seen, pledged};
 use crate::world::{DIAMOND, OWNER, VODOPAD, World};
@@ -158,16 +159,7 @@ async fn a_commitment_takes_no_proof_before_its_start() {
 
 /// Proves for some epochs, to the commitment's end; its rewards are not vested then.
 async fn ended_with_rewards(world: &World, peer: &NewPeer, commitment: CommitmentId) {
-    for seed in 1.. {
-        let snapshot = world.look().await;
-        let known = snapshot.commitments[&commitment].clone().unwrap();
-        if known.status != CommitmentStatus::Active {
-            break;
-        }
-        let proofs = [2 * seed, 2 * seed + 1].map(|number| proof(peer.units[0], number)).to_vec();
-        world.act(Call::SubmitProofs { peer: peer.peer, epoch: snapshot.epoch, proofs }).await;
-        world.next_epoch().await;
-    }
+    proven_to_its_end(world, peer, commitment).await;
     let units = peer.units.clone();
     world.act(Call::RemoveUnitsFromCommitment { commitment, units }).await;
     world.act(Call::FinishCommitment { commitment }).await;
