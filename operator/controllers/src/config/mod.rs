@@ -10,6 +10,7 @@ use std::path::Path;
 
 use alloy_primitives::Address;
 use serde::Deserialize;
+use serde_json::Value;
 
 pub use error::{Error, Problem};
 pub use network::{Contracts, Network, ProverMode, RpcEndpoint, Token};
@@ -48,7 +49,7 @@ pub struct Config {
     /// How workers are reached.
     #[serde(default)]
     pub workers: Workers,
-    /// Who may read the operator's metrics.
+    /// Who may read metrics.
     #[serde(default)]
     pub metrics: MetricsPage,
     /// Times of the lease; the defaults suit every cluster that is not a test.
@@ -72,13 +73,16 @@ impl Default for Operator {
     }
 }
 
-/// Who may read the operator's metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+/// Who may read metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MetricsPage {
-    /// How a reader says who it is.
+    /// How a reader of the operator's page says who it is.
     #[serde(default)]
     pub authentication: Authentication,
+    /// Who may reach the pages of workers besides the pods of the operator's namespace: peers of a `NetworkPolicy`.
+    #[serde(default)]
+    pub from: Vec<Value>,
 }
 
 /// How a reader of metrics says who it is.

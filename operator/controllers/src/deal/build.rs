@@ -22,6 +22,8 @@ pub struct Order<'a> {
     pub place: &'a Place,
     /// Namespace of the operator and the node agents.
     pub operator_namespace: &'a str,
+    /// Who else may read its figures: peers of a `NetworkPolicy`.
+    pub readers: &'a [Value],
     /// Seats that are served.
     pub seats: Vec<Seat>,
     /// Type of the workers' Services.
@@ -112,6 +114,10 @@ fn allow(order: &Order<'_>) -> Value {
         "podSelector": { "matchLabels": { COMPONENT_LABEL: WORKER_POD } },
     });
     let tcp = |port: u16| json!([{ "protocol": "TCP", "port": port }]);
+    let mut readers = vec![
+        json!({ "namespaceSelector": { "matchLabels": { NAMESPACE_NAME: order.operator_namespace } } }),
+    ];
+    readers.extend_from_slice(order.readers);
     let mut egress = vec![
         json!({
             "to": [{ "namespaceSelector": { "matchLabels": { NAMESPACE_NAME: "kube-system" } } }],
@@ -132,7 +138,7 @@ fn allow(order: &Order<'_>) -> Value {
             "ingress": [
                 { "ports": tcp(8080) },
                 { "from": [subnet], "ports": tcp(4001) },
-                { "from": [{ "namespaceSelector": { "matchLabels": { NAMESPACE_NAME: order.operator_namespace } } }], "ports": tcp(9090) },
+                { "from": readers, "ports": tcp(9090) },
             ],
             "egress": egress,
         },
@@ -180,6 +186,7 @@ mod tests {
         Order {
             place,
             operator_namespace: "coreward-system",
+            readers: &[],
             seats: vec![seat],
             service_type: ServiceType::ClusterIp,
             egress,
@@ -211,6 +218,17 @@ mod tests {
     fn the_world_is_out_of_reach_unless_the_offer_says_otherwise() {
         let blocks = |egress| child(egress, "allow-worker").to_string().matches("ipBlock").count();
         assert_eq!((blocks(EgressMode::None), blocks(EgressMode::Internet)), (0, 2));
+    }
+
+    #[test]
+    fn figures_are_for_the_operators_namespace_and_whom_the_values_name() {
+        let monitoring = [json!({ "namespaceSelector": { "matchLabels": { "team": "watch" } } })];
+        let place = place();
+        let order = Order { readers: &monitoring, ..order(&place, EgressMode::None) };
+        let ingress = allow(&order)["spec"]["ingress"].clone();
+        let figures = ingress.as_array().unwrap().iter().find(|it| it["ports"][0]["port"] == 9090);
+        let own = json!({ "namespaceSelector": { "matchLabels": { NAMESPACE_NAME: "coreward-system" } } });
+        assert_eq!(figures.unwrap()["from"], json!([own, monitoring[0]]));
     }
 
     #[test]

@@ -104,6 +104,7 @@ async fn act(
         let order = Order {
             place: &sight.place,
             operator_namespace: &shared.context.namespace,
+            readers: &shared.context.config.metrics.from,
             seats: served
                 .iter()
                 .map(|worker| Seat { deal: sight.place.deal, worker: *worker })
