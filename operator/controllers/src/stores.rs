@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use coreward_crds::{CapacityUnit, ChainTransaction, Deal, ProviderOffer};
 use futures::{Stream, StreamExt, stream};
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Secret};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, PodSpec, Secret};
 use kube::api::Api;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -294,13 +294,46 @@ impl Stores {
     }
 }
 
+/// What is kept of an object. Of thousands of pods each field costs.
+pub trait Kept {
+    /// Leaves out what no loop reads.
+    fn trim(&mut self) {}
+}
+
+impl Kept for ProviderOffer {}
+impl Kept for CapacityUnit {}
+impl Kept for Deal {}
+impl Kept for ChainTransaction {}
+impl Kept for Secret {}
+impl Kept for Namespace {}
+
+impl Kept for Pod {
+    /// Of a pod's spec only where it is and may be: how it was made, its label says by a hash.
+    fn trim(&mut self) {
+        self.spec = self.spec.take().map(|spec| PodSpec {
+            affinity: spec.affinity.filter(|_| spec.node_name.is_none()),
+            node_name: spec.node_name,
+            ..PodSpec::default()
+        });
+    }
+}
+
+impl Kept for Node {
+    /// A kubelet tells some fifty images by all of their names.
+    fn trim(&mut self) {
+        if let Some(status) = &mut self.status {
+            status.images = None;
+        }
+    }
+}
+
 async fn follow<K>(
     api: Api<K>,
     config: watcher::Config,
     mut writer: Writer<K>,
     to: (Mirror<K>, CancellationToken),
 ) where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + Kept + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let (mirror, stop) = to;
     let watching = || Box::pin(watcher(api.clone(), config.clone()).default_backoff());
@@ -309,7 +342,10 @@ async fn follow<K>(
     while let Some(Some(event)) = stop.run_until_cancelled(events.next()).await {
         match event {
             Ok(event) => {
-                let event = event.modify(|object| object.meta_mut().managed_fields = None);
+                let event = event.modify(|object| {
+                    object.meta_mut().managed_fields = None;
+                    object.trim();
+                });
                 let is_complete = matches!(event, watcher::Event::InitDone);
                 writer.apply_watcher_event(&event);
                 if is_complete && mirror.miss(false) {

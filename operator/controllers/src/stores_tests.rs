@@ -80,3 +80,19 @@ async fn a_definition_that_comes_back_is_seen() {
     let mut missing = stores.deals.missing.subscribe();
     timeout(LIMIT, missing.wait_for(|missing| !missing)).await.unwrap().unwrap();
 }
+
+#[rstest::rstest]
+#[case::on_it(json!({ "nodeName": "n1" }))]
+#[case::for_it(json!({ "affinity": { "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": [
+    { "matchFields": [{ "key": "metadata.name", "operator": "In", "values": ["n1"] }] },
+] } } } }))]
+fn a_pod_that_is_kept_still_says_its_node(#[case] mut spec: serde_json::Value) {
+    spec["containers"] = json!([{ "name": "unit", "image": "prover" }]);
+    let pod = json!({ "metadata": { "name": "p", "uid": "u" }, "spec": spec, "status": { "phase": "Running" } });
+    let mut pod: Pod = serde_json::from_value(pod).unwrap();
+    let status = pod.status.clone();
+    pod.trim();
+    assert!(crate::pods::fact::is_for(&pod, "n1"));
+    assert_eq!((pod.metadata.uid.as_deref(), &pod.status), (Some("u"), &status));
+    assert_eq!(pod.spec.unwrap().containers, []);
+}

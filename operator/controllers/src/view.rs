@@ -38,9 +38,8 @@ pub fn identities(shared: &Shared, offer: &OfferKey) -> Vec<PeerIdentity> {
     let read = secrets.iter().filter_map(|secret| PeerIdentity::read(secret));
     let mut own: Vec<_> =
         read.filter(|identity| identity.offer == *offer && !identity.retired).collect();
-    own.sort_by(|one, other| {
-        let key = |it: &PeerIdentity| (it.identity.node.clone(), it.identity.peer);
-        key(one).cmp(&key(other))
+    own.sort_by(|PeerIdentity { identity: one, .. }, PeerIdentity { identity: other, .. }| {
+        (&one.node, one.peer).cmp(&(&other.node, other.peer))
     });
     own
 }
