@@ -6,8 +6,8 @@ use alloy::primitives::B256;
 use coreward_e2e::{
     bed::{self, NAMESPACE},
     story::{
-        STEP, Teller, agrees, client, deal, end, ensure, offer::Offered, pods, product, proving,
-        the_loop,
+        STEP, Teller, agrees, client, deal, end, ensure, offer::Offered, operators, pods, product,
+        proving, the_loop,
     },
     world::{Error, Result, World, chain_of, cluster, until},
 };
@@ -203,7 +203,8 @@ impl Scene<'_> {
         Ok(peers.iter().map(|peer| (peer.peerId, peer.commitmentId)).collect())
     }
 
-    /// Even where all objects are gone, the same offer applied again is the same on chain, and its pods never stopped.
+    /// Even where all objects are gone, staked units are proven; the same offer applied again is the same on chain, and its pods
+    /// never stopped.
     async fn is_found_again(&self) -> Result<()> {
         let (world, own) = (self.world, self.world.namespace());
         let (pods, chain) = (self.pods().await?, self.on_chain().await?);
@@ -222,6 +223,10 @@ impl Scene<'_> {
             Ok(left.is_none().then_some(()))
         });
         self.teller.step("all finalizers were taken away: every object is gone", gone).await?;
+        // Nobody who leads has ever seen the offer.
+        operators::renew(world).await?;
+        self.teller.aside("new operators lead, and there is no offer");
+        self.goes_on().await?;
         world.make_namespace("hands off, again").await?;
         world.apply(&the_loop::both_nodes(world)).await?;
         let id = self.offered.id.to_string();

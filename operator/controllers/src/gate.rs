@@ -16,30 +16,36 @@ const NATIVE_DECIMALS: u8 = 18;
 
 /// The gate of an offer: for the peers' key, what holds for the worst of its signers.
 pub async fn gate_of(context: &Context, offer: &ProviderOffer) -> Gate {
-    let provider = state_of(context, offer, &offer.spec.provider.signer, KeyRole::Provider).await;
+    let namespace = offer.namespace().unwrap_or_default();
+    let place = (offer.spec.network.as_str(), namespace.as_str());
+    let provider = state_of(context, place, (&offer.spec.provider.signer, KeyRole::Provider)).await;
     let mut peers = Signer::Reachable;
     for signer in &offer.spec.peers.signers {
-        let state = state_of(context, offer, signer, KeyRole::Peer).await;
+        let state = state_of(context, place, (signer, KeyRole::Peer)).await;
         if state != Signer::Reachable {
             peers = state;
         }
     }
     Gate {
-        management: management(context.config.operator.read_only, offer),
+        management: management(context.config.operator.read_only, Some(offer)),
         ..gate(context, offer, (provider, peers))
     }
 }
 
-/// The gate of one peer of an offer, whose owner on chain is this account.
-pub async fn gate_of_peer(context: &Context, offer: &ProviderOffer, owner: Address) -> Gate {
-    let peer = match signer_of(context, offer, owner) {
-        Some(signer) => state_of(context, offer, signer, KeyRole::Peer).await,
+/// The gate of one peer, on this network and for this namespace, whose owner on chain has this signer. Without its offer it is
+/// only observed, so that nothing but the minimum proofs of what is staked is sent.
+pub async fn gate_of_peer(
+    context: &Context,
+    (place, signer): ((&str, &str), Option<&str>),
+    offer: Option<&ProviderOffer>,
+) -> Gate {
+    let peer_signer = match signer {
+        Some(signer) => state_of(context, place, (signer, KeyRole::Peer)).await,
         None => Signer::WrongAddress,
     };
-    Gate {
-        management: management(context.config.operator.read_only, offer),
-        ..gate(context, offer, (Signer::Unknown, peer))
-    }
+    let of_offer = |offer| gate(context, offer, (Signer::Unknown, peer_signer));
+    let management = management(context.config.operator.read_only, offer);
+    Gate { management, peer_signer, ..offer.map_or_else(Gate::default, of_offer) }
 }
 
 /// Which of an offer's signers has this account.
@@ -79,22 +85,25 @@ pub fn spent_today(context: &Context, offer: &ProviderOffer) -> U256 {
 }
 
 /// How far the operator may act at all.
-fn management(read_only: bool, offer: &ProviderOffer) -> Management {
+fn management(read_only: bool, offer: Option<&ProviderOffer>) -> Management {
     if read_only {
         return Management::ReadOnly;
     }
-    match offer.spec.management_policy {
-        ManagementPolicy::Observe => Management::Observe,
-        ManagementPolicy::Manage if offer.spec.suspend => Management::Suspended,
-        ManagementPolicy::Manage => Management::Manage,
+    match offer.map(|offer| (offer.spec.management_policy, offer.spec.suspend)) {
+        None | Some((ManagementPolicy::Observe, _)) => Management::Observe,
+        Some((ManagementPolicy::Manage, true)) => Management::Suspended,
+        Some((ManagementPolicy::Manage, false)) => Management::Manage,
     }
 }
 
-async fn state_of(context: &Context, offer: &ProviderOffer, signer: &str, role: KeyRole) -> Signer {
-    let namespace = offer.namespace().unwrap_or_default();
-    let using = SignerUse { network: &offer.spec.network, signer, namespace: &namespace, role };
+async fn state_of(
+    context: &Context,
+    (network, namespace): (&str, &str),
+    (signer, role): (&str, KeyRole),
+) -> Signer {
+    let using = SignerUse { network, signer, namespace, role };
     match context.outbox.signer(using).await {
-        Ok(account) if is_shared(context, (&offer.spec.network, account)) => Signer::Shared,
+        Ok(account) if is_shared(context, (network, account)) => Signer::Shared,
         Ok(_) => Signer::Reachable,
         Err(Refusal::Unknown { .. } | Refusal::NotAllowed { .. }) => Signer::NotAllowed,
         Err(Refusal::WrongAddress { .. }) => Signer::WrongAddress,

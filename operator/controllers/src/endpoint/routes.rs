@@ -14,9 +14,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::caller::{Caller, Component, Doorkeeper, Refusal};
-use crate::chain_watch::NetworkHandle;
 use crate::clock;
 use crate::context::Context;
+use crate::proof::network_of;
 
 /// Proofs in one post.
 const MOST_PROOFS: usize = 64;
@@ -107,7 +107,7 @@ async fn proofs(
     if !may_prove(&caller, &found) {
         return Err(Refusal::Forbidden("this pod does not prove for this unit"));
     }
-    let epoch = network_of(&desk.context, &caller)
+    let epoch = network_of(&desk.context, &caller.pod)
         .and_then(|network| network.fresh_snapshot(clock::now()))
         .map(|snapshot| snapshot.epoch.0);
     Ok(Json(ProofReceipt { acknowledged: desk.context.proofs.put(&found, epoch) }))
@@ -117,14 +117,6 @@ fn may_prove(caller: &Caller, found: &FoundProofs) -> bool {
     let unit = caller.pod.annotations().get(crate::proof::UNIT_ANNOTATION);
     caller.component == Component::Prover
         && unit.is_some_and(|unit| unit.parse() == Ok(found.unit_id))
-}
-
-/// The network of the offer that the pod works for.
-fn network_of<'a>(context: &'a Context, caller: &Caller) -> Option<&'a NetworkHandle> {
-    let labels = caller.pod.labels();
-    let namespace = labels.get(crate::proof::OFFER_NAMESPACE_LABEL)?;
-    let offer = context.stores.offers.get(namespace, labels.get(crate::proof::OFFER_LABEL)?)?;
-    context.networks.get(&offer.spec.network)
 }
 
 async fn report(

@@ -3,12 +3,10 @@
 use coreward_domain::call::{Call, KeyRole, Proof};
 use coreward_domain::proof::{Fate, Seen, Step, puzzle_for};
 use coreward_wire::{Duty, ProofTarget, ProverDuty, Puzzle};
-use kube::ResourceExt;
 
 use super::observe::{ProvingPeer, owner};
 use super::sort::{Sorting, Word};
 use crate::context::Context;
-use crate::gate;
 use crate::metrics::{Ending, ProofResult};
 use crate::outbox::{Error, Order, SignerUse};
 use crate::proof_pool::PuzzleKey;
@@ -47,12 +45,11 @@ pub(super) async fn act(
 
 async fn send(context: &Context, peer: &ProvingPeer, seen: &Seen, call: Call) -> Result<(), Error> {
     let (Some(owner), Some(snapshot)) = (owner(seen), &seen.snapshot) else { return Ok(()) };
-    let Some(signer) = gate::signer_of(context, &peer.offer, owner) else { return Ok(()) };
-    let namespace = peer.offer.namespace().unwrap_or_default();
+    let Some(signer) = peer.signer(context, owner) else { return Ok(()) };
     let order = |call: Call| Order {
-        network: &peer.offer.spec.network,
+        network: &peer.network,
         signer,
-        namespace: &namespace,
+        namespace: &peer.key.namespace,
         call,
         why: "proofs found",
         planned_at: snapshot.head.number,
@@ -64,9 +61,9 @@ async fn send(context: &Context, peer: &ProvingPeer, seen: &Seen, call: Call) ->
     };
     let Call::SubmitProofs { peer: id, epoch, proofs } = call else { return Err(refused) };
     let using = SignerUse {
-        network: &peer.offer.spec.network,
+        network: &peer.network,
         signer,
-        namespace: &namespace,
+        namespace: &peer.key.namespace,
         role: KeyRole::Peer,
     };
     let with = |proofs: Vec<Proof>| Call::SubmitProofs { peer: id, epoch, proofs };

@@ -4,6 +4,7 @@
 
 mod act;
 mod observe;
+mod orphan;
 mod settled;
 mod sort;
 
@@ -19,6 +20,8 @@ use futures::{FutureExt, Stream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::observe::network_of;
+
 use crate::clock;
 use crate::context::Context;
 use crate::metrics::Ending;
@@ -27,10 +30,6 @@ use crate::metrics::Ending;
 pub const UNIT_ANNOTATION: &str = "coreward.dev/unit-id";
 /// Annotation of a prover pod: its peer, full hex.
 pub const PEER_ANNOTATION: &str = "coreward.dev/peer-id";
-/// Label of a pod: the offer that it works for.
-pub const OFFER_LABEL: &str = "coreward.dev/offer";
-/// Label of a pod: the namespace of that offer.
-pub const OFFER_NAMESPACE_LABEL: &str = "coreward.dev/offer-namespace";
 
 /// Proofs and blocks come in bursts.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -47,9 +46,11 @@ pub fn run(context: Arc<Context>, stop: CancellationToken) -> BoxFuture<'static,
     async move {
         let mut wakes = wakes(&context);
         let mut moves = context.outbox.changes();
+        let mut orphans = BTreeSet::new();
         loop {
             let begun = clock::now();
             settled::count(&context, &mut moves);
+            orphan::watch(&context, &mut orphans);
             let Some(turned) = stop.run_until_cancelled(timeout(LIMIT, turn(&context))).await
             else {
                 return;
@@ -101,7 +102,7 @@ async fn turn(context: &Context) -> Ending {
     let peers = observe::peers(context);
     let mut units: BTreeMap<&str, BTreeSet<UnitId>> = BTreeMap::new();
     for peer in &peers {
-        units.entry(&peer.offer.spec.network).or_default().extend(peer.provers.keys());
+        units.entry(&peer.network).or_default().extend(peer.provers.keys());
     }
     for (network, units) in &units {
         let handle = context.networks.get(*network);

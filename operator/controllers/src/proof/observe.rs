@@ -12,10 +12,12 @@ use coreward_domain::proof::{Limits, QUARANTINE, Seen, Target};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
-use super::{OFFER_LABEL, OFFER_NAMESPACE_LABEL, PEER_ANNOTATION, UNIT_ANNOTATION};
+use super::{PEER_ANNOTATION, UNIT_ANNOTATION, orphan};
+use crate::chain_watch::NetworkHandle;
 use crate::clock;
 use crate::context::Context;
 use crate::gate;
+use crate::labels::OfferKey;
 use crate::outbox::Error;
 use crate::stores::COMPONENT_LABEL;
 
@@ -31,8 +33,12 @@ const BLOCK_SECONDS: u64 = 1;
 pub(super) struct ProvingPeer {
     /// Its id.
     pub(super) id: PeerId,
-    /// Its offer.
-    pub(super) offer: Arc<ProviderOffer>,
+    /// Which offer it was registered for.
+    pub(super) key: OfferKey,
+    /// That offer; `None` where it is not there.
+    pub(super) offer: Option<Arc<ProviderOffer>>,
+    /// The network that it is registered on.
+    pub(super) network: String,
     /// UIDs of its prover pods, by unit.
     pub(super) provers: BTreeMap<UnitId, Vec<String>>,
 }
@@ -40,39 +46,70 @@ pub(super) struct ProvingPeer {
 impl ProvingPeer {
     /// `namespace/name` of the offer.
     pub(super) fn path(&self) -> String {
-        format!("{}/{}", self.offer.namespace().unwrap_or_default(), self.offer.name_any())
+        self.key.path()
+    }
+
+    /// The signer that proves for it, whose owner on chain is this account.
+    pub(super) fn signer<'a>(&'a self, context: &'a Context, owner: Address) -> Option<&'a str> {
+        if let Some(offer) = &self.offer {
+            return gate::signer_of(context, offer, owner);
+        }
+        orphan::signer(&context.config, self.place(), owner)
+    }
+
+    async fn gate(&self, context: &Context, owner: Address) -> Gate {
+        let signer = self.signer(context, owner);
+        gate::gate_of_peer(context, (self.place(), signer), self.offer.as_deref()).await
+    }
+
+    /// Its network, and the namespace that its signers must be allowed for.
+    fn place(&self) -> (&str, &str) {
+        (&self.network, &self.key.namespace)
     }
 }
 
 /// All peers with prover pods, from the pods themselves.
 pub(super) fn peers(context: &Context) -> Vec<ProvingPeer> {
-    let mut peers: BTreeMap<(PeerId, String, String), BTreeMap<UnitId, Vec<String>>> =
-        BTreeMap::new();
+    let mut peers: BTreeMap<(PeerId, OfferKey), BTreeMap<UnitId, Vec<String>>> = BTreeMap::new();
     for pod in context.stores.pods.all() {
         if pod.namespace().as_deref() != Some(context.namespace.as_str()) {
             continue;
         }
-        let Some((unit, peer, namespace, name)) = prover(&pod) else { continue };
-        let uids = peers.entry((peer, namespace, name)).or_default().entry(unit).or_default();
+        let Some((unit, peer, key)) = prover(&pod) else { continue };
+        let uids = peers.entry((peer, key)).or_default().entry(unit).or_default();
         uids.extend(pod.uid());
     }
-    let found = peers.into_iter().filter_map(|((id, namespace, name), provers)| {
-        let offer = context.stores.offers.get(&namespace, &name)?;
-        Some(ProvingPeer { id, offer, provers })
+    let found = peers.into_iter().filter_map(|((id, key), provers)| {
+        let offer = context.stores.offers.get(&key.namespace, &key.name);
+        let network = network(context, offer.as_deref(), id)?;
+        Some(ProvingPeer { id, key, offer, network, provers })
     });
     found.collect()
 }
 
+fn network(context: &Context, offer: Option<&ProviderOffer>, peer: PeerId) -> Option<String> {
+    match offer {
+        Some(offer) => Some(offer.spec.network.clone()),
+        None => orphan::network(context, peer),
+    }
+}
+
+/// The network that a prover pod proves on.
+pub(crate) fn network_of<'a>(context: &'a Context, pod: &Pod) -> Option<&'a NetworkHandle> {
+    let (_, peer, key) = prover(pod)?;
+    let offer = context.stores.offers.get(&key.namespace, &key.name);
+    context.networks.get(&network(context, offer.as_deref(), peer)?)
+}
+
 /// What a prover pod works for; `None` for any other pod.
-fn prover(pod: &Pod) -> Option<(UnitId, PeerId, String, String)> {
+fn prover(pod: &Pod) -> Option<(UnitId, PeerId, OfferKey)> {
     if pod.labels().get(COMPONENT_LABEL).map(String::as_str) != Some("prover") {
         return None;
     }
     Some((
         UnitId(pod.annotations().get(UNIT_ANNOTATION)?.parse().ok()?),
         PeerId(pod.annotations().get(PEER_ANNOTATION)?.parse().ok()?),
-        pod.labels().get(OFFER_NAMESPACE_LABEL)?.clone(),
-        pod.labels().get(OFFER_LABEL)?.clone(),
+        OfferKey::of_labels(pod)?,
     ))
 }
 
@@ -83,8 +120,7 @@ fn prover(pod: &Pod) -> Option<(UnitId, PeerId, String, String)> {
 /// What is on its way is unknown: nothing may be planned.
 pub(super) async fn observe(context: &Context, peer: &ProvingPeer) -> Result<Seen, Error> {
     let now = clock::now();
-    let spec = &peer.offer.spec;
-    let network = context.networks.get(&spec.network);
+    let network = context.networks.get(&peer.network);
     let read = network.and_then(|network| network.last_read(now));
     let is_believed = read.as_ref().is_some_and(|read| read.is_believed);
     let snapshot = read.map(|read| read.snapshot);
@@ -95,8 +131,8 @@ pub(super) async fn observe(context: &Context, peer: &ProvingPeer) -> Result<See
     let (flights, gate) = match (&snapshot, owner) {
         (Some(snapshot), Some(owner)) => {
             let settled = settled_by(snapshot);
-            let flights = context.outbox.proofs_in_flight(&spec.network, owner, settled).await?;
-            (flights, gate::gate_of_peer(context, &peer.offer, owner).await)
+            let flights = context.outbox.proofs_in_flight(&peer.network, owner, settled).await?;
+            (flights, peer.gate(context, owner).await)
         }
         (None, _) | (_, None) => (Vec::new(), Gate::default()),
     };
@@ -104,6 +140,8 @@ pub(super) async fn observe(context: &Context, peer: &ProvingPeer) -> Result<See
         let refused = |unit: &&UnitId| context.proofs.refused(**unit, snapshot.epoch);
         peer.provers.keys().filter(|unit| refused(unit) >= QUARANTINE).copied().collect()
     });
+    let offer = peer.offer.as_deref();
+    let proofs = offer.map(|offer| &offer.spec.proofs);
     Ok(Seen {
         peer: peer.id,
         snapshot,
@@ -111,16 +149,18 @@ pub(super) async fn observe(context: &Context, peer: &ProvingPeer) -> Result<See
         quarantined,
         pool: peer.provers.keys().flat_map(|unit| context.proofs.kept(*unit)).collect(),
         flights,
-        target: match spec.proofs.target {
-            ProofTarget::Auto => Target::Auto,
-            ProofTarget::Minimum => Target::Minimum,
-            ProofTarget::Maximum => Target::Maximum,
+        target: match proofs.map(|proofs| proofs.target) {
+            Some(ProofTarget::Auto) => Target::Auto,
+            None | Some(ProofTarget::Minimum) => Target::Minimum,
+            Some(ProofTarget::Maximum) => Target::Maximum,
         },
-        safety_margin_percent: u32::try_from(spec.proofs.safety_margin_percent).unwrap_or_default(),
+        safety_margin_percent: proofs
+            .and_then(|proofs| u32::try_from(proofs.safety_margin_percent).ok())
+            .unwrap_or_default(),
         limits: Limits::default(),
         seconds_since_head: head_age.map_or(0, |age| age.as_secs()),
         block_seconds: BLOCK_SECONDS,
-        stop_confirmed: stop_confirmed(&peer.offer),
+        stop_confirmed: offer.is_some_and(stop_confirmed),
         gate,
     })
 }
