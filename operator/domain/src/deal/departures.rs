@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::call::Call;
 use crate::chain::{Deal, DealStatus, Worker};
-use crate::id::{DealAddress, PeerId};
+use crate::id::{DealAddress, OnchainWorkerId, PeerId};
 
 use super::{Policy, Seen};
 
@@ -22,11 +23,11 @@ pub fn stopped(seen: &Seen) -> Option<String> {
         exits.contains(id) || deny_owners.contains(&deal.owner)
     };
     let own = snapshot.deals.get(&seen.deal)?;
-    if !is_asked(&seen.deal, own) || !is_served(own, peers) {
+    if !is_asked(&seen.deal, own) || !is_served(seen, (&seen.deal, own), peers) {
         return None;
     }
     let (mut served, mut asked) = (0_u64, 0_u64);
-    for (id, deal) in snapshot.deals.iter().filter(|(_, deal)| is_served(deal, peers)) {
+    for (id, deal) in snapshot.deals.iter().filter(|known| is_served(seen, *known, peers)) {
         served += 1;
         asked += u64::from(is_asked(id, deal));
     }
@@ -39,7 +40,17 @@ pub fn stopped(seen: &Seen) -> Option<String> {
     })
 }
 
-fn is_served(deal: &Deal, peers: &BTreeSet<PeerId>) -> bool {
-    let mut ours = deal.workers.values().filter(|worker| peers.contains(&worker.peer));
-    deal.status != DealStatus::Ended && ours.any(Worker::is_activated)
+fn is_served(seen: &Seen, (id, deal): (&DealAddress, &Deal), peers: &BTreeSet<PeerId>) -> bool {
+    let mut ours = deal.workers.iter().filter(|(_, worker)| peers.contains(&worker.peer));
+    deal.status != DealStatus::Ended && ours.any(|worker| is_engaged(seen, id, worker))
+}
+
+/// Whether a worker is activated, as far as we know: an activation of ours that the snapshot does not show yet counts.
+pub(super) fn is_engaged(
+    seen: &Seen,
+    deal: &DealAddress,
+    (id, worker): (&OnchainWorkerId, &Worker),
+) -> bool {
+    let activates = |call: &Call| matches!(call, Call::ActivateWorker { deal: of, worker, .. } if (of, worker) == (deal, id));
+    worker.is_activated() || seen.flights.iter().any(|flight| activates(&flight.call))
 }

@@ -8,6 +8,7 @@ use crate::epoch::Epoch;
 use crate::gate::{Draft, Hold, Urgency};
 use crate::id::{OffchainWorkerId, OnchainWorkerId, UnitId};
 
+use super::departures::is_engaged;
 use super::{Desired, Leaving, Local, Seen, WorkerPlan, WorkerPod, WorkerWhy, stopped};
 
 /// In epoch 1 the contract's activation of a worker without commitment underflows.
@@ -67,7 +68,8 @@ fn leaving(scene: &Scene<'_>) -> Option<Leaving> {
         return Some(Leaving::Ended);
     }
     // One that is not activated yet costs its customer nothing.
-    let may_leave = !is_activated || stopped(seen).is_none();
+    let is_engaged = is_engaged(seen, &seen.deal, (&scene.id, scene.worker));
+    let may_leave = !is_engaged || stopped(seen).is_none();
     if seen.policy.deny_owners.contains(&deal.owner) && may_leave {
         return Some(Leaving::Denied);
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use alloy_primitives::U256;
 
 use crate::call::Call;
-use crate::chain::{DealStatus, Snapshot};
+use crate::chain::{Deal, DealStatus, Snapshot};
 use crate::gate::{Draft, Urgency};
 use crate::id::CommitmentId;
 
@@ -79,10 +79,12 @@ fn commitment(
 }
 
 fn workers(draft: &mut Draft<'_>, seen: &Seen, snapshot: &Snapshot) {
-    // Leaving pays. Beside leaving a stopped deal a withdrawal would find no worker; in an unpaid one the contract would count
-    // the epoch of the withdrawal as the last paid, and who is to leave after a grace would stay longer for nothing.
-    let pays = |status| !matches!(status, DealStatus::Ended | DealStatus::InsufficientFunds);
-    for (deal, known) in snapshot.deals.iter().filter(|(_, known)| pays(known.status)) {
+    // Leaving pays. Beside leaving a stopped deal a withdrawal would find no worker; in an unpaid epoch the contract would count
+    // that epoch as the last paid, and who is to leave after a grace would stay longer for nothing. What is sent in the last paid
+    // epoch may be mined in the next.
+    let pays =
+        |deal: &&Deal| deal.status != DealStatus::Ended && snapshot.epoch < deal.max_paid_epoch;
+    for (deal, known) in snapshot.deals.iter().filter(|(_, known)| pays(known)) {
         for (worker, ours) in
             known.workers.iter().filter(|(_, worker)| seen.peers.contains(&worker.peer))
         {

@@ -200,6 +200,23 @@ fn many_deals_are_left_only_after_a_word(
     assert_eq!(plan(&seen).steps, [remove()]);
 }
 
+#[test]
+fn a_worker_that_is_being_activated_is_served_too() {
+    let mut seen = serving_many(3);
+    seen.policy.deny_owners = [DEVELOPER, Address::repeat_byte(1), Address::repeat_byte(2)].into();
+    edit(&mut seen, |snapshot| {
+        for deal in snapshot.deals.values_mut() {
+            deal.workers.get_mut(&worker_id(1)).expect("worker").offchain = key(0);
+        }
+    });
+    assert!(plan(&seen).steps.contains(&remove()), "nobody is being activated");
+    let deals: Vec<_> = seen.snapshot.as_deref().expect("snapshot").deals.keys().copied().collect();
+    let activation = |deal| Call::ActivateWorker { deal, worker: worker_id(1), offchain: key(1) };
+    let flight = |deal| Flight { call: activation(deal), included: None };
+    seen.flights = deals.into_iter().map(flight).collect();
+    assert_eq!(plan(&seen).steps, []);
+}
+
 fn now(seen: &Seen) -> u64 {
     seen.snapshot.as_deref().map_or(0, |snapshot| snapshot.head.timestamp)
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use alloy_primitives::U256;
 use coreward_domain::call::Call;
 use coreward_domain::chain::{CommitmentStatus, DealStatus, Snapshot};
+use coreward_domain::epoch::Epoch;
 use coreward_domain::gate::{Flight, Hold, Management};
 use coreward_domain::payout::{Policy, Seen, Source, Step, Why, plan};
 use rstest::rstest;
@@ -40,6 +41,7 @@ fn paid(reward: u64) -> Snapshot {
     let mut snapshot = earned(0, 0);
     let worker = market::deal_mut(&mut snapshot).workers.get_mut(&worker_id(1)).expect("worker");
     (worker.offchain, worker.reward) = (key(1), U256::from(reward));
+    market::deal_mut(&mut snapshot).max_paid_epoch = Epoch(snapshot.epoch.0 + 1);
     snapshot
 }
 
@@ -137,11 +139,14 @@ fn a_commitment_counts_as_past_only_when_every_peer_was_read() {
 }
 
 #[rstest]
-#[case::one_that_is_stopped(DealStatus::Ended)]
-#[case::one_that_is_unpaid(DealStatus::InsufficientFunds)]
-fn leaving_a_deal_pays_by_itself(#[case] status: DealStatus) {
+#[case::one_that_is_stopped(DealStatus::Ended, 9)]
+#[case::one_that_is_unpaid(DealStatus::InsufficientFunds, -1)]
+#[case::one_in_its_last_paid_epoch(DealStatus::SmallBalance, 0)]
+fn leaving_a_deal_pays_by_itself(#[case] status: DealStatus, #[case] epochs_paid: i64) {
     let mut snapshot = paid(80);
-    market::deal_mut(&mut snapshot).status = status;
+    let last = Epoch(snapshot.epoch.0.saturating_add_signed(epochs_paid));
+    let deal = market::deal_mut(&mut snapshot);
+    (deal.status, deal.max_paid_epoch) = (status, last);
     assert_eq!(plan(&seen(snapshot)).steps, []);
 }
 

@@ -190,8 +190,9 @@ fn through_a_deal_and_back() {
     assert_eq!(world.settle(), ["activateWorker"]);
     assert_eq!((world.prove(0, 9), world.prove(1, 9)), (0, 5), "the other unit goes on");
 
-    market::deal_mut(&mut world.snapshot).workers.get_mut(&worker_id(1)).expect("worker").reward =
-        U256::from(90);
+    let deal = market::deal_mut(&mut world.snapshot);
+    deal.max_paid_epoch = Epoch(30);
+    deal.workers.get_mut(&worker_id(1)).expect("worker").reward = U256::from(90);
     assert_eq!(world.settle(), ["withdrawRewards"]);
 
     market::deal_mut(&mut world.snapshot).status = DealStatus::Ended;
