@@ -18,7 +18,6 @@ use super::{api, machine, rpc, socket};
 use crate::world::{Error, Result};
 
 /// All that live on it.
-#[derive(Clone)]
 pub(super) struct Proxies {
     pub(super) endpoints: Vec<rpc::Proxy>,
     pub(super) sockets: Vec<socket::Proxy>,

@@ -125,8 +125,7 @@ fn breaker(shared: &Shared) {
 fn orphans(shared: &Shared) {
     let stores = &shared.context.stores;
     let is_orphan = |pod: &std::sync::Arc<k8s_openapi::api::core::v1::Pod>| {
-        OfferKey::of_labels(pod.as_ref())
-            .is_some_and(|key| stores.offers.get(&key.namespace, &key.name).is_none())
+        OfferKey::of_labels(pod.as_ref()).is_some_and(|key| stores.offer(&key).is_none())
     };
     let count = stores.pods.all().iter().filter(|pod| is_orphan(pod)).count();
     shared

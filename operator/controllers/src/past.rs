@@ -128,7 +128,7 @@ fn due(context: &Context, network: &str, snapshot: &Snapshot) -> Vec<(PeerIdenti
     let secrets = context.stores.identities.all();
     let identities = secrets.iter().filter_map(|secret| PeerIdentity::read(secret));
     let due = identities.filter(|identity| {
-        let offer = context.stores.offers.get(&identity.offer.namespace, &identity.offer.name);
+        let offer = context.stores.offer(&identity.offer);
         offer.is_some_and(|offer| offer.spec.network == network)
             && !identity.retired
             && identity.identity.is_past_due(snapshot.finalized)

@@ -19,6 +19,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply;
+use crate::labels::OfferKey;
 
 /// Label that everything of ours carries.
 pub const MANAGED_LABEL: &str = "app.kubernetes.io/managed-by";
@@ -241,6 +242,12 @@ impl Stores {
             self.namespaces.store.wait_until_ready(),
         );
         self.is_filled.send_replace(true);
+    }
+
+    /// The offer of this key.
+    #[must_use]
+    pub fn offer(&self, key: &OfferKey) -> Option<Arc<ProviderOffer>> {
+        self.offers.get(&key.namespace, &key.name)
     }
 
     /// Our pod of this UID.

@@ -1,7 +1,6 @@
 //! New heads that a node tells by itself over a WebSocket: a reason to look early, never a fact.
 
 use core::fmt;
-use core::time::Duration;
 use std::sync::Arc;
 
 use alloy::primitives::U64;
@@ -15,11 +14,8 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
-use super::ask::{Ask, Code, Observer};
+use super::ask::{Ask, Code, Observer, Timeouts};
 use super::error::Error;
-
-/// Connecting and subscribing may take this long.
-const SUBSCRIBE: Duration = Duration::from_secs(10);
 
 /// When so many new blocks were read one after the other and the node told of none, nothing comes through its connection any
 /// more, whatever TCP thinks of it. One block more than a node that tells late would miss.
@@ -85,19 +81,17 @@ impl Heads {
         &self.endpoint
     }
 
-    /// Subscribes, and calls `told` with the number of each head that the node tells; comes back once that has ended. `read` is the number of
-    /// the newest block that was read by asking: a node that tells of none of them any more is given up.
+    /// Subscribes, and calls `told` with the number of each head that the node tells; comes back once that has ended. `read` is
+    /// the number of the newest block that was read by asking: a node that tells of none of them any more is given up.
     ///
     /// # Errors
     ///
     /// It ends with one: [`Error::Timeout`], [`Error::Transport`], [`Error::Refused`], [`Error::Silent`].
     pub async fn listen(&self, read: watch::Receiver<u64>, told: impl FnMut(u64)) -> Error {
-        let subscribed = timeout(SUBSCRIBE, self.subscribe()).await;
-        let late = Error::Timeout {
-            endpoint: self.endpoint.clone(),
-            ask: Ask::Subscribe,
-            limit: SUBSCRIBE,
-        };
+        let (ask, endpoint) = (Ask::Subscribe, self.endpoint.clone());
+        let limit = Timeouts::default().of(ask);
+        let subscribed = timeout(limit, self.subscribe()).await;
+        let late = Error::Timeout { endpoint, ask, limit };
         let error = match subscribed.unwrap_or(Err(late)) {
             Ok(socket) => {
                 self.count(Code::Ok);

@@ -44,8 +44,7 @@ async fn one(mirror: &Deal, shared: &Shared) -> Result<Ending, Error> {
     });
     // A Deal that is not ours, or whose offer is gone: nothing is known, nothing follows.
     let Some(place) = place else { return Ok(Ending::Settled) };
-    let Some(offer) = shared.context.stores.offers.get(&place.offer.namespace, &place.offer.name)
-    else {
+    let Some(offer) = shared.context.stores.offer(&place.offer) else {
         return Ok(Ending::Settled);
     };
     if !shared.context.leadership.may_send() {

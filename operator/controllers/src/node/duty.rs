@@ -36,9 +36,7 @@ fn wanted(context: &Context) -> BTreeMap<String, BTreeSet<(String, u64)>> {
     let mut wanted: BTreeMap<String, BTreeSet<(String, u64)>> = BTreeMap::new();
     let secrets = context.stores.identities.all();
     for identity in secrets.iter().filter_map(|secret| PeerIdentity::read(secret)) {
-        let Some(offer) =
-            context.stores.offers.get(&identity.offer.namespace, &identity.offer.name)
-        else {
+        let Some(offer) = context.stores.offer(&identity.offer) else {
             continue;
         };
         let network = context.networks.get(&offer.spec.network);

@@ -80,7 +80,7 @@ pub(super) fn peers(context: &Context) -> Vec<ProvingPeer> {
         uids.extend(pod.uid());
     }
     let found = peers.into_iter().filter_map(|((id, key), provers)| {
-        let offer = context.stores.offers.get(&key.namespace, &key.name);
+        let offer = context.stores.offer(&key);
         let network = network(context, offer.as_deref(), id)?;
         Some(ProvingPeer { id, key, offer, network, provers })
     });
@@ -97,7 +97,7 @@ fn network(context: &Context, offer: Option<&ProviderOffer>, peer: PeerId) -> Op
 /// The network that a prover pod proves on.
 pub(crate) fn network_of<'a>(context: &'a Context, pod: &Pod) -> Option<&'a NetworkHandle> {
     let (_, peer, key) = prover(pod)?;
-    let offer = context.stores.offers.get(&key.namespace, &key.name);
+    let offer = context.stores.offer(&key);
     context.networks.get(&network(context, offer.as_deref(), peer)?)
 }
 

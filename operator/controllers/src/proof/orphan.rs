@@ -34,7 +34,7 @@ pub(super) fn watch(context: &Context, watched: &mut BTreeSet<PeerId>) {
 
 fn peers(context: &Context) -> BTreeSet<PeerId> {
     let stores = &context.stores;
-    let has_no_offer = |key: &OfferKey| stores.offers.get(&key.namespace, &key.name).is_none();
+    let has_no_offer = |key: &OfferKey| stores.offer(key).is_none();
     let secrets = stores.identities.all();
     let orphans = secrets.iter().filter_map(|secret| {
         // Reading one costs the derivation of its key.

@@ -46,7 +46,7 @@ async fn one(secret: &Secret, shared: &Shared) -> Result<Ending, Error> {
         return Ok(Ending::Settled);
     };
     // Without its offer nothing is known of what is wanted, and nothing follows.
-    let offer = shared.context.stores.offers.get(&identity.offer.namespace, &identity.offer.name);
+    let offer = shared.context.stores.offer(&identity.offer);
     let Some(offer) = offer.filter(|_| shared.context.leadership.may_send()) else {
         return Ok(Ending::Settled);
     };
