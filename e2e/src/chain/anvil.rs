@@ -19,6 +19,9 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 const ANSWER_INTERVAL: Duration = Duration::from_millis(25);
 /// FLT per development account; the deployment alone gives 10,000 and more to the diamond.
 const BALANCE: &str = "1000000";
+/// Blocks whose states can still be asked for, beyond the last 500: five hours' at one a second. By itself it keeps 3,600, and who
+/// computes an hour's proofs again finds the first of them gone.
+const KEPT_STATES: &str = "20000";
 
 /// How to start Anvil.
 #[derive(Debug, Clone)]
@@ -82,7 +85,8 @@ impl Anvil {
                 command
             },
         );
-        command.args(["--silent", "--auto-impersonate", "--balance", BALANCE, "--host"]);
+        command.args(["--silent", "--auto-impersonate", "--balance", BALANCE]);
+        command.args(["--max-persisted-states", KEPT_STATES, "--host"]);
         command.arg(listen.ip().to_string()).arg("--port").arg(listen.port().to_string());
         if let Some(timestamp) = config.first_timestamp {
             command.arg("--timestamp").arg(timestamp.to_string());
