@@ -39,7 +39,7 @@ use crate::{
 pub use evidence::evidence;
 pub use objects::condition;
 pub use party::{NETWORK, NETWORK_OF_THREE, Party};
-pub use process::{PodProcess, processes_of};
+pub use process::{Hog, PodProcess, processes_of};
 pub use wait::{chain_of, until};
 
 /// Why a story did not go as told.

@@ -96,6 +96,42 @@ impl PodProcess {
         self.signal("CONT").await
     }
 
+    /// Starts a process in this one's group that takes memory without end, where `room` bytes more are allowed; this one is the
+    /// first that the kernel kills for it.
+    ///
+    /// # Errors
+    /// [`Error::Finding`] where the group is not to be found, or does not take the hog.
+    pub fn hog_its_memory(&self, room: u64) -> Result<Hog> {
+        let failed = |what: &str, error: &dyn std::fmt::Display| {
+            Error::Finding(format!("{what} of process {}: {error}", self.id))
+        };
+        let (group, used, limit) =
+            self.memory_group().ok_or_else(|| failed("the memory group", &"it is not there"))?;
+        let read =
+            fs::read_to_string(group.join(used)).map_err(|error| failed("the use", &error))?;
+        let bytes: u64 = read.trim().parse().map_err(|error| failed("the use", &error))?;
+        fs::write(group.join(limit), (bytes + room).to_string())
+            .map_err(|error| failed("the limit", &error))?;
+        fs::write(format!("/proc/{}/oom_score_adj", self.id), "1000")
+            .map_err(|error| failed("the score", &error))?;
+        let enter = "echo $$ > \"$0/cgroup.procs\" && exec tail /dev/zero";
+        let hog =
+            Command::new("/bin/sh").args(["-c", enter]).arg(&group).kill_on_drop(true).spawn();
+        hog.map(Hog).map_err(|error| failed("a hog in the group", &error))
+    }
+
+    /// Its memory group, and the files of its use and limit: version 2 of the kernel's groups, then version 1.
+    fn memory_group(&self) -> Option<(PathBuf, &'static str, &'static str)> {
+        let groups = fs::read_to_string(format!("/proc/{}/cgroup", self.id)).ok()?;
+        let of = |mark: &str, root: &str| {
+            let path = groups.lines().find_map(|line| line.split_once(mark))?.1;
+            Some(PathBuf::from(format!("{root}{path}")))
+        };
+        let old = of(":memory:", "/sys/fs/cgroup/memory")
+            .map(|path| (path, "memory.usage_in_bytes", "memory.limit_in_bytes"));
+        old.or_else(|| Some((of("0::", "/sys/fs/cgroup")?, "memory.current", "memory.max")))
+    }
+
     async fn signal(&self, signal: &str) -> Result<()> {
         let program = PathBuf::from("/bin/kill");
         let status =
@@ -104,5 +140,17 @@ impl PodProcess {
             Ok(status) if status.success() => Ok(()),
             _ => Err(Error::Finding(format!("no process {} ({}) is there", self.id, self.name))),
         }
+    }
+}
+
+/// A process that takes memory in a pod's group; it ends with this value.
+#[derive(Debug)]
+pub struct Hog(tokio::process::Child);
+
+impl Hog {
+    /// Ends it.
+    pub async fn end(mut self) {
+        // It may have been killed instead of the other.
+        let _ = self.0.kill().await;
     }
 }

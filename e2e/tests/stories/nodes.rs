@@ -19,6 +19,8 @@ const REFUSAL: (&str, &str) =
 
 /// Bytes; the volume is to hold 256 MiB.
 const OVERFULL: usize = 280 << 20;
+/// Bytes that a hog may take at most, beside a prover in its group; the prover is killed before.
+const HOGGED: u64 = 64 << 20;
 /// Says until when a node may be kept from being drained; and a time that is over.
 const DRAIN_BY: &str = "coreward.dev/drain-by";
 const PAST: &str = "2020-01-01T00:00:00Z";
@@ -40,6 +42,7 @@ async fn tell(world: &World, teller: &Teller, app: &str) -> Result<()> {
 
     Box::pin(scene.refused_pod()).await?;
     Box::pin(scene.overfull()).await?;
+    Box::pin(scene.out_of_memory()).await?;
     let told = Box::pin(scene.drained()).await;
     // Whatever came of it, the next story finds the node as it was.
     let opened = node::kubectl(world, &["uncordon", node.name]).await.map(drop);
@@ -117,6 +120,28 @@ impl Scene<'_> {
         let words = format!("{} ended: Evicted: ", was.name_any());
         let note = node::told(self.world, unit, ("PodFailed", &words)).await?;
         self.teller.aside(&format!("{} stands in for it; the unit says {note}", back.name_any()));
+        self.all_prove().await
+    }
+
+    /// A prover that the kernel kills for want of memory is started again; the unit says why.
+    async fn out_of_memory(&self) -> Result<()> {
+        let was = self.prover().await?;
+        let process = node::prover_process(&was)?;
+        let hog = process.hog_its_memory(HOGGED)?;
+        let killed = until("the prover is killed for want of memory", STEP, async || {
+            let pod = pods::of_unit(&self.world.client(), "prover", self.unit).await?.pop();
+            Ok(pod.filter(|pod| pods::restarts(pod) > pods::restarts(&was)))
+        });
+        let killed = self.teller.step("the kernel kills a prover for want of memory", killed).await;
+        hog.end().await;
+        let killed = killed?;
+        ensure(pods::uid(&killed) == pods::uid(&was), || "another pod was made".to_owned())?;
+        let back = self.prover();
+        self.teller.step("its container is started again, and hashes", back).await?;
+        let words = format!("{} was started again: OOMKilled", was.name_any());
+        let note =
+            node::told(self.world, (&self.offered, self.unit), ("PodFailed", &words)).await?;
+        self.teller.aside(&format!("the unit says {note}"));
         self.all_prove().await
     }
 

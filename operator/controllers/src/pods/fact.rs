@@ -176,6 +176,16 @@ pub fn decisive_reason(pod: &Pod) -> Option<String> {
     containers(pod).find_map(container_reason)
 }
 
+/// Why a container of the pod ended that was started again in its place and is not ready yet; `None` if there is none.
+#[must_use]
+pub fn restart_reason(pod: &Pod) -> Option<String> {
+    let runs_again = |container: &&ContainerStatus| {
+        let runs = container.state.as_ref().is_some_and(|state| state.running.is_some());
+        runs && !container.ready && container.restart_count > 0
+    };
+    containers(pod).find(runs_again).and_then(container_reason)
+}
+
 fn container_reason(container: &ContainerStatus) -> Option<String> {
     let state = container.state.as_ref()?;
     let last = container.last_state.as_ref().and_then(|last| last.terminated.as_ref());
@@ -215,6 +225,20 @@ mod tests {
 
     fn pod(status: &Value) -> Pod {
         serde_json::from_value(json!({ "metadata": { "name": "p" }, "status": status })).unwrap()
+    }
+
+    #[rstest]
+    #[case::for_want_of_memory(json!({ "ready": false, "restartCount": 1, "state": { "running": {} }, "lastState": { "terminated": { "reason": "OOMKilled", "exitCode": 137 } } }), Some("OOMKilled"))]
+    #[case::ready_again(json!({ "ready": true, "restartCount": 1, "state": { "running": {} }, "lastState": { "terminated": { "reason": "OOMKilled", "exitCode": 137 } } }), None)]
+    #[case::still_waiting(json!({ "ready": false, "restartCount": 1, "state": { "waiting": { "reason": "CrashLoopBackOff" } }, "lastState": { "terminated": { "reason": "Error", "exitCode": 1 } } }), None)]
+    #[case::at_its_first_start(json!({ "ready": false, "restartCount": 0, "state": { "running": {} } }), None)]
+    fn a_restart_has_a_reason(#[case] container: Value, #[case] reason: Option<&str>) {
+        let mut container = container;
+        for (name, value) in [("name", "unit"), ("image", ""), ("imageID", "")] {
+            container[name] = json!(value);
+        }
+        let pod = pod(&json!({ "phase": "Running", "containerStatuses": [container] }));
+        assert_eq!(restart_reason(&pod).as_deref(), reason);
     }
 
     #[rstest]

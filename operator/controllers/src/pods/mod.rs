@@ -3,7 +3,7 @@
 pub mod fact;
 pub mod template;
 
-pub use fact::{decisive_reason, domain_pod, is_ready};
+pub use fact::{decisive_reason, domain_pod, is_ready, restart_reason};
 pub use template::{
     ProbeOrder, ProverOrder, Surroundings, WorkerOrder, probe, prover, prover_template, worker,
 };

@@ -8,7 +8,8 @@ use kube::ResourceExt;
 
 use crate::condition;
 use crate::event::Happening;
-use crate::unit::report::Told;
+use crate::pods::restart_reason;
+use crate::unit::report::{Told, is_at};
 
 /// Tells what is new of it, and forgets what is over.
 pub async fn tell(
@@ -55,9 +56,12 @@ fn standing(
         all.push((Happening::DrainCompleted, over));
     }
     match told.plan.why.get(&unit) {
-        Some(Why::Running) => all.push((Happening::PodFailed, None)),
+        Some(Why::Running) => {
+            let again = restarted(told, unit).map(|text| format!("{text}, epoch {epoch}"));
+            all.push((Happening::PodFailed, again));
+        }
         Some(_) => {
-            let failed = failure(&told.sight.seen, unit);
+            let failed = failure(&told.sight.seen, unit).or_else(|| restarted(told, unit));
             all.extend(
                 failed.map(|text| (Happening::PodFailed, Some(format!("{text}, epoch {epoch}")))),
             );
@@ -71,6 +75,17 @@ fn at_risk(status: &CapacityUnitStatus) -> Option<String> {
     let risk = condition::find(&status.conditions, ConditionType::AtRisk)?;
     let is_so = risk.status == ConditionStatus::True && risk.reason == "EpochWillBeMissed";
     is_so.then(|| risk.message.clone())
+}
+
+/// A pod of the unit whose container the kubelet has started again, and why.
+fn restarted(told: Told<'_>, unit: UnitId) -> Option<String> {
+    let own = told.sight.seen.pods.iter().flatten().filter(|pod| pod.role.holds(unit));
+    own.into_iter().find_map(|known| {
+        let place = (known.namespace.clone(), known.name.clone());
+        let pod = told.sight.pods.iter().find(|pod| is_at(pod, &place))?;
+        let reason = restart_reason(pod)?;
+        Some(format!("pod {}/{} was started again: {reason}", place.0, place.1))
+    })
 }
 
 /// A pod of the unit that came to nothing, or does not come up, and why.

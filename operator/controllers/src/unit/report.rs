@@ -63,7 +63,7 @@ pub fn is_heard(told: Told<'_>, unit: UnitId) -> bool {
 }
 
 /// Whether a pod has this namespace and name.
-fn is_at(pod: &Pod, place: &(String, String)) -> bool {
+pub(super) fn is_at(pod: &Pod, place: &(String, String)) -> bool {
     pod.metadata.namespace.as_ref() == Some(&place.0)
         && pod.metadata.name.as_ref() == Some(&place.1)
 }
