@@ -4,7 +4,7 @@ E2E = cargo run --quiet --package coreward-e2e --
 .DEFAULT_GOAL := help
 
 help: ## What can be done here
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Build everything, start a cluster and a chain on this machine, and tell the whole story
 	@e2e/run demo
@@ -24,6 +24,12 @@ check: ## Format, lints, docs, licences, spelling, generated files
 bench: ## Measure the loop's speed and write e2e/BENCH.md
 	@e2e/run bench
 
+bench-randomx: ## Measure the RandomX engine beside the C++ one and write operator/randomx/BENCH.md
+	cargo bench --quiet --package coreward-randomx --bench randomx
+
+test-randomx-long: ## Compare the RandomX engine with two others, 1,000 keys with 100 inputs each: hours
+	COREWARD_RANDOMX_KEYS=1000 COREWARD_RANDOMX_INPUTS=100 cargo test --release --package coreward-randomx --test fluence --test stock
+
 soak: ## End our programs 200 times, then half an hour of noise; write e2e/SOAK.md and e2e/NOISE.md
 	@e2e/run bed up
 	@COREWARD_KILLS=200 COREWARD_SOAK=$(CURDIR)/e2e/SOAK.md cargo test --quiet --package coreward-e2e --test stories \
@@ -37,4 +43,4 @@ alerts: ## Check the alerts' rules as Prometheus reads them, and run their tests
 bless: ## Rewrite the generated files
 	BLESS=1 cargo test --quiet --package coreward-crds
 
-.PHONY: help demo demo-down test test-unit check bench soak alerts bless
+.PHONY: help demo demo-down test test-unit check bench bench-randomx test-randomx-long soak alerts bless

@@ -28,7 +28,7 @@ const OUTSIDE: [(&str, &[&str]); 7] = [
     ("alloy", &["chain", "e2e"]),
     ("libp2p", &["overlay", "e2e"]),
     ("wasmtime", &["worker"]),
-    ("ccp-randomx", &["randomx", "e2e"]),
+    ("ccp-randomx", &["e2e"]),
     ("kube", &["controllers", "crds", "e2e"]),
     ("k8s-openapi", &["controllers", "crds", "e2e"]),
     (

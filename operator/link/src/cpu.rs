@@ -113,6 +113,24 @@ impl CpuFiles {
         list(&self.root.join(path)).map(|(_, list)| list)
     }
 
+    /// Bytes of the third-level cache that fall to the calling process's CPUs; `None` where the kernel knows of no such cache.
+    ///
+    /// # Errors
+    ///
+    /// [`CpuError`] if the kernel does not tell which CPUs it may use.
+    pub fn third_level_share(&self) -> Result<Option<u64>, CpuError> {
+        let (_, cpus) = self.allowed()?;
+        Ok(cpus.0.iter().map(|cpu| self.third_level_of(*cpu)).sum())
+    }
+
+    fn third_level_of(&self, cpu: u32) -> Option<u64> {
+        let cache = self.root.join(format!("sys/devices/system/cpu/cpu{cpu}/cache/index3"));
+        let size = fs::read_to_string(cache.join("size")).ok()?;
+        let kibibytes: u64 = size.trim().strip_suffix('K')?.parse().ok()?;
+        let (_, sharing) = list(&cache.join("shared_cpu_list")).ok()?;
+        Some(kibibytes * 1024 / sharing.0.len() as u64)
+    }
+
     fn allowed(&self) -> Result<(String, CpuList), CpuError> {
         const FIELD: &str = "Cpus_allowed_list:";
         let path = self.root.join("proc/self/status");
@@ -215,5 +233,30 @@ mod tests {
         let root = machine("", "0", &["0"]);
         let error = CpuFiles::under(root.path()).evidence().unwrap_err();
         assert!(error.to_string().ends_with("proc/self/status has no CPU list: ``"), "{error}");
+    }
+
+    #[rstest]
+    #[case::an_eighth_of_a_die("0", "0-7", Some(4 << 20))]
+    #[case::two_threads_of_it("0-1", "0-7", Some(8 << 20))]
+    #[case::all_of_it("0-1", "0-1", Some(32 << 20))]
+    fn a_share_of_the_cache_is_by_cpus(
+        #[case] allowed: &str,
+        #[case] sharing: &str,
+        #[case] share: Option<u64>,
+    ) {
+        let root = machine(allowed, "0-7", &["0-1"]);
+        for cpu in CpuList::parse(sharing).unwrap().0 {
+            let cache = root.path().join(format!("sys/devices/system/cpu/cpu{cpu}/cache/index3"));
+            fs::create_dir_all(&cache).unwrap();
+            fs::write(cache.join("size"), "32768K\n").unwrap();
+            fs::write(cache.join("shared_cpu_list"), sharing).unwrap();
+        }
+        assert_eq!(CpuFiles::under(root.path()).third_level_share().unwrap(), share);
+    }
+
+    #[test]
+    fn a_machine_without_a_third_level_has_no_share() {
+        let root = machine("0-1", "0-7", &["0-1"]);
+        assert_eq!(CpuFiles::under(root.path()).third_level_share().unwrap(), None);
     }
 }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use alloy_primitives::B256;
-use coreward_randomx::{Difficulty, Key};
+use coreward_randomx::Difficulty;
 use coreward_wire::{FoundProof, FoundProofs, ProverDuty, Puzzle};
 
 use crate::miner::{Goal, Job};
+use crate::puzzle::Key;
 use crate::store::Entry;
 
 /// Proofs in one post, as the wire allows.
@@ -135,7 +136,7 @@ impl Book {
             epoch: puzzle.epoch,
             global_nonce: puzzle.global_nonce,
             key: Key::of(puzzle.global_nonce, duty.unit_id),
-            difficulty: Difficulty(puzzle.difficulty),
+            difficulty: Difficulty::new(puzzle.difficulty.0),
         })
     }
 

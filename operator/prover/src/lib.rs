@@ -15,12 +15,15 @@ mod miner;
 mod nonce;
 mod probe;
 mod prove;
+mod puzzle;
 mod rate;
 mod report;
 mod store;
+mod threads;
 mod turns;
 mod volume;
 
 pub use args::{Args, Command, LinkArgs, ProbeArgs, ProveArgs};
 pub use probe::{ProbeError, probe};
 pub use prove::{ProveError, prove};
+pub use puzzle::Key;

@@ -8,13 +8,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use alloy_primitives::B256;
-use coreward_randomx::{Difficulty, Engine, Error, Key, Loaded, Mode, self_check};
+use coreward_randomx::{
+    Difficulty, Engine, Error, Fluence, Loaded, Mode, Progress, Work, self_check,
+};
 use coreward_telemetry::causes;
 use coreward_wire::FoundProof;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info};
 
 use crate::nonce::Nonces;
+use crate::puzzle::Key;
 use crate::store::Entry;
 
 /// How long a fresh miner waits to hear what to do before it checks itself: most hear by then, and the check costs half a
@@ -31,7 +34,7 @@ pub(crate) struct Job {
     pub(crate) epoch: u64,
     pub(crate) global_nonce: B256,
     pub(crate) key: Key,
-    pub(crate) difficulty: Difficulty,
+    pub(crate) difficulty: Difficulty<Fluence>,
 }
 
 /// What the miner is to do.
@@ -167,8 +170,8 @@ struct Worker {
     phase: watch::Sender<Phase>,
     found: mpsc::Sender<Entry>,
     threads: NonZeroUsize,
-    engine: Engine,
-    loaded: Option<(Key, Loaded)>,
+    engine: Engine<Fluence>,
+    loaded: Option<(Key, Loaded<Fluence>)>,
     /// Whether this engine has hashed.
     works: bool,
 }
@@ -197,7 +200,7 @@ impl Worker {
     /// Waits; ready means that it works, so a miner without a job shows itself once that it can hash.
     fn rest(&mut self, generation: u64) -> Result<(), Error> {
         if !core::mem::replace(&mut self.works, true) {
-            self_check().inspect_err(|_failure| self.works = false)?;
+            self_check::<Fluence>().inspect_err(|_failure| self.works = false)?;
         }
         self.phase.send_replace(Phase::Resting);
         self.shared.wait(generation);
@@ -219,7 +222,7 @@ impl Worker {
         hashers
     }
 
-    fn load(&mut self, generation: u64, job: &Job) -> Result<Loaded, Error> {
+    fn load(&mut self, generation: u64, job: &Job) -> Result<Loaded<Fluence>, Error> {
         if let Some((key, loaded)) = &self.loaded
             && *key == job.key
         {
@@ -228,7 +231,12 @@ impl Worker {
         self.loaded = None;
         self.phase.send_replace(Phase::Building);
         let shared = &self.shared;
-        let loaded = self.engine.load(job.key, self.threads, &|| shared.is_over(generation))?;
+        let work = Work {
+            threads: self.threads,
+            stopped: &|| shared.is_over(generation),
+            progress: &Progress::default(),
+        };
+        let loaded = self.engine.load(job.key.0.as_slice(), &work)?;
         info!(
             unit.id = %job.unit_id, puzzle.epoch = job.epoch, threads = self.threads.get(),
             "hashes for unit {} in epoch {}", job.unit_id, job.epoch
@@ -238,16 +246,17 @@ impl Worker {
     }
 
     /// One thread's work: hash after hash until the goal changes.
-    fn search(&self, loaded: &Loaded, generation: u64, job: &Job) -> Result<(), Error> {
+    fn search(&self, loaded: &Loaded<Fluence>, generation: u64, job: &Job) -> Result<(), Error> {
         let mut hasher = loaded.hasher()?;
         let mut nonces = Nonces::random();
         let mut local_nonce = nonces.step();
-        hasher.advance(&local_nonce);
+        hasher.advance(local_nonce.as_slice());
         while !self.shared.is_over(generation) {
             let next = nonces.step();
-            let Some(result_hash) = hasher.advance(&next) else { break };
+            let Some(hash) = hasher.advance(next.as_slice()) else { break };
             self.shared.hashes.fetch_add(1, Ordering::Relaxed);
-            if job.difficulty.is_met_by(result_hash) {
+            if job.difficulty.is_met_by(&hash) {
+                let result_hash = B256::from(hash.bytes());
                 let Job { unit_id, epoch, global_nonce, .. } = *job;
                 let proof = FoundProof { epoch, global_nonce, local_nonce, result_hash };
                 if self.found.blocking_send(Entry { unit_id, proof }).is_err() {

@@ -3,12 +3,12 @@
 use core::num::NonZeroUsize;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
-use std::thread::{self, available_parallelism};
+use std::thread;
 
 use alloy_primitives::B256;
 use coreward_link::cpu::{CpuError, CpuFiles};
 use coreward_link::{BackOff, Link, LinkError};
-use coreward_randomx::{Engine, Error, Key, Mode};
+use coreward_randomx::{Engine, Error, Fluence, Mode, Progress, Work};
 use coreward_telemetry::{Shutdown, causes};
 use coreward_wire::{ProbeReport, Report};
 use tokio::task::spawn_blocking;
@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use crate::args::ProbeArgs;
 use crate::clock::now;
 use crate::nonce::Nonces;
+use crate::threads::hashing_threads;
 
 /// How long the operator is tried; beyond that the container is restarted and measures again.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -50,8 +51,9 @@ pub enum ProbeError {
 pub async fn probe(args: ProbeArgs, shutdown: &Shutdown) -> Result<(), ProbeError> {
     let length = args.length();
     let link = Link::new(args.link.config())?;
-    let cpu = CpuFiles::of_this_machine().evidence()?;
-    let measured = spawn_blocking(move || hash_rate(length));
+    let cpus = CpuFiles::of_this_machine();
+    let (cpu, threads) = (cpus.evidence()?, hashing_threads(&cpus)?);
+    let measured = spawn_blocking(move || hash_rate(length, threads));
     let measured =
         shutdown.token().run_until_cancelled(measured).await.ok_or(ProbeError::Stopped)?;
     let hash_rate = measured.unwrap_or(Ok(0.0))?;
@@ -81,17 +83,17 @@ async fn tell(link: Link, report: Report) -> Result<(), ProbeError> {
     }
 }
 
-/// Light-mode hashes per second of all threads that the CPU set allows, over about `length`. Blocks.
+/// Light-mode hashes per second of so many threads, over about `length`. Blocks.
 #[expect(clippy::cast_precision_loss, reason = "the hashes of a minute are far below 2^52")]
-fn hash_rate(length: Duration) -> Result<f64, Error> {
-    let threads = available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let loaded = Engine::new(Mode::Light).load(Key(B256::ZERO), threads, &|| false)?;
+fn hash_rate(length: Duration, threads: NonZeroUsize) -> Result<f64, Error> {
+    let work = Work { threads, stopped: &|| false, progress: &Progress::default() };
+    let loaded = Engine::<Fluence>::new(Mode::Light).load(B256::ZERO.as_slice(), &work)?;
     let (start, count) = (now(), AtomicU64::new(0));
     thread::scope(|scope| {
         let search = || {
             let (mut hasher, mut nonces) = (loaded.hasher()?, Nonces::random());
             while start.elapsed() < length {
-                if hasher.advance(&nonces.step()).is_some() {
+                if hasher.advance(nonces.step().as_slice()).is_some() {
                     count.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -109,6 +111,6 @@ mod tests {
 
     #[test]
     fn a_rate_is_measured() {
-        assert!(hash_rate(Duration::from_millis(500)).unwrap() > 0.0);
+        assert!(hash_rate(Duration::from_millis(500), NonZeroUsize::MIN).unwrap() > 0.0);
     }
 }

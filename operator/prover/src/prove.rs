@@ -1,8 +1,6 @@
 //! The long-lived pod put together.
 
-use core::num::NonZeroUsize;
 use std::io;
-use std::thread::available_parallelism;
 
 use coreward_link::cpu::{CpuError, CpuFiles};
 use coreward_link::{AssignmentFile, Link, LinkError};
@@ -17,6 +15,7 @@ use crate::metrics::Series;
 use crate::miner::Miner;
 use crate::report::{Addressed, send_reports};
 use crate::store::Store;
+use crate::threads::hashing_threads;
 use crate::turns::Prover;
 use crate::volume::Volume;
 
@@ -70,8 +69,8 @@ pub async fn prove(args: ProveArgs, shutdown: &Shutdown) -> Result<(), ProveErro
     let link = Link::new(args.link.config())?;
     let metrics = Metrics::new("prover", env!("CARGO_PKG_VERSION"))?;
     let (series, health) = (Series::register(&metrics)?, Health::new());
-    let cpu = CpuFiles::of_this_machine().evidence()?;
-    let threads = available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let cpus = CpuFiles::of_this_machine();
+    let (cpu, threads) = (cpus.evidence()?, hashing_threads(&cpus)?);
     let mut volume = Volume::new(Store::in_directory(&args.state_dir), series.clone());
     let book = Book::with_saved(volume.load().await);
     info!(

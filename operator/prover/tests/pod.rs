@@ -17,8 +17,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use clap::Parser as _;
-use coreward_prover::{Args, Command, probe, prove};
-use coreward_randomx::{Engine, Key, Mode};
+use coreward_prover::{Args, Command, Key, probe, prove};
+use coreward_randomx::{Engine, Fluence, Mode, Progress, Work};
 use coreward_telemetry::Shutdown;
 use coreward_wire::{
     Assignment, Duty, FoundProof, FoundProofs, ProofReceipt, ProofTarget, ProverDuty, Puzzle,
@@ -174,11 +174,13 @@ async fn it_proves_until_nothing_more_is_of_use_and_keeps_nothing_that_was_ackno
         let heard = until(&desk, |desk| nonces(&desk.posted).len() >= 5 && ready(desk)).await;
         let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let key = Key::of(B256::with_last_byte(2), UNIT);
-        let engine = Engine::new(Mode::Light).load(key, NonZeroUsize::MIN, &|| false).unwrap();
+        let work =
+            Work { threads: NonZeroUsize::MIN, stopped: &|| false, progress: &Progress::default() };
+        let engine = Engine::<Fluence>::new(Mode::Light).load(key.0.as_slice(), &work).unwrap();
         for proof in &heard.posted {
             let mut hasher = engine.hasher().unwrap();
-            hasher.advance(&proof.local_nonce);
-            assert_eq!(hasher.finish(), Some(proof.result_hash), "anyone can hash it again");
+            let hash = B256::from(hasher.hash(proof.local_nonce.as_slice()).bytes());
+            assert_eq!(hash, proof.result_hash, "anyone can hash it again");
         }
         assert!(
             nonces(&heard.posted).len() <= 5 + threads,

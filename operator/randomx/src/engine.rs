@@ -1,273 +1,365 @@
 //! The engine: keyed in light or full mode, then shared by hashing threads.
 
 use core::fmt;
+use core::marker::PhantomData;
 use core::num::NonZeroUsize;
+use core::time::Duration;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
-use alloy_primitives::{B256, b256};
-use ccp_randomx::cache::CacheHandle;
-use ccp_randomx::dataset::DatasetHandle;
-use ccp_randomx::{Cache, RandomXError, RandomXFlags, RandomXVM, ResultHash};
+use crate::cache::Cache;
+use crate::dataset::{Dataset, Progress};
+use crate::hash::Hash;
+use crate::limit::memory_limit;
+use crate::machine::{Machine, Source};
+use crate::mapping::{MapError, Pages};
+use crate::parameters::{Function, Parameters};
 
-use crate::memory::Memory;
-use crate::puzzle::Key;
+/// How often a caller's wish to stop is asked for while the cache is filled.
+const ASKED_EVERY: Duration = Duration::from_millis(10);
 
 /// How hashes are computed; both give the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// From the cache of 256 MiB: keyed within a second, about a sixteenth of the rate.
     Light,
-    /// From the dataset of 4,128 MiB: keyed in 90 to 180 CPU seconds.
+    /// From the dataset, 4,128 MiB for the Fluence market: keyed in about a minute of two threads.
     Full,
+}
+
+/// How programs are run; all ways give the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Execution {
+    /// As machine code where that can be had, else interpreted.
+    #[default]
+    Best,
+    /// As machine code, or not at all.
+    Compiled,
+    /// Instruction by instruction: several times slower.
+    Interpreted,
+}
+
+/// What an engine is made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// How hashes are computed.
+    pub mode: Mode,
+    /// Which pages its memory is made of.
+    pub pages: Pages,
+    /// How programs are run.
+    pub execution: Execution,
+}
+
+impl From<Mode> for Options {
+    fn from(mode: Mode) -> Self {
+        Self { mode, pages: Pages::default(), execution: Execution::default() }
+    }
+}
+
+/// How an engine is keyed.
+#[derive(Clone, Copy)]
+pub struct Work<'work> {
+    /// Threads that make the dataset.
+    pub threads: NonZeroUsize,
+    /// Asked every 50 ms or so whether to stop.
+    pub stopped: &'work (dyn Fn() -> bool + Sync),
+    /// Told how far it is.
+    pub progress: &'work Progress,
+}
+
+impl fmt::Debug for Work<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Work").field("threads", &self.threads).finish_non_exhaustive()
+    }
 }
 
 /// Why there is no hash.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The memory is not to be had; the pod's limit is too small, or the node is full.
-    #[error("allocate RandomX {what}")]
-    Allocate {
-        /// Which of the engine's parts.
-        what: &'static str,
-        /// What the engine says.
-        source: RandomXError,
+    /// The memory is not to be had.
+    #[error(transparent)]
+    Map(#[from] MapError),
+    /// The control group's limit is below what hashing takes: past it the kernel kills instead of refusing.
+    #[error(
+        "RandomX needs {need} bytes, and the memory limit is {limit} bytes: give the pod more memory, or hash in light mode"
+    )]
+    Limit {
+        /// Bytes that the mode needs.
+        need: u64,
+        /// Bytes that the control group allows.
+        limit: u64,
     },
-    /// The caller wished it to stop before it was keyed.
-    #[error("stopped while the RandomX dataset was built")]
+    /// Machine code was asked for, and the system gives no memory for it.
+    #[cfg(target_arch = "x86_64")]
+    #[error(transparent)]
+    Code(#[from] crate::jit::CodeError),
+    /// Machine code was asked for, and there is none for this processor.
+    #[error("there is no machine code for this kind of processor: let programs be interpreted")]
+    NoCode,
+    /// The caller wished it to stop before it was keyed; the next load of the same key goes on where it was.
+    #[error("stopped while RandomX was keyed")]
     Stopped,
     /// A hasher of the last key is still alive; drop it, then load again.
     #[error("hashers of the last key are still at work")]
     Busy,
-    /// The engine computes another function than the market: a mistake in how this program was built.
-    #[error("the RandomX engine gives {got} where the market's parameters give {want}")]
+    /// The thread that fills the cache could not be started, or ended without a cache.
+    #[error("fill the RandomX cache on a thread of its own")]
+    Thread,
+    /// The engine computes another function than it should: a mistake in how this program was built, or a broken processor.
+    #[error("this machine's RandomX gives {got} where {want} is right")]
     WrongHash {
-        /// What came out.
-        got: B256,
+        /// What came out, in hex.
+        got: String,
         /// What had to.
-        want: B256,
+        want: String,
     },
 }
 
 /// One engine; it keeps its memory from key to key.
 #[derive(Debug)]
-pub struct Engine {
-    mode: Mode,
-    memory: Option<Memory>,
+pub struct Engine<F> {
+    options: Options,
+    dataset: Option<Arc<Dataset>>,
+    filling: Option<Filling>,
+    partial: Option<Partial>,
+    function: PhantomData<F>,
+}
+
+/// A cache that is being filled; nothing can stop that.
+#[derive(Debug)]
+struct Filling {
+    key: Vec<u8>,
+    thread: JoinHandle<Result<Cache, MapError>>,
+}
+
+/// A dataset of which a first part is made.
+#[derive(Debug)]
+struct Partial {
+    key: Vec<u8>,
+    cache: Cache,
+    made: usize,
 }
 
 /// An engine keyed for one puzzle; cheap to clone and to share between threads.
 #[derive(Clone, Debug)]
-pub struct Loaded {
+pub struct Loaded<F> {
     source: Source,
-    flags: RandomXFlags,
+    options: Options,
+    function: PhantomData<F>,
 }
 
-#[derive(Clone, Debug)]
-enum Source {
-    Light(CacheHandle),
-    /// The second half is what [`Memory::is_shared`] counts.
-    Full(DatasetHandle, Memory),
-}
-
-impl Engine {
+impl<F: Function> Engine<F> {
     /// An engine without a key; allocates nothing yet.
     #[must_use]
-    pub const fn new(mode: Mode) -> Self {
-        Self { mode, memory: None }
+    pub fn new(options: impl Into<Options>) -> Self {
+        const { assert!(F::PARAMETERS.checked().is_ok(), "parameters that make no function") };
+        Self {
+            options: options.into(),
+            dataset: None,
+            filling: None,
+            partial: None,
+            function: PhantomData,
+        }
     }
 
-    /// How it hashes.
+    /// What it was made with.
     #[must_use]
-    pub const fn mode(&self) -> Mode {
-        self.mode
+    pub const fn options(&self) -> Options {
+        self.options
     }
 
-    /// Keys the engine, with `threads` threads in full mode; `stopped` is asked every 100 ms or so there.
+    /// Bytes that the kernel keeps in huge pages for the dataset; 0 without one.
+    #[must_use]
+    pub fn huge_bytes(&self) -> u64 {
+        self.dataset.as_ref().map_or(0, |dataset| dataset.huge_bytes())
+    }
+
+    /// Keys the engine: up to a second for the cache on one thread, then in full mode the dataset with all of `work`'s.
     ///
-    /// In light mode this takes 0.3 to 0.9 s on one thread and cannot be stopped.
+    /// A stop is obeyed within 100 ms; the cache's fill then goes on by itself, and the next load of its key waits for it.
     ///
     /// # Errors
     ///
-    /// [`Error::Allocate`]: try again later or with more memory. [`Error::Stopped`]: as wished; the next load starts anew.
+    /// [`Error::Map`], [`Error::Limit`], [`Error::Code`]: try again later or with other options. [`Error::Stopped`]: as wished.
     /// [`Error::Busy`]: drop what was loaded before.
-    pub fn load(
-        &mut self,
-        key: Key,
-        threads: NonZeroUsize,
-        stopped: &(dyn Fn() -> bool + Sync),
-    ) -> Result<Loaded, Error> {
-        if self.memory.as_ref().is_some_and(Memory::is_shared) {
+    pub fn load(&mut self, key: &[u8], work: &Work<'_>) -> Result<Loaded<F>, Error> {
+        if self.dataset.as_mut().is_some_and(|dataset| Arc::get_mut(dataset).is_none()) {
             return Err(Error::Busy);
         }
-        let flags = RandomXFlags::recommended();
-        let cache = Cache::new(key.0.as_slice(), flags)
-            .map_err(|source| Error::Allocate { what: "cache", source })?;
-        if self.mode == Mode::Light {
-            return Ok(Loaded { source: Source::Light(cache.handle()), flags });
-        }
-        let mut memory = match self.memory.take() {
-            Some(memory) => memory,
-            None => Memory::allocate()?,
+        self.check_limit()?;
+        work.progress.begin(F::PARAMETERS.dataset_items(), 0);
+        let (cache, made) = match self.partial.take().filter(|partial| partial.key == key) {
+            Some(partial) => (partial.cache, partial.made),
+            None => (self.cache(key, work)?, 0),
         };
-        let filled = memory.fill(&cache, threads, stopped);
-        let source = Source::Full(memory.handle(), memory.clone());
-        self.memory = Some(memory);
-        if !filled {
+        let options = self.options;
+        if options.mode == Mode::Light {
+            let source = Source::Light(Arc::new(cache));
+            return Ok(Loaded { source, options, function: PhantomData });
+        }
+        let mut dataset = match self.dataset.take() {
+            Some(dataset) => dataset,
+            None => Arc::new(Dataset::new(&F::PARAMETERS, options.pages)?),
+        };
+        let memory = Arc::get_mut(&mut dataset).ok_or(Error::Busy)?;
+        let made = memory.fill(&cache, made, work);
+        let is_whole = made == memory.len();
+        self.dataset = Some(Arc::clone(&dataset));
+        if !is_whole {
+            self.partial = Some(Partial { key: key.to_vec(), cache, made });
             return Err(Error::Stopped);
         }
-        Ok(Loaded { source, flags: flags | RandomXFlags::FULL_MEM })
+        Ok(Loaded { source: Source::Full(dataset), options, function: PhantomData })
+    }
+
+    /// Compares what the mode needs with what the control group allows.
+    fn check_limit(&self) -> Result<(), Error> {
+        let need = need(&F::PARAMETERS, self.options.mode);
+        match memory_limit() {
+            Some(limit) if limit < need => Err(Error::Limit { need, limit }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Fills a cache on a thread of its own, so that a stop need not wait for it.
+    fn cache(&mut self, key: &[u8], work: &Work<'_>) -> Result<Cache, Error> {
+        loop {
+            let filling = match self.filling.take() {
+                Some(filling) => filling,
+                None => self.start(key)?,
+            };
+            while !filling.thread.is_finished() {
+                if (work.stopped)() {
+                    self.filling = Some(filling);
+                    return Err(Error::Stopped);
+                }
+                thread::park_timeout(ASKED_EVERY);
+            }
+            let is_wanted = filling.key == key;
+            let cache = filling.thread.join().map_err(|_panic| Error::Thread)?;
+            // One cache at a time: a second beside it might be more than the pod may have.
+            if is_wanted {
+                return self.compiled(cache?);
+            }
+        }
+    }
+
+    fn start(&self, key: &[u8]) -> Result<Filling, Error> {
+        let (key, pages, caller) = (key.to_vec(), self.options.pages, thread::current());
+        let filled = key.clone();
+        let thread = thread::Builder::new().name("randomx-cache".to_owned()).spawn(move || {
+            let cache = Cache::new(F::PARAMETERS, &filled, pages);
+            caller.unpark();
+            cache
+        });
+        Ok(Filling { key, thread: thread.map_err(|_refused| Error::Thread)? })
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn compiled(&self, mut cache: Cache) -> Result<Cache, Error> {
+        match (self.options.execution, cache.compile()) {
+            (Execution::Compiled, Err(error)) => Err(error.into()),
+            _ => Ok(cache),
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn compiled(&self, cache: Cache) -> Result<Cache, Error> {
+        if self.options.execution == Execution::Compiled { Err(Error::NoCode) } else { Ok(cache) }
     }
 }
 
-impl Loaded {
+/// Bytes that a mode takes at its peak, for one thread.
+const fn need(parameters: &Parameters, mode: Mode) -> u64 {
+    let light = parameters.cache_bytes() + parameters.scratchpad_l3 as u64;
+    match mode {
+        Mode::Light => light,
+        Mode::Full => light + parameters.dataset_bytes(),
+    }
+}
+
+impl<F: Function> Loaded<F> {
     /// A hasher for the calling thread.
     ///
     /// # Errors
     ///
-    /// [`Error::Allocate`] if there is no memory for its scratchpad (2 MiB).
-    pub fn hasher(&self) -> Result<Hasher, Error> {
-        let allocate = |source| Error::Allocate { what: "virtual machine", source };
-        let machine = match &self.source {
-            Source::Light(cache) => {
-                Machine::Light(RandomXVM::light(cache.clone(), self.flags).map_err(allocate)?)
-            }
-            Source::Full(dataset, memory) => {
-                let machine = RandomXVM::fast(dataset.clone(), self.flags).map_err(allocate)?;
-                Machine::Full(machine, memory.clone())
-            }
-        };
-        Ok(Hasher { machine, pending: false })
+    /// [`Error::Map`] if there is no memory for its scratchpad, [`Error::Code`] if there is none for its programs.
+    pub fn hasher(&self) -> Result<Hasher<F>, Error> {
+        let machine = Machine::new(F::PARAMETERS, self.source.clone(), self.options.pages)?;
+        let machine = self.compiled(machine)?;
+        Ok(Hasher { machine, is_begun: false, function: PhantomData })
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn compiled(&self, mut machine: Machine) -> Result<Machine, Error> {
+        if self.options.execution == Execution::Interpreted {
+            return Ok(machine);
+        }
+        match (self.options.execution, machine.compile()) {
+            (Execution::Compiled, Err(error)) => Err(error.into()),
+            _ => Ok(machine),
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn compiled(&self, machine: Machine) -> Result<Machine, Error> {
+        if self.options.execution == Execution::Compiled { Err(Error::NoCode) } else { Ok(machine) }
     }
 }
 
 /// One thread's hasher: it overlaps the end of one hash with the start of the next.
-pub struct Hasher {
+pub struct Hasher<F> {
     machine: Machine,
-    pending: bool,
+    is_begun: bool,
+    function: PhantomData<F>,
 }
 
-enum Machine {
-    Light(RandomXVM<CacheHandle>),
-    Full(
-        RandomXVM<DatasetHandle>,
-        #[expect(dead_code, reason = "held so that the memory is not filled anew")] Memory,
-    ),
-}
-
-impl Hasher {
+impl<F: Function> Hasher<F> {
     /// Begins the hash of `input` and gives the hash of the input before it; `None` for the first.
-    pub fn advance(&mut self, input: &B256) -> Option<B256> {
-        let first = !core::mem::replace(&mut self.pending, true);
-        match &self.machine {
-            Machine::Light(machine) => step(machine, first, input),
-            Machine::Full(machine, _) => step(machine, first, input),
+    pub fn advance(&mut self, input: &[u8]) -> Option<Hash<F>> {
+        if core::mem::replace(&mut self.is_begun, true) {
+            return Some(Hash::new(self.machine.advance(input)));
         }
+        self.machine.begin(input);
+        None
     }
 
     /// Gives the hash of the last input; `None` without one.
-    pub fn finish(&mut self) -> Option<B256> {
-        core::mem::take(&mut self.pending).then(|| match &self.machine {
-            Machine::Light(machine) => word(&machine.hash_last()),
-            Machine::Full(machine, _) => word(&machine.hash_last()),
-        })
+    pub fn finish(&mut self) -> Option<Hash<F>> {
+        core::mem::take(&mut self.is_begun).then(|| Hash::new(self.machine.finish()))
+    }
+
+    /// The hash of one input; drops one that was begun.
+    pub fn hash(&mut self, input: &[u8]) -> Hash<F> {
+        self.is_begun = false;
+        self.machine.begin(input);
+        Hash::new(self.machine.finish())
     }
 }
 
-impl fmt::Debug for Hasher {
+impl<F> fmt::Debug for Hasher<F> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Hasher").field("pending", &self.pending).finish_non_exhaustive()
+        formatter.debug_struct("Hasher").field("is_begun", &self.is_begun).finish_non_exhaustive()
     }
 }
 
-/// Hashes a known input in light mode and compares; takes about half a second and 256 MiB.
+/// Hashes a known input in light mode and compares; takes about a second and 256 MiB.
 ///
 /// # Errors
 ///
-/// [`Error::WrongHash`] if the engine has other parameters than the market; [`Error::Allocate`] if there is no memory.
-pub fn self_check() -> Result<(), Error> {
-    let want = b256!("0x6b366e77bfd1e3814d18925d667254b717f7995b3688bd521c8921b0435edc88");
-    let loaded = Engine::new(Mode::Light).load(Key(B256::ZERO), NonZeroUsize::MIN, &|| false)?;
-    let mut hasher = loaded.hasher()?;
-    hasher.advance(&B256::ZERO);
-    match hasher.finish() {
-        Some(got) if got != want => Err(Error::WrongHash { got, want }),
-        _ => Ok(()),
+/// [`Error::WrongHash`] if this machine gives another hash than all others; else those of [`Engine::load`].
+pub fn self_check<F: Function>() -> Result<(), Error> {
+    let work =
+        Work { threads: NonZeroUsize::MIN, stopped: &|| false, progress: &Progress::default() };
+    let loaded = Engine::<F>::new(Mode::Light).load(F::VECTOR.key, &work)?;
+    let got = loaded.hasher()?.hash(F::VECTOR.input);
+    let want = Hash::<F>::new(F::VECTOR.hash);
+    if got == want {
+        return Ok(());
     }
-}
-
-fn step<T>(machine: &RandomXVM<T>, first: bool, input: &B256) -> Option<B256> {
-    if first {
-        machine.hash_first(input.as_slice());
-        return None;
-    }
-    Some(word(&machine.hash_next(input.as_slice())))
-}
-
-fn word(hash: &ResultHash) -> B256 {
-    B256::from_slice(hash.as_ref())
+    Err(Error::WrongHash { got: got.to_string(), want: want.to_string() })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn hash(mode: Mode, key: &Key, inputs: &[B256]) -> Vec<B256> {
-        let threads = NonZeroUsize::new(2).unwrap();
-        let loaded = Engine::new(mode).load(*key, threads, &|| false).unwrap();
-        let mut hasher = loaded.hasher().unwrap();
-        let mut found: Vec<_> = inputs.iter().filter_map(|input| hasher.advance(input)).collect();
-        found.extend(hasher.finish());
-        found
-    }
-
-    const UNIT_HASH: B256 =
-        b256!("0x7adce3372ba6aa75a71db697f7cee24208ff68605cfd2a0f3774714c3d33b278");
-
-    #[test]
-    fn light_mode_gives_the_markets_hash() {
-        let key = Key::of(B256::repeat_byte(0x11), B256::repeat_byte(0x22));
-        let input = B256::repeat_byte(0x33);
-        let found = hash(Mode::Light, &key, &[input, B256::ZERO, input]);
-        assert_eq!((found.len(), found[0], found[2]), (3, UNIT_HASH, UNIT_HASH));
-        assert_ne!(found[1], UNIT_HASH);
-    }
-
-    #[test]
-    fn the_published_vector_of_short_inputs_comes_out() {
-        let flags = RandomXFlags::recommended();
-        let cache = Cache::new(&[1, 2, 3, 4, 5, 6, 7], flags).unwrap();
-        let machine = RandomXVM::light(cache.handle(), flags).unwrap();
-        let got = word(&machine.hash(&[2, 3, 4, 5, 6, 7]));
-        assert_eq!(
-            got,
-            b256!("0x43ef5412f7085db63dfbb799435457da870ef9a31fbe0f5a393c508a25b67a23")
-        );
-    }
-
-    #[test]
-    fn the_self_check_passes_on_the_markets_engine() {
-        self_check().unwrap();
-    }
-
-    #[test]
-    fn a_hasher_without_input_has_no_hash() {
-        let loaded =
-            Engine::new(Mode::Light).load(Key(B256::ZERO), NonZeroUsize::MIN, &|| false).unwrap();
-        assert_eq!(loaded.hasher().unwrap().finish(), None);
-    }
-
-    #[test]
-    #[ignore = "needs 4.4 GiB and about two minutes"]
-    fn full_mode_gives_the_same_and_refills_only_alone() {
-        let key = Key::of(B256::repeat_byte(0x11), B256::repeat_byte(0x22));
-        let input = B256::repeat_byte(0x33);
-        let threads = NonZeroUsize::new(2).unwrap();
-        let mut engine = Engine::new(Mode::Full);
-        assert!(matches!(engine.load(key, threads, &|| true), Err(Error::Stopped)));
-        let loaded = engine.load(key, threads, &|| false).unwrap();
-        let mut hasher = loaded.hasher().unwrap();
-        drop(loaded);
-        hasher.advance(&input);
-        assert_eq!(hasher.finish(), Some(UNIT_HASH));
-        assert!(matches!(engine.load(key, threads, &|| true), Err(Error::Busy)));
-    }
-}
+#[path = "engine_tests.rs"]
+mod tests;

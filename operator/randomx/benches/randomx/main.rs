@@ -1,0 +1,112 @@
+//! Our engine beside the C++ one with the same constants: `make bench-randomx`.
+//!
+//! Both sides are measured in one run, turn by turn, and a bar is the median of the turns' ratios. Rates are hashes for a second of
+//! a thread's CPU time, so that a neighbour on the machine costs both sides the same. With the name of a part (`light`,
+//! `interpreted`, `items`, `full`, `resident`) only that is measured, and nothing is kept.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::cast_precision_loss,
+    reason = "a benchmark prints, measures, and ends where it cannot go on"
+)]
+
+mod report;
+mod sides;
+
+use core::num::NonZeroUsize;
+
+use coreward_randomx::{Execution, Fluence, Mode, Options, Pages};
+
+use report::{Report, Row, Sense};
+use sides::{Alternation, Full, Ours, Reference, Resident};
+
+/// Turns of each comparison.
+const TURNS: usize = 5;
+
+fn main() {
+    if std::env::args().any(|argument| argument == "--resident") {
+        println!("{}", sides::resident_at_peak());
+        return;
+    }
+    let parts: [(&str, fn(&mut Report)); 5] = [
+        ("light", light),
+        ("interpreted", interpreted),
+        ("items", items),
+        ("full", full),
+        ("resident", resident),
+    ];
+    let wanted: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let mut report = Report::default();
+    for (name, measure) in parts {
+        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
+            measure(&mut report);
+        }
+    }
+    if wanted.is_empty() {
+        report.end();
+    }
+}
+
+/// The reference's cache lies on small pages, and nothing can change that; so does ours here.
+fn light(report: &mut Report) {
+    let mut ours = Ours::light(Execution::Compiled, Pages::Small);
+    let mut reference = Reference::light(true);
+    let ratio = Alternation::of(TURNS, 120).run("light", &mut ours, &mut reference);
+    report.push(Row::new("light_hash_rate", ratio, Sense::AtLeast(0.97), Some(1.10)));
+    let mut huge = Ours::light(Execution::Compiled, Pages::Transparent);
+    let ratio = Alternation::of(3, 120).run("light, huge pages", &mut huge, &mut ours);
+    report.note(format!(
+        "light mode with transparent huge pages: {} times its rate on small ones",
+        two(&ratio)
+    ));
+}
+
+fn interpreted(report: &mut Report) {
+    let mut ours = Ours::light(Execution::Interpreted, Pages::Small);
+    let mut reference = Reference::light(false);
+    let ratio = Alternation::of(3, 8).run("interpreted", &mut ours, &mut reference);
+    report.push(Row::new("light_interpreter_rate", ratio, Sense::AtLeast(0.9), None));
+}
+
+fn two(ratios: &[f64]) -> String {
+    format!("{:.2}", report::median(ratios))
+}
+
+fn items(report: &mut Report) {
+    let (two, scaling) = sides::items(TURNS);
+    report.push(Row::new("dataset_init_time_2_threads", two, Sense::AtMost(0.75), Some(0.54)));
+    report.push(Row::new("dataset_init_scaling_1_to_2", scaling, Sense::AtLeast(1.9), None));
+}
+
+fn full(report: &mut Report) {
+    let threads = NonZeroUsize::new(2).unwrap_or(NonZeroUsize::MIN);
+    let ours = Full::build(Pages::Transparent, threads);
+    report.note(format!(
+        "dataset built in {:.1} s with 2 threads; {} MiB of it in huge pages",
+        ours.seconds,
+        ours.huge_bytes >> 20
+    ));
+    let small = Full::build(Pages::Small, threads);
+    let reference = Reference::full(threads.get());
+    report.note(format!("the reference built the same in {:.1} s", reference.seconds));
+    let mut turn = ours.hasher();
+    let ratio = Alternation::of(TURNS, 3000).run("full", &mut turn, &mut reference.hasher());
+    report.push(Row::new("full_hash_rate", ratio, Sense::AtLeast(0.97), Some(1.03)));
+    let ratio = Alternation::of(3, 2000).run("huge pages", &mut turn, &mut small.hasher());
+    report.push(Row::new("full_huge_pages_to_small", ratio, Sense::AtLeast(1.4), None));
+}
+
+fn resident(report: &mut Report) {
+    let Resident { measured, parts } = sides::resident();
+    report.push(Row::new("peak_resident", vec![measured / parts], Sense::AtMost(1.02), None));
+}
+
+/// What the comparisons are of.
+fn options(mode: Mode, execution: Execution, pages: Pages) -> Options {
+    Options { mode, pages, execution }
+}
+
+type Market = Fluence;

@@ -1,0 +1,150 @@
+//! The cache: what a key expands to, and what dataset items are made from (specification, 7).
+
+use argon2::{Algorithm, Argon2, Params, Version};
+
+#[cfg(target_arch = "x86_64")]
+use crate::jit::{CodeError, ItemCode};
+use crate::mapping::{MapError, Mapping, Pages};
+use crate::parameters::Parameters;
+use crate::superscalar::Program;
+
+/// One item of the dataset: what a program reads at once.
+pub(crate) type Item = [u64; 8];
+
+/// The factor that an item's number is spread with, and what makes its registers differ (specification, 7.3).
+pub(crate) const SPREAD: u64 = 6_364_136_223_846_793_005;
+pub(crate) const START: Item = [
+    0,
+    9_298_411_001_130_361_340,
+    12_065_312_585_734_608_966,
+    9_306_329_213_124_626_780,
+    5_281_919_268_842_080_866,
+    10_536_153_434_571_861_004,
+    3_398_623_926_847_679_864,
+    9_549_104_520_008_361_294,
+];
+
+/// Memory and programs of one key.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    parameters: Parameters,
+    memory: Mapping,
+    programs: Vec<Program>,
+    #[cfg(target_arch = "x86_64")]
+    code: Option<ItemCode>,
+}
+
+impl Cache {
+    /// Expands a key, of which the programs take 60 bytes; a second of one thread's work that nothing can interrupt.
+    pub(crate) fn new(parameters: Parameters, key: &[u8], pages: Pages) -> Result<Self, MapError> {
+        let bytes = usize::try_from(parameters.cache_bytes()).unwrap_or(usize::MAX);
+        let mut memory = Mapping::new("cache", bytes, pages)?;
+        let blocks = parameters.argon_memory as usize;
+        // Checked parameters are within what Argon2 takes; an unwritten cache would be found out by the first hash.
+        if let Ok(cost) = Params::new(parameters.argon_memory, parameters.argon_iterations, 1, None)
+        {
+            let argon = Argon2::new(Algorithm::Argon2d, Version::V0x13, cost);
+            let _ = argon.fill_memory(
+                key,
+                parameters.argon_salt,
+                &mut memory.values_mut::<argon2::Block>()[..blocks],
+            );
+        }
+        Ok(Self {
+            parameters,
+            memory,
+            programs: Program::all(&parameters, key),
+            #[cfg(target_arch = "x86_64")]
+            code: None,
+        })
+    }
+
+    /// Turns the programs into machine code.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn compile(&mut self) -> Result<(), CodeError> {
+        self.code = Some(ItemCode::new(self)?);
+        Ok(())
+    }
+
+    /// The programs as machine code, if they were compiled.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) const fn code(&self) -> Option<&ItemCode> {
+        self.code.as_ref()
+    }
+
+    /// Makes the items of the dataset from number `first` on.
+    pub(crate) fn fill(&self, first: u64, items: &mut [Item]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(code) = &self.code {
+            return code.fill(self, first, items);
+        }
+        for (number, item) in (first..).zip(items) {
+            *item = self.item(number);
+        }
+    }
+
+    pub(crate) fn programs(&self) -> &[Program] {
+        &self.programs
+    }
+
+    /// The lines that are mixed into items; their number is a power of two.
+    pub(crate) fn lines(&self) -> &[Item] {
+        let lines = self.parameters.cache_bytes() / size_of::<Item>() as u64;
+        &self.memory.values()[..usize::try_from(lines).unwrap_or(usize::MAX)]
+    }
+
+    /// Makes one item of the dataset.
+    pub(crate) fn item(&self, number: u64) -> Item {
+        let lines = self.lines();
+        let first = number.wrapping_add(1).wrapping_mul(SPREAD);
+        let mut registers = START.map(|constant| first ^ constant);
+        let mut address = number;
+        for program in &self.programs {
+            let line = &lines[usize::try_from(address).unwrap_or(usize::MAX) & (lines.len() - 1)];
+            program.run(&mut registers);
+            for (register, word) in registers.iter_mut().zip(line) {
+                *register ^= word;
+            }
+            address = registers[usize::from(program.address_register)];
+        }
+        registers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_and_its_items_are_those_of_the_published_key() {
+        let cache = Cache::new(Parameters::STOCK, b"test key 000", Pages::Small).unwrap();
+        let words = cache.memory.values::<u64>();
+        assert_eq!(words[0], 0x191e_0e1d_23c0_2186);
+        assert_eq!(words[1_568_413], 0xf1b6_2fe6_210b_f8b1);
+        assert_eq!(words[33_554_431], 0x1f47_f056_d05c_d99b);
+        assert_eq!(cache.item(0)[0], 0x6805_88a8_5ae2_22db);
+        assert_eq!(cache.item(10_000_000)[0], 0x7943_a1f6_186f_fb72);
+        assert_eq!(cache.item(20_000_000)[0], 0x9035_244d_7180_95e1);
+        assert_eq!(cache.item(30_000_000)[0], 0x145a_5091_f785_3099);
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn machine_code_makes_the_same_items() {
+        for (parameters, key) in [
+            (Parameters::STOCK, "one"),
+            (Parameters::FLUENCE, "two"),
+            (Parameters::FLUENCE, "three"),
+        ] {
+            let mut cache = Cache::new(parameters, key.as_bytes(), Pages::Transparent).unwrap();
+            cache.compile().unwrap();
+            for first in [0, 1, 12_345_678, parameters.dataset_items() - 37] {
+                let mut items = [[0; 8]; 37];
+                cache.fill(first, &mut items);
+                for (number, item) in (first..).zip(items) {
+                    assert_eq!(item, cache.item(number), "{key} {number}");
+                }
+            }
+        }
+    }
+}
