@@ -138,10 +138,11 @@ impl Scene<'_> {
         ensure(pods::uid(&killed) == pods::uid(&was), || "another pod was made".to_owned())?;
         let back = self.prover();
         self.teller.step("its container is started again, and hashes", back).await?;
-        let words = format!("{} was started again: OOMKilled", was.name_any());
+        let words = format!("{} was started again: ", was.name_any());
         let note =
             node::told(self.world, (&self.offered, self.unit), ("PodFailed", &words)).await?;
         self.teller.aside(&format!("the unit says {note}"));
+        ensure(note.contains("OOMKilled"), || "it does not say for want of what".to_owned())?;
         self.all_prove().await
     }
 

@@ -1,7 +1,7 @@
 //! `RandomX` v1 in Rust: parameters as data, machine code for x86-64, an interpreter for every processor.
 //!
 //! An [`Engine`] is loaded with a key; what it gives is shared by threads, each of which makes its own [`Hasher`]. Which function
-//! is computed is a type: [`Stock`], [`Fluence`], or one of your own [`Parameters`]. A [`Hash`] of one is never held against the
+//! is computed is a type: [`Stock`], [`Fluence`], or one of your own [`Parameters`]. A [`struct@Hash`] of one is never held against the
 //! [`Difficulty`] of another.
 
 mod aes;

@@ -7,7 +7,7 @@ use coreward_domain::chain::Seat;
 use coreward_domain::id::{OnchainWorkerId, UnitId};
 use coreward_domain::unit::{Phase, Pod as DomainPod, PodRole};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use kube::ResourceExt;
 
 use crate::labels::{
@@ -176,14 +176,19 @@ pub fn decisive_reason(pod: &Pod) -> Option<String> {
     containers(pod).find_map(container_reason)
 }
 
-/// Why a container of the pod ended that was started again in its place and is not ready yet; `None` if there is none.
+/// For how long a container's end is told after it was started again: seconds. It may be ready before anybody looks.
+const RECENT_RESTART: u64 = 300;
+
+/// Why a container of the pod ended, not long ago, that was started again in its place; `None` if there is none.
 #[must_use]
-pub fn restart_reason(pod: &Pod) -> Option<String> {
-    let runs_again = |container: &&ContainerStatus| {
-        let runs = container.state.as_ref().is_some_and(|state| state.running.is_some());
-        runs && !container.ready && container.restart_count > 0
-    };
-    containers(pod).find(runs_again).and_then(container_reason)
+pub fn restart_reason(pod: &Pod, now: Timestamp) -> Option<String> {
+    containers(pod).find_map(|container| {
+        container.state.as_ref()?.running.as_ref()?;
+        let last = container.last_state.as_ref()?.terminated.as_ref()?;
+        let ended = last.finished_at.as_ref()?.0;
+        let counts = last.exit_code != 0 && seconds(ended, now) < RECENT_RESTART;
+        counts.then(|| end(last))
+    })
 }
 
 fn container_reason(container: &ContainerStatus) -> Option<String> {
@@ -192,14 +197,9 @@ fn container_reason(container: &ContainerStatus) -> Option<String> {
     if let Some(terminated) =
         state.terminated.as_ref().filter(|terminated| terminated.exit_code != 0)
     {
-        return Some(sentence(
-            terminated.reason.as_deref().unwrap_or("Error"),
-            terminated.message.as_deref(),
-        ));
+        return Some(end(terminated));
     }
-    let before = last
-        .filter(|last| last.exit_code != 0)
-        .map(|last| sentence(last.reason.as_deref().unwrap_or("Error"), last.message.as_deref()));
+    let before = last.filter(|last| last.exit_code != 0).map(end);
     let Some(waiting) = &state.waiting else {
         // It runs again: what ended it before is still the best that is known, until it is ready.
         return before.filter(|_| !container.ready);
@@ -209,6 +209,12 @@ fn container_reason(container: &ContainerStatus) -> Option<String> {
         Some("CrashLoopBackOff") if before.is_some() => before,
         Some(word) => Some(sentence(word, waiting.message.as_deref())),
     }
+}
+
+/// How a container ended. Whom the kernel kills has no last word: what the kubelet gives for one is the log's torn end.
+fn end(terminated: &ContainerStateTerminated) -> String {
+    let word = terminated.reason.as_deref().unwrap_or("Error");
+    sentence(word, terminated.message.as_deref().filter(|_| word != "OOMKilled"))
 }
 
 fn sentence(word: &str, message: Option<&str>) -> String {
@@ -228,17 +234,22 @@ mod tests {
     }
 
     #[rstest]
-    #[case::for_want_of_memory(json!({ "ready": false, "restartCount": 1, "state": { "running": {} }, "lastState": { "terminated": { "reason": "OOMKilled", "exitCode": 137 } } }), Some("OOMKilled"))]
-    #[case::ready_again(json!({ "ready": true, "restartCount": 1, "state": { "running": {} }, "lastState": { "terminated": { "reason": "OOMKilled", "exitCode": 137 } } }), None)]
-    #[case::still_waiting(json!({ "ready": false, "restartCount": 1, "state": { "waiting": { "reason": "CrashLoopBackOff" } }, "lastState": { "terminated": { "reason": "Error", "exitCode": 1 } } }), None)]
-    #[case::at_its_first_start(json!({ "ready": false, "restartCount": 0, "state": { "running": {} } }), None)]
-    fn a_restart_has_a_reason(#[case] container: Value, #[case] reason: Option<&str>) {
-        let mut container = container;
-        for (name, value) in [("name", "unit"), ("image", ""), ("imageID", "")] {
-            container[name] = json!(value);
-        }
+    #[case::for_want_of_memory(json!({ "running": {} }), ("OOMKilled", 137, "2026-01-01T00:09:00Z"), Some("OOMKilled"))]
+    #[case::long_ago(json!({ "running": {} }), ("OOMKilled", 137, "2026-01-01T00:01:00Z"), None)]
+    #[case::it_ended_well(json!({ "running": {} }), ("Completed", 0, "2026-01-01T00:09:00Z"), None)]
+    #[case::it_waits(json!({ "waiting": { "reason": "CrashLoopBackOff" } }), ("Error", 1, "2026-01-01T00:09:00Z"), None)]
+    fn a_recent_restart_has_a_reason(
+        #[case] state: Value,
+        #[case] (word, exit_code, finished): (&str, i32, &str),
+        #[case] reason: Option<&str>,
+    ) {
+        let last = json!({ "terminated": { "reason": word, "exitCode": exit_code, "finishedAt": finished, "message": "torn log" } });
+        let container = json!({
+            "name": "unit", "image": "", "imageID": "", "ready": true, "restartCount": 1, "state": state, "lastState": last
+        });
         let pod = pod(&json!({ "phase": "Running", "containerStatuses": [container] }));
-        assert_eq!(restart_reason(&pod).as_deref(), reason);
+        let now = "2026-01-01T00:10:00Z".parse().unwrap();
+        assert_eq!(restart_reason(&pod, now).as_deref(), reason);
     }
 
     #[rstest]

@@ -6,6 +6,7 @@ use coreward_domain::id::UnitId;
 use coreward_domain::unit::{Draining, Phase, Seen, Why, draining};
 use kube::ResourceExt;
 
+use crate::clock;
 use crate::condition;
 use crate::event::Happening;
 use crate::pods::restart_reason;
@@ -83,7 +84,7 @@ fn restarted(told: Told<'_>, unit: UnitId) -> Option<String> {
     own.into_iter().find_map(|known| {
         let place = (known.namespace.clone(), known.name.clone());
         let pod = told.sight.pods.iter().find(|pod| is_at(pod, &place))?;
-        let reason = restart_reason(pod)?;
+        let reason = restart_reason(pod, clock::wall())?;
         Some(format!("pod {}/{} was started again: {reason}", place.0, place.1))
     })
 }

@@ -23,6 +23,9 @@ use coreward_randomx::{Execution, Fluence, Mode, Options, Pages};
 use report::{Report, Row, Sense};
 use sides::{Alternation, Full, Ours, Reference, Resident};
 
+/// One part of the run.
+type Measure = fn(&mut Report);
+
 /// Turns of each comparison.
 const TURNS: usize = 5;
 
@@ -31,7 +34,7 @@ fn main() {
         println!("{}", sides::resident_at_peak());
         return;
     }
-    let parts: [(&str, fn(&mut Report)); 5] = [
+    let parts: [(&str, Measure); 5] = [
         ("light", light),
         ("interpreted", interpreted),
         ("items", items),
