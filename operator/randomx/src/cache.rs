@@ -95,19 +95,26 @@ impl Cache {
 
     /// Makes one item of the dataset.
     pub(crate) fn item(&self, number: u64) -> Item {
+        self.items([number])[0]
+    }
+
+    /// Makes some items of the dataset together.
+    pub(crate) fn items<const N: usize>(&self, numbers: [u64; N]) -> [Item; N] {
         let lines = self.lines();
-        let first = number.wrapping_add(1).wrapping_mul(SPREAD);
-        let mut registers = START.map(|constant| first ^ constant);
-        let mut address = number;
+        let firsts = numbers.map(|number| number.wrapping_add(1).wrapping_mul(SPREAD));
+        let mut registers = START.map(|constant| firsts.map(|first| first ^ constant));
+        let mut addresses = numbers;
         for program in &self.programs {
-            let line = &lines[usize::try_from(address).unwrap_or(usize::MAX) & (lines.len() - 1)];
             program.run(&mut registers);
-            for (register, word) in registers.iter_mut().zip(line) {
-                *register ^= word;
+            for (at, address) in addresses.into_iter().enumerate() {
+                let line = usize::try_from(address).unwrap_or(usize::MAX) & (lines.len() - 1);
+                for (register, word) in registers.iter_mut().zip(&lines[line]) {
+                    register[at] ^= word;
+                }
             }
-            address = registers[usize::from(program.address_register)];
+            addresses = registers[usize::from(program.address_register & 7)];
         }
-        registers
+        core::array::from_fn(|at| registers.map(|register| register[at]))
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) const SCALE_BITS: u64 = 0x80f0_0000_0000_0000;
 
 /// Gives items of the dataset by their number.
 pub(crate) trait Items {
-    fn item(&self, number: u64) -> Item;
+    fn pair(&self, numbers: [u64; 2]) -> [Item; 2];
 }
 
 /// One program on its way.
@@ -58,12 +58,19 @@ pub(crate) fn run(
     };
     let mut addresses = (configuration.memory_next, configuration.memory_address);
     let (mut here, mut next) = (configuration.memory_address, configuration.memory_next);
+    let number = |address: u32| (configuration.dataset_offset + u64::from(address)) / 64;
+    // Which item comes after this one is known already: both are made at once.
+    let mut ahead = None;
     for _ in 0..iterations {
         let (first, second) = run.load(addresses, configuration.readers);
         run.all();
         let [_, _, c, d] = configuration.readers.map(|reader| run.integers[usize::from(reader)]);
         next = (next ^ low(c) ^ low(d)) & run.masks.item;
-        let item = items.item((configuration.dataset_offset + u64::from(here)) / 64);
+        let item = ahead.take().unwrap_or_else(|| {
+            let [item, after] = items.pair([number(here), number(next)]);
+            ahead = Some(after);
+            item
+        });
         for (register, word) in run.integers.iter_mut().zip(item) {
             *register ^= word;
         }

@@ -63,10 +63,10 @@ impl Source {
 
 impl Items for Source {
     #[inline]
-    fn item(&self, number: u64) -> Item {
+    fn pair(&self, numbers: [u64; 2]) -> [Item; 2] {
         match self {
-            Self::Light(cache) => cache.item(number),
-            Self::Full(dataset) => dataset.item(number),
+            Self::Light(cache) => cache.items(numbers),
+            Self::Full(dataset) => numbers.map(|number| dataset.item(number)),
         }
     }
 }

@@ -79,25 +79,43 @@ impl Program {
         Self { instructions, address_register }
     }
 
-    /// Runs the program over eight registers.
-    pub(crate) fn run(&self, registers: &mut [u64; 8]) {
+    /// Runs the program over the eight registers of several items: finding out what an instruction is costs more than doing it.
+    pub(crate) fn run<const N: usize>(&self, registers: &mut [[u64; N]; 8]) {
         for instruction in &self.instructions {
             // Less than 8 as they are; said here, no bound is checked.
             let (dst, src) = (usize::from(instruction.dst & 7), usize::from(instruction.src & 7));
-            let (value, other) = (registers[dst], registers[src]);
-            registers[dst] = match instruction.operation {
-                Operation::Subtract => value.wrapping_sub(other),
-                Operation::Xor => value ^ other,
-                Operation::AddShifted => value.wrapping_add(other << instruction.shift),
-                Operation::Multiply => value.wrapping_mul(other),
-                Operation::Rotate => value.rotate_right((instruction.constant & 63) as u32),
-                Operation::AddConstant => value.wrapping_add(instruction.constant),
-                Operation::XorConstant => value ^ instruction.constant,
-                Operation::MultiplyHigh => multiply_high(value, other),
-                Operation::MultiplyHighSigned => multiply_high_signed(value, other),
-                Operation::MultiplyReciprocal => value.wrapping_mul(instruction.constant),
-            };
+            let (constant, shift) = (instruction.constant, instruction.shift & 3);
+            let others = registers[src];
+            let values = &mut registers[dst];
+            match instruction.operation {
+                Operation::Subtract => each(values, others, u64::wrapping_sub),
+                Operation::Xor => each(values, others, |value, other| value ^ other),
+                Operation::AddShifted => {
+                    each(values, others, |value, other| value.wrapping_add(other << shift));
+                }
+                Operation::Multiply => each(values, others, u64::wrapping_mul),
+                Operation::Rotate => {
+                    each(values, others, |value, _| value.rotate_right((constant & 63) as u32));
+                }
+                Operation::AddConstant => {
+                    each(values, others, |value, _| value.wrapping_add(constant));
+                }
+                Operation::XorConstant => each(values, others, |value, _| value ^ constant),
+                Operation::MultiplyHigh => each(values, others, multiply_high),
+                Operation::MultiplyHighSigned => each(values, others, multiply_high_signed),
+                Operation::MultiplyReciprocal => {
+                    each(values, others, |value, _| value.wrapping_mul(constant));
+                }
+            }
         }
+    }
+}
+
+/// Changes each item's register by the same item's other.
+#[inline]
+fn each<const N: usize>(values: &mut [u64; N], others: [u64; N], change: impl Fn(u64, u64) -> u64) {
+    for (value, other) in values.iter_mut().zip(others) {
+        *value = change(*value, other);
     }
 }
 
@@ -170,11 +188,11 @@ mod tests {
         let instruction =
             Instruction { operation, dst: 2, src: 6, shift: 3, constant: extend(u32::MAX) };
         let program = Program { instructions: vec![instruction], address_register: 0 };
-        let mut registers = [0; 8];
-        (registers[2], registers[6]) = (dst, src);
+        let mut registers = [[0; 2]; 8];
+        (registers[2], registers[6]) = ([dst; 2], [src; 2]);
         program.run(&mut registers);
-        let mut all = [0; 8];
-        (all[2], all[6]) = (want, src);
+        let mut all = [[0; 2]; 8];
+        (all[2], all[6]) = ([want; 2], [src; 2]);
         assert_eq!(registers, all);
     }
 }

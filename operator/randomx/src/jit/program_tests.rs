@@ -38,8 +38,8 @@ const EDGES: [u64; 16] = [
 struct Memory(Vec<Item>);
 
 impl Items for Memory {
-    fn item(&self, number: u64) -> Item {
-        self.0[usize::try_from(number).unwrap()]
+    fn pair(&self, numbers: [u64; 2]) -> [Item; 2] {
+        numbers.map(|number| self.0[usize::try_from(number).unwrap()])
     }
 }
 
