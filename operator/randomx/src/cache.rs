@@ -2,8 +2,9 @@
 
 use argon2::{Algorithm, Argon2, Params, Version};
 
+use crate::engine::Error;
 #[cfg(target_arch = "x86_64")]
-use crate::jit::{CodeError, ItemCode};
+use crate::jit::ItemCode;
 use crate::mapping::{MapError, Mapping, Pages};
 use crate::parameters::Parameters;
 use crate::superscalar::Program;
@@ -61,9 +62,14 @@ impl Cache {
 
     /// Turns the programs into machine code.
     #[cfg(target_arch = "x86_64")]
-    pub(crate) fn compile(&mut self) -> Result<(), CodeError> {
+    pub(crate) fn compile(&mut self) -> Result<(), Error> {
         self.code = Some(ItemCode::new(self)?);
         Ok(())
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(crate) fn compile(&mut self) -> Result<(), Error> {
+        Err(Error::NoCode)
     }
 
     /// The programs as machine code, if they were compiled.

@@ -39,6 +39,17 @@ pub enum Execution {
     Interpreted,
 }
 
+impl Execution {
+    fn compiles(self) -> bool {
+        self != Self::Interpreted
+    }
+
+    /// Whether to go on without machine code where there is none.
+    fn settle(self, compiled: Result<(), Error>) -> Result<(), Error> {
+        compiled.or_else(|error| if self == Self::Compiled { Err(error) } else { Ok(()) })
+    }
+}
+
 /// What an engine is made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -239,7 +250,12 @@ impl<F: Function> Engine<F> {
             let cache = filling.thread.join().map_err(|_panic| Error::Thread)?;
             // One cache at a time: a second beside it might be more than the pod may have.
             if is_wanted {
-                return self.compiled(cache?);
+                let mut cache = cache?;
+                // A dataset's items are compiled even where programs are interpreted.
+                if self.options.mode == Mode::Full || self.options.execution.compiles() {
+                    self.options.execution.settle(cache.compile())?;
+                }
+                return Ok(cache);
             }
         }
     }
@@ -253,19 +269,6 @@ impl<F: Function> Engine<F> {
             cache
         });
         Ok(Filling { key, thread: thread.map_err(|_refused| Error::Thread)? })
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    fn compiled(&self, mut cache: Cache) -> Result<Cache, Error> {
-        match (self.options.execution, cache.compile()) {
-            (Execution::Compiled, Err(error)) => Err(error.into()),
-            _ => Ok(cache),
-        }
-    }
-
-    #[cfg(not(target_arch = "x86_64"))]
-    fn compiled(&self, cache: Cache) -> Result<Cache, Error> {
-        if self.options.execution == Execution::Compiled { Err(Error::NoCode) } else { Ok(cache) }
     }
 }
 
@@ -285,25 +288,11 @@ impl<F: Function> Loaded<F> {
     ///
     /// [`Error::Map`] if there is no memory for its scratchpad, [`Error::Code`] if there is none for its programs.
     pub fn hasher(&self) -> Result<Hasher<F>, Error> {
-        let machine = Machine::new(F::PARAMETERS, self.source.clone(), self.options.pages)?;
-        let machine = self.compiled(machine)?;
+        let mut machine = Machine::new(F::PARAMETERS, self.source.clone(), self.options.pages)?;
+        if self.options.execution.compiles() {
+            self.options.execution.settle(machine.compile())?;
+        }
         Ok(Hasher { machine, is_begun: false, function: PhantomData })
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    fn compiled(&self, mut machine: Machine) -> Result<Machine, Error> {
-        if self.options.execution == Execution::Interpreted {
-            return Ok(machine);
-        }
-        match (self.options.execution, machine.compile()) {
-            (Execution::Compiled, Err(error)) => Err(error.into()),
-            _ => Ok(machine),
-        }
-    }
-
-    #[cfg(not(target_arch = "x86_64"))]
-    fn compiled(&self, machine: Machine) -> Result<Machine, Error> {
-        if self.options.execution == Execution::Compiled { Err(Error::NoCode) } else { Ok(machine) }
     }
 }
 

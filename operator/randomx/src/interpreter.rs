@@ -9,9 +9,9 @@ use crate::cache::Item;
 use crate::float::{Arithmetic, Pair, Rounding};
 use crate::machine::Registers;
 use crate::program::{
-    Address, Configuration, Decoder, FloatOperand, Instruction, Integer, Masks, Operand, wide,
+    Address, Configuration, Decoder, FloatOperand, Instruction, Integer, Masks, Operand,
 };
-use crate::superscalar::{multiply_high, multiply_high_signed};
+use crate::superscalar::{extend, multiply_high, multiply_high_signed};
 
 /// Bits of a multiplicative operand that come from memory.
 pub(crate) const OPERAND_BITS: u64 = (1 << 56) - 1;
@@ -134,7 +134,8 @@ impl Run<'_> {
     fn one(&mut self, instruction: Instruction) -> Option<usize> {
         match instruction {
             Instruction::AddShifted { dst, src, shift, constant } => {
-                let added = (self.integers[usize::from(src)] << shift).wrapping_add(wide(constant));
+                let added =
+                    (self.integers[usize::from(src)] << shift).wrapping_add(extend(constant));
                 let register = &mut self.integers[usize::from(dst)];
                 *register = register.wrapping_add(added);
             }
@@ -152,7 +153,7 @@ impl Run<'_> {
             }
             Instruction::Branch { dst, constant, mask, target } => {
                 let register = &mut self.integers[usize::from(dst)];
-                *register = register.wrapping_add(wide(constant));
+                *register = register.wrapping_add(extend(constant));
                 return (low(*register) & mask == 0).then_some(usize::from(target));
             }
             Instruction::Round { src, rotation } => {
@@ -172,7 +173,7 @@ impl Run<'_> {
     fn integer(&mut self, operation: Integer, dst: u8, from: Operand) {
         let other = match from {
             Operand::Register(src) => self.integers[usize::from(src)],
-            Operand::Constant(constant) => wide(constant),
+            Operand::Constant(constant) => extend(constant),
             Operand::Memory(address) => self.scratchpad[self.word_at(address)],
         };
         let register = &mut self.integers[usize::from(dst)];

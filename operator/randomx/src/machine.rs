@@ -6,10 +6,11 @@ use crate::aes::{self, State};
 use crate::blake::{hash_256, hash_512};
 use crate::cache::{Cache, Item};
 use crate::dataset::Dataset;
+use crate::engine::Error;
 use crate::float::{Pair, Rounding};
 use crate::interpreter::{self, Items};
 #[cfg(target_arch = "x86_64")]
-use crate::jit::{CodeError, ItemSource, ProgramCode};
+use crate::jit::{ItemSource, ProgramCode};
 use crate::mapping::{MapError, Mapping, Pages};
 use crate::parameters::Parameters;
 use crate::program::{self, Configuration, Decoder};
@@ -106,9 +107,14 @@ impl Machine {
 
     /// Has programs run as machine code from now on; made items are compiled if the cache is.
     #[cfg(target_arch = "x86_64")]
-    pub(crate) fn compile(&mut self) -> Result<(), CodeError> {
+    pub(crate) fn compile(&mut self) -> Result<(), Error> {
         self.code = Some(ProgramCode::new(&self.parameters)?);
         Ok(())
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(crate) fn compile(&mut self) -> Result<(), Error> {
+        Err(Error::NoCode)
     }
 
     /// Fills the scratchpad for an input.

@@ -10,7 +10,7 @@ mod raw;
 
 use crate::float::Arithmetic;
 use crate::parameters::{Frequencies, ITEM_BYTES, Parameters};
-use crate::superscalar::{extend, reciprocal};
+use crate::superscalar::reciprocal;
 
 pub(crate) use configuration::Configuration;
 use raw::{Raw, Written};
@@ -367,9 +367,4 @@ fn table(frequencies: &Frequencies) -> [Code; 256] {
 /// The words of a program: its configuration, and its instructions.
 pub(crate) const fn words(parameters: &Parameters) -> usize {
     CONFIGURATION_WORDS + parameters.program_size as usize
-}
-
-/// Extends a constant as integer instructions take it.
-pub(crate) const fn wide(constant: u32) -> u64 {
-    extend(constant)
 }
