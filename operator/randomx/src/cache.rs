@@ -89,6 +89,7 @@ impl Cache {
         }
     }
 
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn programs(&self) -> &[Program] {
         &self.programs
     }

@@ -59,6 +59,7 @@ impl Dataset {
     }
 
     /// Where the first item lies.
+    #[cfg(any(test, target_arch = "x86_64"))]
     pub(crate) fn start(&self) -> *const u8 {
         self.memory.values::<u8>().as_ptr()
     }
