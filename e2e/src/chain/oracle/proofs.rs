@@ -37,6 +37,9 @@ pub struct AcceptedProof {
     pub difficulty: B256,
 }
 
+/// Blocks between the look that a transaction is signed on and the block that it is mined in, at most.
+const ON_THEIR_WAY: u64 = 3;
+
 /// An accepted proof and its hash, computed again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedProof {
@@ -152,17 +155,17 @@ impl Oracle {
 
     /// Checks every proof accepted since `from_block`; gives their number.
     ///
-    /// One that was on its way when the driver's clock jumped may be mined in the next epoch's first block, where it is work
-    /// of the epoch before: the real RandomX refuses it there for a fee, the bed's takes everything.
+    /// One that was signed before its sender heard of a new epoch may be mined in the first blocks of that epoch, where it is
+    /// work of the epoch before: the real RandomX refuses it there for a fee, the bed's takes everything.
     ///
     /// # Errors
     /// [`Error::Finding`] naming the first that is no work; else as [`Oracle::accepted_proofs`].
     pub async fn all_proofs_are_work(&self, from_block: u64) -> Result<usize> {
         let checked = self.check(self.accepted_proofs(from_block).await?).await?;
         for CheckedProof { proof, hash } in checked.iter().filter(|proof| !proof.is_work()) {
-            if !self.is_of_the_epoch_before(proof).await? {
+            if !self.was_on_its_way(proof).await? {
                 return Err(Error::Finding(format!(
-                    "the proof of unit {} in block {} (epoch {}) has hash {hash}, above the difficulty {}",
+                    "the proof of unit {} in block {} (epoch {}) has hash {hash}, above the difficulty {}, and was not on its way when the epoch began",
                     proof.unit, proof.block, proof.epoch, proof.difficulty
                 )));
             }
@@ -170,14 +173,16 @@ impl Oracle {
         Ok(checked.len())
     }
 
-    /// Whether a proof in the first block of an epoch is work of the one before.
-    async fn is_of_the_epoch_before(&self, proof: &AcceptedProof) -> Result<bool> {
-        let before = self.in_force(proof.block.saturating_sub(1)).await?;
-        if before.epoch >= proof.epoch {
-            return Ok(false);
+    /// Whether a proof in the first blocks of an epoch is work of the one before.
+    async fn was_on_its_way(&self, proof: &AcceptedProof) -> Result<bool> {
+        for ago in 1..=ON_THEIR_WAY {
+            let before = self.in_force(proof.block.saturating_sub(ago)).await?;
+            if before.epoch < proof.epoch {
+                let InForce { epoch, global_nonce, difficulty } = before;
+                let meant = AcceptedProof { epoch, global_nonce, difficulty, ..proof.clone() };
+                return Ok(self.check(vec![meant]).await?.iter().all(CheckedProof::is_work));
+            }
         }
-        let InForce { epoch, global_nonce, difficulty } = before;
-        let meant = AcceptedProof { epoch, global_nonce, difficulty, ..proof.clone() };
-        Ok(self.check(vec![meant]).await?.iter().all(CheckedProof::is_work))
+        Ok(false)
     }
 }

@@ -94,7 +94,9 @@ pub async fn observe(
     let sight = whom_to_serve(offer, mirror, place, shared).await;
     let shown = sight.seen.snapshot.as_deref().map(|snapshot| snapshot.head.number);
     let flights = flights(shared, offer, &owners, shown).await?;
-    Ok(Sight { seen: Seen { flights, ..sight.seen }, ..sight })
+    // Last: what somebody else displaced meanwhile is then either still on its way or seen by the gate.
+    let gate = crate::gate::gate_of(&shared.context, offer).await;
+    Ok(Sight { seen: Seen { flights, gate, ..sight.seen }, ..sight })
 }
 
 /// Looks at one deal for those who send nothing: which workers are served does not hang on what is on its way.

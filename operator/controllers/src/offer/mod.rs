@@ -15,7 +15,7 @@ use std::sync::Arc;
 use coreward_crds::{ProviderOffer, ProviderOfferStatus, TransactionState};
 use coreward_domain::chain::{Snapshot, Watchlist};
 use coreward_domain::condition::{ChainHealth, ConditionType, Verdict};
-use coreward_domain::gate::{Hold, Signer};
+use coreward_domain::gate::{Flight, Hold, Signer};
 use coreward_domain::id::{OfferId, PeerId};
 use coreward_domain::offer::{Deletion, Withdrawal};
 use coreward_domain::{commitment, offer as domain, payout, renewal as renewals};
@@ -24,6 +24,7 @@ use kube::runtime::controller::Action;
 
 use crate::apply::{self, Manager};
 use crate::event::Happening;
+use crate::gate;
 use crate::identity::PeerIdentity;
 use crate::labels::{OFFER_FINALIZER, OfferKey};
 use crate::metrics::Ending;
@@ -129,13 +130,19 @@ async fn follow(
     resolved: &Resolved,
     shared: &Shared,
 ) -> Result<Ending, Error> {
-    let mut sight = observe::observe(offer, resolved, shared).await;
+    let mut sight = observe::observe(offer, resolved, shared);
     // First of all: proofs need the chain's word, even while what is on its way is unknown and the turn ends there.
     let list = watch_chain(offer, &sight, shared);
     let shown = observe::finalized(sight.seen.snapshot.as_deref());
     let provider = [resolved.wanted.provider];
     sight.seen.flights = flights(shared, offer, &provider, shown).await?;
-    let plans = plan(offer, &sight, resolved, shared).await?;
+    let mut accounts = resolved.wanted.peer_owners.clone();
+    accounts.retain(|account| *account != resolved.wanted.provider);
+    let mut all_flights = sight.seen.flights.clone();
+    all_flights.extend(flights(shared, offer, &accounts, shown).await?);
+    // Last: what somebody else displaced meanwhile is then either still on its way or seen by the gate.
+    sight.seen.gate = gate::gate_of(&shared.context, offer).await;
+    let plans = plan(offer, (&sight, all_flights), resolved, shared)?;
     let done = act::act(shared, offer, &sight, &plans).await?;
     let may_go = offer.metadata.deletion_timestamp.is_some()
         && nothing_registered(offer, shared, sight.seen.snapshot.as_deref());
@@ -171,18 +178,13 @@ fn watch_chain(offer: &ProviderOffer, sight: &Sight, shared: &Shared) -> Watchli
     list
 }
 
-async fn plan(
+fn plan(
     offer: &ProviderOffer,
-    sight: &Sight,
+    (sight, flights): (&Sight, Vec<Flight>),
     resolved: &Resolved,
     shared: &Shared,
 ) -> Result<Plans, Error> {
     let commitments = commitments(sight, resolved, shared);
-    let mut accounts = resolved.wanted.peer_owners.clone();
-    accounts.retain(|account| *account != resolved.wanted.provider);
-    let mut flights = sight.seen.flights.clone();
-    let finalized = observe::finalized(sight.seen.snapshot.as_deref());
-    flights.extend(observe::flights(shared, offer, &accounts, finalized).await?);
     let payout = payout::plan(&sight.payout(resolved, flights, shared));
     let renewal = renewals::plan(&renewal::look_at(offer, sight, shared)?);
     Ok(Plans { offer: domain::plan(&sight.seen), commitments, payout, renewal })

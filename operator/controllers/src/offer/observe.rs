@@ -6,7 +6,7 @@ use std::time::Duration;
 use alloy_primitives::U256;
 use coreward_crds::ProviderOffer;
 use coreward_domain::chain::{Snapshot, Watchlist};
-use coreward_domain::gate::Flight;
+use coreward_domain::gate::{Flight, Gate};
 use coreward_domain::id::{OfferId, PeerId};
 use coreward_domain::offer::{Deletion, Identity, Life, Node, Seen};
 use coreward_domain::{commitment, payout};
@@ -14,7 +14,6 @@ use kube::ResourceExt;
 
 use crate::clock;
 use crate::config::ProverMode;
-use crate::gate;
 use crate::identity::PeerIdentity;
 use crate::labels::OfferKey;
 use crate::node::cordon::is_cordoned;
@@ -50,9 +49,9 @@ pub fn demand(offer: &ProviderOffer, mode: ProverMode) -> Demand {
     Demand { units: capacity.units_per_node, isolation: capacity.core_isolation, mode }
 }
 
-/// Looks at the cluster and at the last snapshot; reads nothing from the network but a signer's presence. What is on its way is
-/// not looked for: see [`flights`].
-pub async fn observe(offer: &ProviderOffer, resolved: &Resolved, shared: &Shared) -> Sight {
+/// Looks at the cluster and at the last snapshot. What is on its way is not looked for, nor what holds it back: see [`flights`]
+/// and [`crate::gate::gate_of`].
+pub fn observe(offer: &ProviderOffer, resolved: &Resolved, shared: &Shared) -> Sight {
     let key = OfferKey::of(offer);
     let context = &shared.context;
     let View { snapshot, health } = view_of(offer, shared);
@@ -96,7 +95,7 @@ pub async fn observe(offer: &ProviderOffer, resolved: &Resolved, shared: &Shared
         taken_by: claims.taken_by.clone(),
         snapshot,
         chain: health,
-        gate: gate::gate_of(context, offer).await,
+        gate: Gate::default(),
         failover_after: Duration::from_secs(context.config.operator.failover_seconds),
         low_balance: U256::from(LOW_BALANCE),
     };
