@@ -7,7 +7,7 @@ use crate::engine::Error;
 use crate::jit::ItemCode;
 use crate::mapping::{MapError, Mapping, Pages};
 use crate::parameters::Parameters;
-use crate::superscalar::Program;
+use crate::superscalar::{Program, Steps};
 
 /// One item of the dataset: what a program reads at once.
 pub(crate) type Item = [u64; 8];
@@ -31,6 +31,7 @@ pub(crate) struct Cache {
     parameters: Parameters,
     memory: Mapping,
     programs: Vec<Program>,
+    steps: Vec<Steps>,
     #[cfg(target_arch = "x86_64")]
     code: Option<ItemCode>,
 }
@@ -51,10 +52,12 @@ impl Cache {
                 &mut memory.values_mut::<argon2::Block>()[..blocks],
             );
         }
+        let programs = Program::all(&parameters, key);
         Ok(Self {
             parameters,
             memory,
-            programs: Program::all(&parameters, key),
+            steps: programs.iter().map(Steps::of).collect(),
+            programs,
             #[cfg(target_arch = "x86_64")]
             code: None,
         })
@@ -84,8 +87,8 @@ impl Cache {
         if let Some(code) = &self.code {
             return code.fill(self, first, items);
         }
-        for (number, item) in (first..).zip(items) {
-            *item = self.item(number);
+        for (number, items) in (first..).step_by(2).zip(items.chunks_mut(2)) {
+            items.copy_from_slice(&self.pair([number, number + 1])[..items.len()]);
         }
     }
 
@@ -100,26 +103,21 @@ impl Cache {
         &self.memory.values()[..usize::try_from(lines).unwrap_or(usize::MAX)]
     }
 
-    /// Makes one item of the dataset.
-    pub(crate) fn item(&self, number: u64) -> Item {
-        self.items([number])[0]
-    }
-
-    /// Makes some items of the dataset together.
-    pub(crate) fn items<const N: usize>(&self, numbers: [u64; N]) -> [Item; N] {
+    /// Makes two items of the dataset together.
+    pub(crate) fn pair(&self, numbers: [u64; 2]) -> [Item; 2] {
         let lines = self.lines();
         let firsts = numbers.map(|number| number.wrapping_add(1).wrapping_mul(SPREAD));
         let mut registers = START.map(|constant| firsts.map(|first| first ^ constant));
         let mut addresses = numbers;
-        for program in &self.programs {
-            program.run(&mut registers);
+        for steps in &self.steps {
+            steps.run(&mut registers);
             for (at, address) in addresses.into_iter().enumerate() {
                 let line = usize::try_from(address).unwrap_or(usize::MAX) & (lines.len() - 1);
                 for (register, word) in registers.iter_mut().zip(&lines[line]) {
                     register[at] ^= word;
                 }
             }
-            addresses = registers[usize::from(program.address_register & 7)];
+            addresses = steps.addresses(&registers);
         }
         core::array::from_fn(|at| registers.map(|register| register[at]))
     }
@@ -128,6 +126,12 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Cache {
+        fn item(&self, number: u64) -> Item {
+            self.pair([number; 2])[0]
+        }
+    }
 
     #[test]
     fn the_cache_and_its_items_are_those_of_the_published_key() {

@@ -194,17 +194,28 @@ impl<F: Function> Engine<F> {
     /// [`Error::Map`], [`Error::Limit`], [`Error::Code`]: try again later or with other options. [`Error::Stopped`]: as wished.
     /// [`Error::Busy`]: drop what was loaded before.
     pub fn load(&mut self, key: &[u8], work: &Work<'_>) -> Result<Loaded<F>, Error> {
+        self.load_in(self.options.mode, key, work)
+    }
+
+    /// As [`Engine::load`], in another mode than it was made for: the memory of a dataset is kept, and the cache of one that
+    /// was stopped is used.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::load`].
+    pub fn load_in(&mut self, mode: Mode, key: &[u8], work: &Work<'_>) -> Result<Loaded<F>, Error> {
         if self.dataset.as_mut().is_some_and(|dataset| Arc::get_mut(dataset).is_none()) {
             return Err(Error::Busy);
         }
-        self.check_limit()?;
-        work.progress.begin(F::PARAMETERS.dataset_items(), 0);
-        let (cache, made) = match self.partial.take().filter(|partial| partial.key == key) {
+        check_limit(&F::PARAMETERS, mode)?;
+        let items = if mode == Mode::Full { F::PARAMETERS.dataset_items() } else { 0 };
+        work.progress.begin(items, 0);
+        let options = Options { mode, ..self.options };
+        let (cache, begun) = match self.partial.take().filter(|partial| partial.key == key) {
             Some(partial) => (partial.cache, partial.made),
-            None => (self.cache(key, work)?, 0),
+            None => (self.cache(options, key, work)?, 0),
         };
-        let options = self.options;
-        if options.mode == Mode::Light {
+        if mode == Mode::Light {
             let source = Source::Light(Arc::new(cache));
             return Ok(Loaded { source, options, function: PhantomData });
         }
@@ -213,27 +224,18 @@ impl<F: Function> Engine<F> {
             None => Arc::new(Dataset::new(&F::PARAMETERS, options.pages)?),
         };
         let memory = Arc::get_mut(&mut dataset).ok_or(Error::Busy)?;
-        let made = memory.fill(&cache, made, work);
-        let is_whole = made == memory.len();
+        let ready = memory.fill(&cache, begun, work);
+        let is_whole = ready == memory.len();
         self.dataset = Some(Arc::clone(&dataset));
         if !is_whole {
-            self.partial = Some(Partial { key: key.to_vec(), cache, made });
+            self.partial = Some(Partial { key: key.to_vec(), cache, made: ready });
             return Err(Error::Stopped);
         }
         Ok(Loaded { source: Source::Full(dataset), options, function: PhantomData })
     }
 
-    /// Compares what the mode needs with what the control group allows.
-    fn check_limit(&self) -> Result<(), Error> {
-        let need = need(&F::PARAMETERS, self.options.mode);
-        match memory_limit() {
-            Some(limit) if limit < need => Err(Error::Limit { need, limit }),
-            _ => Ok(()),
-        }
-    }
-
     /// Fills a cache on a thread of its own, so that a stop need not wait for it.
-    fn cache(&mut self, key: &[u8], work: &Work<'_>) -> Result<Cache, Error> {
+    fn cache(&mut self, options: Options, key: &[u8], work: &Work<'_>) -> Result<Cache, Error> {
         loop {
             let filling = match self.filling.take() {
                 Some(filling) => filling,
@@ -252,8 +254,8 @@ impl<F: Function> Engine<F> {
             if is_wanted {
                 let mut cache = cache?;
                 // A dataset's items are compiled even where programs are interpreted.
-                if self.options.mode == Mode::Full || self.options.execution.compiles() {
-                    self.options.execution.settle(cache.compile())?;
+                if options.mode == Mode::Full || options.execution.compiles() {
+                    options.execution.settle(cache.compile())?;
                 }
                 return Ok(cache);
             }
@@ -272,6 +274,15 @@ impl<F: Function> Engine<F> {
     }
 }
 
+/// Compares what a mode needs with what the control group allows.
+fn check_limit(parameters: &Parameters, mode: Mode) -> Result<(), Error> {
+    let need = need(parameters, mode);
+    match memory_limit() {
+        Some(limit) if limit < need => Err(Error::Limit { need, limit }),
+        _ => Ok(()),
+    }
+}
+
 /// Bytes that a mode takes at its peak, for one thread.
 const fn need(parameters: &Parameters, mode: Mode) -> u64 {
     let light = parameters.cache_bytes() + parameters.scratchpad_l3 as u64;
@@ -282,6 +293,12 @@ const fn need(parameters: &Parameters, mode: Mode) -> u64 {
 }
 
 impl<F: Function> Loaded<F> {
+    /// How its hashes are computed.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        self.options.mode
+    }
+
     /// A hasher for the calling thread.
     ///
     /// # Errors

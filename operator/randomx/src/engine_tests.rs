@@ -117,6 +117,23 @@ fn a_load_that_was_stopped_goes_on_where_it_was() {
 }
 
 #[test]
+fn a_dataset_that_was_given_up_leaves_its_cache_to_light_mode() {
+    let progress = Progress::default();
+    let mut engine = Engine::<Small>::new(Mode::Full);
+    let stop_soon = || progress.items().0 > 0;
+    let one = Work { threads: NonZeroUsize::MIN, stopped: &stop_soon, progress: &progress };
+    assert!(matches!(engine.load(b"key", &one), Err(Error::Stopped)));
+    // It would stop while a cache is filled, if one were.
+    let loaded = engine.load_in(Mode::Light, b"key", &work(&|| true, &progress)).unwrap();
+    assert_eq!(progress.items(), (0, 0), "nothing is made in light mode");
+    let fresh = hashes::<Small>(options(Mode::Light, Execution::Best), b"key", &[b"x".to_vec()]);
+    assert_eq!(loaded.hasher().unwrap().hash(b"x"), fresh[0]);
+    drop(loaded);
+    let full = engine.load(b"key", &work(&|| false, &progress)).unwrap();
+    assert_eq!(full.hasher().unwrap().hash(b"x"), fresh[0]);
+}
+
+#[test]
 fn a_stop_does_not_wait_for_the_cache() {
     let progress = Progress::default();
     let mut engine = Engine::<Fluence>::new(Mode::Light);
@@ -148,7 +165,7 @@ fn a_limit_below_the_need_is_told_before_the_kernel_kills() {
     let error = Error::Limit { need: 10, limit: 9 }.to_string();
     assert!(error.contains("needs 10 bytes, and the memory limit is 9 bytes"), "{error}");
     assert_eq!(need(&Parameters::FLUENCE, Mode::Full), 4_599_054_272);
-    assert!(Engine::<Small>::new(Mode::Full).check_limit().is_ok());
+    assert!(check_limit(&Small::PARAMETERS, Mode::Full).is_ok());
 }
 
 #[test]

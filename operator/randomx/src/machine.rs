@@ -66,7 +66,7 @@ impl Items for Source {
     #[inline]
     fn pair(&self, numbers: [u64; 2]) -> [Item; 2] {
         match self {
-            Self::Light(cache) => cache.items(numbers),
+            Self::Light(cache) => cache.pair(numbers),
             Self::Full(dataset) => numbers.map(|number| dataset.item(number)),
         }
     }

@@ -2,9 +2,12 @@
 
 mod generate;
 mod ports;
+mod steps;
 
 use crate::blake::Generator;
 use crate::parameters::Parameters;
+
+pub(crate) use steps::Steps;
 
 /// The register that an addition with shift cannot write: the imagined processor's `lea` has no short form for it.
 const NO_SHORT_ADDITION: u8 = 5;
@@ -78,45 +81,6 @@ impl Program {
         }
         Self { instructions, address_register }
     }
-
-    /// Runs the program over the eight registers of several items: finding out what an instruction is costs more than doing it.
-    pub(crate) fn run<const N: usize>(&self, registers: &mut [[u64; N]; 8]) {
-        for instruction in &self.instructions {
-            // Less than 8 as they are; said here, no bound is checked.
-            let (dst, src) = (usize::from(instruction.dst & 7), usize::from(instruction.src & 7));
-            let (constant, shift) = (instruction.constant, instruction.shift & 3);
-            let others = registers[src];
-            let values = &mut registers[dst];
-            match instruction.operation {
-                Operation::Subtract => each(values, others, u64::wrapping_sub),
-                Operation::Xor => each(values, others, |value, other| value ^ other),
-                Operation::AddShifted => {
-                    each(values, others, |value, other| value.wrapping_add(other << shift));
-                }
-                Operation::Multiply => each(values, others, u64::wrapping_mul),
-                Operation::Rotate => {
-                    each(values, others, |value, _| value.rotate_right((constant & 63) as u32));
-                }
-                Operation::AddConstant => {
-                    each(values, others, |value, _| value.wrapping_add(constant));
-                }
-                Operation::XorConstant => each(values, others, |value, _| value ^ constant),
-                Operation::MultiplyHigh => each(values, others, multiply_high),
-                Operation::MultiplyHighSigned => each(values, others, multiply_high_signed),
-                Operation::MultiplyReciprocal => {
-                    each(values, others, |value, _| value.wrapping_mul(constant));
-                }
-            }
-        }
-    }
-}
-
-/// Changes each item's register by the same item's other.
-#[inline]
-fn each<const N: usize>(values: &mut [u64; N], others: [u64; N], change: impl Fn(u64, u64) -> u64) {
-    for (value, other) in values.iter_mut().zip(others) {
-        *value = change(*value, other);
-    }
 }
 
 /// The upper half of the product.
@@ -164,35 +128,5 @@ mod tests {
     #[case(0x8000_0000, None)]
     fn reciprocals_are_those_of_the_reference(#[case] divisor: u32, #[case] want: Option<u64>) {
         assert_eq!(reciprocal(divisor), want);
-    }
-
-    #[rstest]
-    #[case(Operation::Subtract, 0, 1, u64::MAX)]
-    #[case(Operation::Xor, u64::MAX, 1 << 63, u64::MAX >> 1)]
-    #[case(Operation::AddShifted, 1, 1 << 63, 1)]
-    #[case(Operation::Multiply, u64::MAX, u64::MAX, 1)]
-    #[case(Operation::Rotate, 1, 0, 1 << 1)]
-    #[case(Operation::AddConstant, 0, 0, u64::MAX)]
-    #[case(Operation::XorConstant, 1, 0, u64::MAX - 1)]
-    #[case(Operation::MultiplyHigh, u64::MAX, u64::MAX, u64::MAX - 1)]
-    #[case(Operation::MultiplyHighSigned, u64::MAX, u64::MAX, 0)]
-    #[case(Operation::MultiplyHighSigned, 1 << 63, 1 << 63, 1 << 62)]
-    #[case(Operation::MultiplyHighSigned, 1 << 63, 1, u64::MAX)]
-    #[case(Operation::MultiplyReciprocal, 2, 0, u64::MAX - 1)]
-    fn an_operation_at_its_edge(
-        #[case] operation: Operation,
-        #[case] dst: u64,
-        #[case] src: u64,
-        #[case] want: u64,
-    ) {
-        let instruction =
-            Instruction { operation, dst: 2, src: 6, shift: 3, constant: extend(u32::MAX) };
-        let program = Program { instructions: vec![instruction], address_register: 0 };
-        let mut registers = [[0; 2]; 8];
-        (registers[2], registers[6]) = ([dst; 2], [src; 2]);
-        program.run(&mut registers);
-        let mut all = [[0; 2]; 8];
-        (all[2], all[6]) = ([want; 2], [src; 2]);
-        assert_eq!(registers, all);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Both sides are measured in one run, turn by turn, and a bar is the median of the turns' ratios. Rates are hashes for a second of
 //! a thread's CPU time, so that a neighbour on the machine costs both sides the same. With the name of a part (`light`,
-//! `interpreted`, `items`, `full`, `resident`) only that is measured, and nothing is kept.
+//! `interpreted`, `items`, `full`, `resident`, `prover`) only that is measured, and nothing is kept.
 
 #![expect(
     clippy::print_stdout,
@@ -18,7 +18,7 @@ mod sides;
 
 use core::num::NonZeroUsize;
 
-use coreward_randomx::{Execution, Fluence, Mode, Options, Pages};
+use coreward_randomx::{Execution, Fluence, Function as _, Mode, Options, Pages};
 
 use report::{Report, Row, Sense};
 use sides::{Alternation, Full, Ours, Reference, Resident};
@@ -34,12 +34,13 @@ fn main() {
         println!("{}", sides::resident_at_peak());
         return;
     }
-    let parts: [(&str, Measure); 5] = [
+    let parts: [(&str, Measure); 6] = [
         ("light", light),
         ("interpreted", interpreted),
         ("items", items),
         ("full", full),
         ("resident", resident),
+        ("prover", prover),
     ];
     let wanted: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let mut report = Report::default();
@@ -94,7 +95,16 @@ fn full(report: &mut Report) {
     ));
     let small = Full::build(Pages::Small, threads);
     let reference = Reference::full(threads.get());
-    report.note(format!("the reference built the same in {:.1} s", reference.seconds));
+    report.note(format!(
+        "the reference built the same in {:.1} s; {} MiB of it in huge pages",
+        reference.seconds,
+        reference.huge_bytes >> 20
+    ));
+    let least = Market::PARAMETERS.dataset_bytes() / 100 * 99;
+    assert!(
+        ours.huge_bytes >= least && reference.huge_bytes >= least,
+        "one side has no huge pages, which is no comparison: free memory, and let the kernel compact it"
+    );
     let mut turn = ours.hasher();
     let ratio = Alternation::of(TURNS, 3000).run("full", &mut turn, &mut reference.hasher());
     report.push(Row::new("full_hash_rate", ratio, Sense::AtLeast(0.97), Some(1.03)));
@@ -105,6 +115,19 @@ fn full(report: &mut Report) {
 fn resident(report: &mut Report) {
     let Resident { measured, parts } = sides::resident();
     report.push(Row::new("peak_resident", vec![measured / parts], Sense::AtMost(1.02), None));
+}
+
+/// What the prover's own counters and clock say, in a process of its own.
+fn prover(report: &mut Report) {
+    let told = sides::calibration();
+    let rows = [
+        ("prover_percent_lost_outside_hashes", "time lost outside hashes", 0.5),
+        ("prover_stop_hashing_milliseconds", "stops hashing within", 100.0),
+        ("prover_stop_building_milliseconds", "stops building within", 250.0),
+    ];
+    for (name, line, limit) in rows {
+        report.push(Row::new(name, told(line), Sense::AtMost(limit), None));
+    }
 }
 
 /// What the comparisons are of.

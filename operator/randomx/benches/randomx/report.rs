@@ -103,7 +103,7 @@ impl Report {
             "# How fast the engine is\n\nWritten by `make bench-randomx`. {}\n\n",
             machine()
         );
-        text.push_str("Each figure is ours divided by the other side's, turn by turn in one run; the bar is the median.\n\n");
+        text.push_str("Each figure is ours divided by the other side's, turn by turn in one run; the bar is the median. Those of the prover are its own, in percent and milliseconds.\n\n");
         text.push_str(
             "| figure | median | must | aim | turns |\n| --- | --- | --- | --- | --- |\n",
         );

@@ -3,6 +3,7 @@
 use core::num::NonZeroUsize;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
+use std::fs;
 use std::thread;
 use std::time::Instant;
 
@@ -127,6 +128,7 @@ pub(crate) enum Reference {
 pub(crate) struct ReferenceFull {
     dataset: Dataset,
     pub(crate) seconds: f64,
+    pub(crate) huge_bytes: u64,
 }
 
 impl Reference {
@@ -138,12 +140,25 @@ impl Reference {
     }
 
     pub(crate) fn full(threads: usize) -> ReferenceFull {
+        let before = huge_bytes();
         let dataset = reference_memory();
         let cache = Cache::new(KEY, flags(true)).expect("memory for the reference's cache");
         let begun = Instant::now();
         fill(&dataset, &cache, 0, dataset.items_count(), threads);
-        ReferenceFull { dataset, seconds: begun.elapsed().as_secs_f64() }
+        let seconds = begun.elapsed().as_secs_f64();
+        ReferenceFull { dataset, seconds, huge_bytes: huge_bytes() - before }
     }
+}
+
+/// Bytes of this process that the kernel keeps in huge pages.
+fn huge_bytes() -> u64 {
+    let maps = fs::read_to_string("/proc/self/smaps_rollup").expect("the kernel tells of memory");
+    let line = maps.lines().find_map(|line| line.strip_prefix("AnonHugePages:"));
+    kibibytes(line.expect("the kernel tells of huge pages")) * 1024
+}
+
+fn kibibytes(text: &str) -> u64 {
+    text.trim().trim_end_matches(" kB").parse().expect("a number of kB")
 }
 
 fn flags(is_compiled: bool) -> RandomXFlags {
@@ -280,8 +295,29 @@ pub(crate) fn resident_at_peak() -> u64 {
             scope.spawn(|| Alternation::of(1, 200).one(1, &mut full.hasher()));
         }
     });
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = fs::read_to_string("/proc/self/status").expect("the kernel tells of memory");
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0)
-        * 1024
+    kibibytes(peak.expect("the kernel tells of the peak")) * 1024
+}
+
+/// Lets `coreward-prover calibrate` measure three times; gives the figures of the line that begins with some words.
+pub(crate) fn calibration() -> impl Fn(&str) -> Vec<f64> {
+    let pages: Vec<String> = (0..3).map(|_| calibrated()).collect();
+    move |words| {
+        let of = |page: &String| {
+            println!("{}", page.lines().find(|line| line.starts_with(words)).unwrap_or_default());
+            let line = page.lines().find_map(|line| line.strip_prefix(words));
+            let figure = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+            figure.expect("calibrate prints this line")
+        };
+        pages.iter().map(of).collect()
+    }
+}
+
+fn calibrated() -> String {
+    let line = "run --quiet --release --package coreward-prover -- calibrate --seconds 20";
+    let out = std::process::Command::new(env!("CARGO")).args(line.split(' ')).output();
+    let out = out.expect("cargo builds the prover");
+    assert!(out.status.success(), "calibrate: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8_lossy(&out.stdout).into_owned()
 }
