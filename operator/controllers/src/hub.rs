@@ -200,6 +200,7 @@ mod tests {
             cpu: CpuEvidence::default(),
             mode: HashMode::Light,
             ready,
+            hindrance: None,
             building: false,
             hash_rate,
             epoch: 7,

@@ -4,30 +4,33 @@ use core::time::Duration;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use alloy_primitives::B256;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use coreward_link::LinkConfig;
 use coreward_randomx::Mode;
 use coreward_wire::HashMode;
 
-/// Proves the capacity of one compute unit, or probes the CPUs of a node.
+/// Proves the capacity of one compute unit, probes the CPUs of a node, or measures a machine.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Args {
     /// What is logged: `level` or `target=level`, with commas between.
     #[arg(long, env = "COREWARD_LOG", default_value = "info", global = true)]
     pub log: String,
-    /// Which of the two.
+    /// Which of them.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// The two kinds of pod.
+/// The two kinds of pod, and what people run themselves.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Hash for the assigned unit until told to stop.
     Prove(ProveArgs),
     /// Report the CPU set and a hash rate, then end.
     Probe(ProbeArgs),
+    /// Measure for a minute what this machine can do before anyone stakes on it; run it on the CPUs of one unit (taskset).
+    Calibrate(CalibrateArgs),
 }
 
 /// The line to the operator.
@@ -59,6 +62,9 @@ pub struct ProveArgs {
     /// How it hashes.
     #[arg(long, env = "COREWARD_MODE", value_enum, ignore_case = true, default_value = "light")]
     pub mode: ModeArg,
+    /// Not Ready, though it hashes, on CPUs that are not whole cores of its own.
+    #[arg(long, env = "COREWARD_WHOLE_CORES")]
+    pub whole_cores: bool,
 }
 
 /// Of the probe.
@@ -70,6 +76,32 @@ pub struct ProbeArgs {
     /// Seconds to hash for the calibration rate.
     #[arg(long, env = "COREWARD_SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=60))]
     pub seconds: u64,
+}
+
+/// Of the calibration.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct CalibrateArgs {
+    /// How it hashes.
+    #[arg(long, value_enum, ignore_case = true, default_value = "full")]
+    pub mode: ModeArg,
+    /// Seconds to hash, once the dataset is built.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub seconds: u64,
+    /// The largest hash that is a proof; by default the Fluence market's.
+    #[arg(
+        long,
+        default_value = "0x0000241fffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
+    )]
+    pub difficulty: B256,
+    /// Seconds of an epoch.
+    #[arg(long, default_value_t = 86_400)]
+    pub epoch_seconds: u64,
+    /// Proofs of a unit without which it misses the epoch.
+    #[arg(long, default_value_t = 30)]
+    pub minimum: u32,
+    /// Proofs of a unit beyond which none is of use in the epoch.
+    #[arg(long, default_value_t = 50)]
+    pub useful: u32,
 }
 
 /// `--mode`.
@@ -88,6 +120,12 @@ impl LinkArgs {
 }
 
 impl ProbeArgs {
+    pub(crate) const fn length(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+}
+
+impl CalibrateArgs {
     pub(crate) const fn length(&self) -> Duration {
         Duration::from_secs(self.seconds)
     }

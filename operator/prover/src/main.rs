@@ -1,12 +1,12 @@
-//! `coreward-prover`: proves one unit's capacity, or probes a node's CPUs.
+//! `coreward-prover`: proves one unit's capacity, probes a node's CPUs, or measures a machine.
 
 use core::time::Duration;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use coreward_prover::{Args, Command, probe, prove};
-use coreward_telemetry::{Shutdown, log_to_stdout};
+use coreward_prover::{Args, Command, calibrate, probe, prove};
+use coreward_telemetry::{Shutdown, log_to_stderr, log_to_stdout};
 use tracing::{error, info};
 
 /// What the tasks get to end; the pod's grace is one second.
@@ -17,7 +17,10 @@ async fn main() -> anyhow::Result<ExitCode> {
     // Another provider can only be there if something in this process installed it before its first line.
     drop(rustls::crypto::ring::default_provider().install_default());
     let args = Args::parse();
-    log_to_stdout(&args.log)?;
+    match &args.command {
+        Command::Calibrate(_) => log_to_stderr(&args.log)?,
+        Command::Prove(_) | Command::Probe(_) => log_to_stdout(&args.log)?,
+    }
     Ok(match run(args).await {
         Ok(code) => code,
         Err(error) => {
@@ -32,6 +35,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Prove(args) => prove(args, &shutdown).await.context("prove")?,
         Command::Probe(args) => probe(args, &shutdown).await.context("probe")?,
+        Command::Calibrate(args) => calibrate(args, &shutdown).await.context("calibrate")?,
     }
     shutdown.stop();
     let drained = shutdown.finished(DRAIN).await;

@@ -1,14 +1,28 @@
 //! The prover's series.
 
+use core::time::Duration;
+
 use alloy_primitives::B256;
 use coreward_telemetry::Metrics;
-use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, Opts};
+use prometheus::core::Collector;
+use prometheus::{
+    Counter, CounterVec, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+};
+
+use crate::rate::{Rate, WINDOWS};
+use crate::readiness::Hindrance;
 
 /// Handles of all series; each is registered once at start.
 #[derive(Clone, Debug)]
 pub(crate) struct Series {
     hashes: IntCounterVec,
-    pub(crate) hash_rate: Gauge,
+    hash_rate: GaugeVec,
+    not_ready: IntGaugeVec,
+    pub(crate) idle_seconds: Counter,
+    thread_seconds: CounterVec,
+    pub(crate) dataset_made: IntGauge,
+    pub(crate) dataset_wanted: IntGauge,
+    pub(crate) huge_bytes: IntGauge,
     pub(crate) found: IntCounter,
     pub(crate) acknowledged: IntCounter,
     pub(crate) stale: IntCounter,
@@ -20,27 +34,33 @@ pub(crate) struct Series {
 
 impl Series {
     pub(crate) fn register(metrics: &Metrics) -> prometheus::Result<Self> {
-        let counter = |name: &str, help: &str| {
-            let counter = IntCounter::new(name, help)?;
-            metrics.registry().register(Box::new(counter.clone()))?;
-            Ok::<_, prometheus::Error>(counter)
-        };
-        let gauge = |name: &str, help: &str| {
-            let gauge = IntGauge::new(name, help)?;
-            metrics.registry().register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
-        };
-        let hashes = IntCounterVec::new(
-            Opts::new("hashes_total", "Hashes computed for the assigned unit"),
-            &["unit"],
+        let counter = |name, help| added(metrics, IntCounter::new(name, help)?);
+        let gauge = |name, help| added(metrics, IntGauge::new(name, help)?);
+        let hashes = Opts::new("hashes_total", "Hashes computed for the assigned unit");
+        let rate = Opts::new("hash_rate_hertz", "Hashes per second over so much time of hashing");
+        let spent =
+            Opts::new("thread_seconds_total", "Seconds of the hashing threads, by what they did");
+        let not_ready =
+            Opts::new("not_ready", "1 for what keeps the prover from being Ready, 0 for all else");
+        let idle = Counter::new(
+            "idle_seconds_total",
+            "Seconds without hashing because all proofs of use were found",
         )?;
-        metrics.registry().register(Box::new(hashes.clone()))?;
-        let hash_rate =
-            Gauge::new("hash_rate_hertz", "Hashes per second over the last minute of hashing")?;
-        metrics.registry().register(Box::new(hash_rate.clone()))?;
         Ok(Self {
-            hashes,
-            hash_rate,
+            hashes: added(metrics, IntCounterVec::new(hashes, &["unit"])?)?,
+            hash_rate: added(metrics, GaugeVec::new(rate, &["window"])?)?,
+            thread_seconds: added(metrics, CounterVec::new(spent, &["doing"])?)?,
+            not_ready: added(metrics, IntGaugeVec::new(not_ready, &["reason"])?)?,
+            idle_seconds: added(metrics, idle)?,
+            dataset_made: gauge("dataset_items_made", "Items of the dataset that are made")?,
+            dataset_wanted: gauge(
+                "dataset_items_wanted",
+                "Items that the dataset has when it is whole; 0 in light mode",
+            )?,
+            huge_bytes: gauge(
+                "dataset_huge_page_bytes",
+                "Bytes of the dataset that the kernel keeps in huge pages",
+            )?,
             found: counter("proofs_found_total", "Proofs found")?,
             acknowledged: counter(
                 "proofs_acknowledged_total",
@@ -51,7 +71,7 @@ impl Series {
             epoch: gauge("puzzle_epoch", "Epoch of the puzzle being worked on; 0 when none")?,
             volume_failures: counter(
                 "volume_failures_total",
-                "Writes of proofs that the volume refused",
+                "Writes of proofs that the volume refused, and files on it that cannot be read",
             )?,
             post_failures: counter(
                 "post_failures_total",
@@ -64,6 +84,36 @@ impl Series {
     pub(crate) fn hashed(&self, unit: B256, count: u64) {
         self.hashes.with_label_values(&[unit.to_string()]).inc_by(count);
     }
+
+    /// The rate over each window.
+    pub(crate) fn hashes_at(&self, rate: &Rate) {
+        for (name, window) in WINDOWS {
+            self.hash_rate.with_label_values(&[name]).set(rate.over(window).unwrap_or_default());
+        }
+    }
+
+    /// How long the hashing threads have hashed, and done all else, since the start.
+    pub(crate) fn spent(&self, (hashing, between): (Duration, Duration)) {
+        for (doing, time) in [("hashing", hashing), ("other", between)] {
+            let counter = self.thread_seconds.with_label_values(&[doing]);
+            counter.inc_by((time.as_secs_f64() - counter.get()).max(0.0));
+        }
+    }
+
+    /// What keeps the prover from being ready.
+    pub(crate) fn hindered(&self, hindrance: Option<Hindrance>) {
+        for each in Hindrance::ALL {
+            self.not_ready
+                .with_label_values(&[each.reason()])
+                .set(i64::from(hindrance == Some(each)));
+        }
+    }
+}
+
+/// Puts a series on the page.
+fn added<C: Collector + Clone + 'static>(metrics: &Metrics, series: C) -> prometheus::Result<C> {
+    metrics.registry().register(Box::new(series.clone()))?;
+    Ok(series)
 }
 
 #[cfg(test)]
@@ -73,7 +123,8 @@ mod tests {
     #[test]
     fn alerts_read_only_what_is_shown() {
         let metrics = Metrics::new("prover", "0").unwrap();
-        Series::register(&metrics).unwrap();
+        let series = Series::register(&metrics).unwrap();
+        series.hashes_at(&Rate::default());
         let page = metrics.page().unwrap();
         let rules = include_str!("../../../charts/coreward/alerts.yaml");
         let group = rules.split("- name: ").find(|group| group.starts_with("coreward-prover"));

@@ -4,19 +4,22 @@ use core::num::NonZeroUsize;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use alloy_primitives::B256;
 use coreward_randomx::{
-    Difficulty, Engine, Error, Fluence, Loaded, Mode, Progress, Work, self_check,
+    Difficulty, Engine, Error, Fluence, Function as _, Loaded, Mode, Progress, Work, self_check,
 };
 use coreward_telemetry::causes;
 use coreward_wire::FoundProof;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info};
 
+use crate::clock::now;
 use crate::nonce::Nonces;
+use crate::pace::{Build, Pace};
 use crate::puzzle::Key;
 use crate::store::Entry;
 
@@ -59,8 +62,8 @@ pub(crate) enum Phase {
     Resting,
     /// Builds a cache or a dataset.
     Building,
-    /// Hashes.
-    Hashing,
+    /// Hashes, in this mode.
+    Hashing(Mode),
     /// Could not build its engine; tries again.
     Broken,
 }
@@ -79,6 +82,18 @@ struct Shared {
     /// Counts changes of `goal`; looked at between hashes.
     generation: AtomicU64,
     hashes: AtomicU64,
+    spent: Spent,
+    /// When the epoch should be over; `None` while that is not known.
+    ends: Mutex<Option<Instant>>,
+    progress: Progress,
+    huge_bytes: AtomicU64,
+}
+
+/// Nanoseconds of the hashing threads, in hashes and between them.
+#[derive(Debug, Default)]
+struct Spent {
+    hashing: AtomicU64,
+    between: AtomicU64,
 }
 
 impl Miner {
@@ -93,6 +108,10 @@ impl Miner {
             changed: Condvar::new(),
             generation: AtomicU64::new(0),
             hashes: AtomicU64::new(0),
+            spent: Spent::default(),
+            ends: Mutex::new(None),
+            progress: Progress::default(),
+            huge_bytes: AtomicU64::new(0),
         });
         let (sender, phase) = watch::channel(Phase::Starting);
         let worker = Worker {
@@ -101,6 +120,7 @@ impl Miner {
             found,
             threads,
             engine: Engine::new(mode),
+            pace: Pace::default(),
             loaded: None,
             works: false,
         };
@@ -113,6 +133,11 @@ impl Miner {
         self.shared.set(goal);
     }
 
+    /// Sets when the epoch should be over; what is begun is weighed anew.
+    pub(crate) fn ends(&self, at: Instant) {
+        *self.shared.ends.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+    }
+
     /// What it does; closed when its threads have ended.
     pub(crate) fn phase(&self) -> watch::Receiver<Phase> {
         self.phase.clone()
@@ -121,6 +146,23 @@ impl Miner {
     /// Hashes computed so far.
     pub(crate) fn hashes(&self) -> u64 {
         self.shared.hashes.load(Ordering::Relaxed)
+    }
+
+    /// Time that the hashing threads spent in hashes, and around them.
+    pub(crate) fn spent(&self) -> (Duration, Duration) {
+        let time =
+            |nanoseconds: &AtomicU64| Duration::from_nanos(nanoseconds.load(Ordering::Relaxed));
+        (time(&self.shared.spent.hashing), time(&self.shared.spent.between))
+    }
+
+    /// Items of the dataset that are made, and that are wanted; of none in light mode.
+    pub(crate) fn progress(&self) -> (u64, u64) {
+        self.shared.progress.items()
+    }
+
+    /// Bytes that the kernel keeps in huge pages for the dataset, as of when it was made.
+    pub(crate) fn huge_bytes(&self) -> u64 {
+        self.shared.huge_bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -149,6 +191,12 @@ impl Shared {
         (self.generation.load(Ordering::Acquire), *goal)
     }
 
+    /// Time until the epoch should be over.
+    fn left(&self) -> Option<Duration> {
+        let ends = *self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.map(|ends| ends.saturating_duration_since(now()))
+    }
+
     fn is_over(&self, generation: u64) -> bool {
         self.generation.load(Ordering::Acquire) != generation
     }
@@ -171,6 +219,7 @@ struct Worker {
     found: mpsc::Sender<Entry>,
     threads: NonZeroUsize,
     engine: Engine<Fluence>,
+    pace: Pace,
     loaded: Option<(Key, Loaded<Fluence>)>,
     /// Whether this engine has hashed.
     works: bool,
@@ -209,17 +258,21 @@ impl Worker {
 
     fn hash(&mut self, generation: u64, job: &Job) -> Result<(), Error> {
         let loaded = self.load(generation, job)?;
+        let mode = loaded.mode();
         self.works = true;
-        self.phase.send_replace(Phase::Hashing);
-        let hashers = thread::scope(|scope| {
+        self.phase.send_replace(Phase::Hashing(mode));
+        let (since, before) = (now(), self.shared.hashes.load(Ordering::Relaxed));
+        let ended = thread::scope(|scope| {
             let threads: Vec<_> = (0..self.threads.get())
-                .map(|_| scope.spawn(|| self.search(&loaded, generation, job)))
+                .map(|_| scope.spawn(|| self.search(&loaded, (generation, since), job)))
                 .collect();
-            let ended = threads.into_iter().map(|thread| thread.join().unwrap_or(Ok(())));
-            ended.collect::<Result<(), Error>>()
+            let ends = threads.into_iter().map(|thread| thread.join().unwrap_or(Ok(())));
+            ends.collect::<Result<(), Error>>()
         });
+        let hashes = self.shared.hashes.load(Ordering::Relaxed) - before;
+        self.pace.hashed(mode, hashes, since.elapsed());
         // All were told to stop; what it does next is the next goal's to say.
-        hashers
+        ended
     }
 
     fn load(&mut self, generation: u64, job: &Job) -> Result<Loaded<Fluence>, Error> {
@@ -230,31 +283,86 @@ impl Worker {
         }
         self.loaded = None;
         self.phase.send_replace(Phase::Building);
-        let shared = &self.shared;
-        let work = Work {
-            threads: self.threads,
-            stopped: &|| shared.is_over(generation),
-            progress: &Progress::default(),
+        let loaded = match self.build(generation, job) {
+            Some(Err(Error::Stopped)) if !self.shared.is_over(generation) => None,
+            built => built,
         };
-        let loaded = self.engine.load(job.key.0.as_slice(), &work)?;
+        let loaded = match loaded {
+            Some(built) => built?,
+            None => self.light(generation, job)?,
+        };
         info!(
-            unit.id = %job.unit_id, puzzle.epoch = job.epoch, threads = self.threads.get(),
+            unit.id = %job.unit_id, puzzle.epoch = job.epoch, threads = self.threads.get(), mode = ?loaded.mode(),
             "hashes for unit {} in epoch {}", job.unit_id, job.epoch
         );
         self.loaded = Some((job.key, loaded.clone()));
         Ok(loaded)
     }
 
+    /// Makes a dataset, as long as that pays; `None` where it does not, or where full mode is not wanted.
+    fn build(&mut self, generation: u64, job: &Job) -> Option<Result<Loaded<Fluence>, Error>> {
+        let (shared, pace) = (&self.shared, self.pace);
+        let items = Fluence::PARAMETERS.dataset_items();
+        if self.engine.options().mode != Mode::Full || !pace.full_pays(items, shared.left()) {
+            return None;
+        }
+        let begun = OnceLock::new();
+        let still_pays = || {
+            let (made, wanted) = shared.progress.items();
+            let &(since, before) = begun.get_or_init(|| (now(), made));
+            let (made, missing) = (made.saturating_sub(before), wanted.saturating_sub(made));
+            pace.still_pays(Build { made, missing, time: since.elapsed() }, shared.left())
+        };
+        let work = Work {
+            threads: self.threads,
+            stopped: &|| shared.is_over(generation) || !still_pays(),
+            progress: &shared.progress,
+        };
+        let loaded = self.engine.load(job.key.0.as_slice(), &work);
+        if let (Ok(_), Some((since, before))) = (&loaded, begun.get()) {
+            self.pace.built(items - before, since.elapsed());
+        }
+        shared.huge_bytes.store(self.engine.huge_bytes(), Ordering::Relaxed);
+        Some(loaded)
+    }
+
+    fn light(&mut self, generation: u64, job: &Job) -> Result<Loaded<Fluence>, Error> {
+        let shared = &self.shared;
+        if self.engine.options().mode == Mode::Full {
+            info!(
+                puzzle.epoch = job.epoch, epoch.left = ?shared.left(),
+                "the rest of epoch {} is too short for a dataset: it hashes in light mode", job.epoch
+            );
+        }
+        let work = Work {
+            threads: self.threads,
+            stopped: &|| shared.is_over(generation),
+            progress: &shared.progress,
+        };
+        self.engine.load_in(Mode::Light, job.key.0.as_slice(), &work)
+    }
+
     /// One thread's work: hash after hash until the goal changes.
-    fn search(&self, loaded: &Loaded<Fluence>, generation: u64, job: &Job) -> Result<(), Error> {
+    fn search(
+        &self,
+        loaded: &Loaded<Fluence>,
+        (generation, since): (u64, Instant),
+        job: &Job,
+    ) -> Result<(), Error> {
+        let (shared, mut idle_since) = (&self.shared, since);
         let mut hasher = loaded.hasher()?;
         let mut nonces = Nonces::random();
         let mut local_nonce = nonces.step();
         hasher.advance(local_nonce.as_slice());
-        while !self.shared.is_over(generation) {
+        while !shared.is_over(generation) {
             let next = nonces.step();
+            let begun = now();
             let Some(hash) = hasher.advance(next.as_slice()) else { break };
-            self.shared.hashes.fetch_add(1, Ordering::Relaxed);
+            let ended = now();
+            add(&shared.spent.between, begun - idle_since);
+            add(&shared.spent.hashing, ended - begun);
+            idle_since = ended;
+            shared.hashes.fetch_add(1, Ordering::Relaxed);
             if job.difficulty.is_met_by(&hash) {
                 let result_hash = B256::from(hash.bytes());
                 let Job { unit_id, epoch, global_nonce, .. } = *job;
@@ -267,6 +375,11 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+fn add(nanoseconds: &AtomicU64, time: Duration) {
+    let more = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    nanoseconds.fetch_add(more, Ordering::Relaxed);
 }
 
 #[cfg(test)]

@@ -64,6 +64,18 @@ async fn a_new_puzzle_stops_the_old_one_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_an_epoch_is_hashed_light_where_a_dataset_takes_longer() {
+    let (sender, mut found) = mpsc::channel(64);
+    let miner = Miner::start(Mode::Full, NonZeroUsize::MIN, sender).unwrap();
+    miner.ends(now() + Duration::from_secs(3));
+    miner.set(Goal::Hash(job(0x11, 0x80)));
+    until(&miner, Phase::Hashing(Mode::Light)).await;
+    let first = found.recv().await.unwrap();
+    assert_eq!(hash_of(&first), first.proof.result_hash);
+    assert_eq!(miner.progress(), (0, 0), "no dataset is being made");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_job_it_checks_itself_and_rests() {
     let (sender, _found) = mpsc::channel(1);
     let miner = Miner::start(Mode::Light, NonZeroUsize::MIN, sender).unwrap();
@@ -76,7 +88,7 @@ async fn dropped_it_ends() {
     let (sender, mut found) = mpsc::channel(1);
     let miner = Miner::start(Mode::Light, NonZeroUsize::MIN, sender).unwrap();
     miner.set(Goal::Hash(job(0x11, 0)));
-    until(&miner, Phase::Hashing).await;
+    until(&miner, Phase::Hashing(Mode::Light)).await;
     drop(miner);
     assert_eq!(found.recv().await, None, "all its threads have let go of the channel");
 }

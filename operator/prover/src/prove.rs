@@ -57,6 +57,7 @@ pub(crate) struct Parts {
     pub(crate) book: Book,
     pub(crate) cpu: CpuEvidence,
     pub(crate) mode: HashMode,
+    pub(crate) whole_cores: bool,
     pub(crate) reports: watch::Sender<Option<Addressed>>,
 }
 
@@ -84,9 +85,9 @@ pub async fn prove(args: ProveArgs, shutdown: &Shutdown) -> Result<(), ProveErro
     let (reports, reported) = watch::channel(None);
     shutdown.spawn_vital("assignments", poll.run(shutdown.token()));
     shutdown.spawn_vital("reports", send_reports(link.clone(), reported, shutdown.token()));
-    let mode = args.mode.told();
-    let prover =
-        Prover::new(Parts { link, series, volume, miner, book, cpu, mode, reports }, &health);
+    let (mode, whole_cores) = (args.mode.told(), args.whole_cores);
+    let parts = Parts { link, series, volume, miner, book, cpu, mode, whole_cores, reports };
+    let prover = Prover::new(parts, &health);
     let pages = serve(args.listen, router(metrics, health), shutdown.token());
     let ended = tokio::select! {
         ended = prover.run(assignments, found, shutdown.token()) => ended,

@@ -10,29 +10,14 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::miner::Phase;
-
 /// A report is sent at least this often; the operator takes silence beyond two of them for an outage.
 const AT_LEAST: Duration = Duration::from_mins(1);
 
 /// And never more often than this, however fast things change, but for whether it works and whom it is told.
 const AT_MOST: Duration = Duration::from_secs(1);
 
-/// How long a prover that worked may rebuild its engine before it is no longer ready; light mode takes one second.
-const REBUILD_GRACE: Duration = Duration::from_secs(10);
-
 /// How long to leave an operator alone that refuses a report for good.
 const REFUSED: Duration = Duration::from_secs(30);
-
-/// Whether the pod works: it hashes and its rate is measured, or it rests because nothing is of use now.
-pub(crate) fn is_ready(phase: Phase, measured: bool, was_ready: bool, in_phase: Duration) -> bool {
-    match phase {
-        Phase::Hashing => measured,
-        Phase::Resting => true,
-        Phase::Building => was_ready && in_phase < REBUILD_GRACE,
-        Phase::Starting | Phase::Broken => false,
-    }
-}
 
 /// A report and the operator replica that it is for: a new leader knows of none.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,30 +75,4 @@ fn says_the_same(sent: &Addressed, now: &Addressed) -> bool {
     let rate = sent.report.hash_rate;
     sent.leader == now.leader
         && ProverReport { hash_rate: rate, ..now.report.clone() } == sent.report
-}
-
-#[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-
-    #[rstest]
-    #[case::starting(Phase::Starting, false, false, 0, false)]
-    #[case::hashes_and_measured(Phase::Hashing, true, false, 0, true)]
-    #[case::hashes_without_a_rate(Phase::Hashing, false, true, 0, false)]
-    #[case::rests(Phase::Resting, false, false, 0, true)]
-    #[case::first_build(Phase::Building, false, false, 1, false)]
-    #[case::short_rebuild(Phase::Building, true, true, 1, true)]
-    #[case::long_rebuild(Phase::Building, true, true, 10, false)]
-    #[case::broken(Phase::Broken, true, true, 0, false)]
-    fn ready_means_that_it_works(
-        #[case] phase: Phase,
-        #[case] measured: bool,
-        #[case] was_ready: bool,
-        #[case] seconds: u64,
-        #[case] ready: bool,
-    ) {
-        assert_eq!(is_ready(phase, measured, was_ready, Duration::from_secs(seconds)), ready);
-    }
 }

@@ -29,10 +29,11 @@ impl Store {
         Self { directory: state.join("proofs") }
     }
 
-    /// Makes the directory and reads what an earlier process kept; a half-written file of it is deleted.
-    pub(crate) fn load(&self) -> io::Result<Vec<Entry>> {
+    /// Makes the directory and reads what an earlier process kept, with the number of files that do not read; a half-written
+    /// file of it is deleted.
+    pub(crate) fn load(&self) -> io::Result<(Vec<Entry>, u64)> {
         fs::create_dir_all(&self.directory)?;
-        let mut entries = Vec::new();
+        let (mut entries, mut unreadable) = (Vec::new(), 0);
         for file in fs::read_dir(&self.directory)? {
             let path = file?.path();
             if path.extension().is_some_and(|end| end == durable::UNFINISHED) {
@@ -43,11 +44,12 @@ impl Store {
             match serde_json::from_slice(&fs::read(&path)?) {
                 Ok(entry) => entries.push(entry),
                 Err(error) => {
+                    unreadable += 1;
                     warn!(file.path = %path.display(), error = %error, "a kept proof cannot be read and is left alone");
                 }
             }
         }
-        Ok(entries)
+        Ok((entries, unreadable))
     }
 
     /// Keeps a proof; when it returns, the proof survives a crash of the machine. Two syncs.
@@ -86,13 +88,13 @@ mod tests {
     fn what_was_kept_is_there_after_a_restart_until_forgotten() {
         let state = tempfile::tempdir().unwrap();
         let store = Store::in_directory(state.path());
-        assert_eq!(store.load().unwrap(), []);
+        assert_eq!(store.load().unwrap(), (Vec::new(), 0));
         store.keep(&entry(1)).unwrap();
         store.keep(&entry(2)).unwrap();
         store.keep(&entry(2)).unwrap();
         store.forget(entry(1).proof.local_nonce).unwrap();
         store.forget(entry(1).proof.local_nonce).unwrap();
-        assert_eq!(Store::in_directory(state.path()).load().unwrap(), [entry(2)]);
+        assert_eq!(Store::in_directory(state.path()).load().unwrap(), (vec![entry(2)], 0));
     }
 
     #[test]
@@ -105,7 +107,7 @@ mod tests {
         let unfinished = store.path(entry(2).proof.local_nonce).with_extension("json.unfinished");
         for length in 0..whole.len() {
             fs::write(&unfinished, &whole[..length]).unwrap();
-            assert_eq!(store.load().unwrap(), [entry(1)], "killed after {length} bytes");
+            assert_eq!(store.load().unwrap().0, [entry(1)], "killed after {length} bytes");
             assert!(!unfinished.exists());
         }
     }
@@ -117,7 +119,7 @@ mod tests {
         store.load().unwrap();
         fs::write(store.directory.join("ff.json"), b"{}").unwrap();
         store.keep(&entry(1)).unwrap();
-        assert_eq!(store.load().unwrap(), [entry(1)]);
+        assert_eq!(store.load().unwrap(), (vec![entry(1)], 1));
     }
 
     #[test]

@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use alloy_primitives::B256;
 use coreward_link::{BackOff, LinkError};
+use coreward_randomx::Mode;
 use coreward_telemetry::{Health, Liveness, Readiness, causes};
-use coreward_wire::{Assignment, Duty, FoundProofs, ProofReceipt, ProverReport};
+use coreward_wire::{Assignment, Duty, FoundProofs, HashMode, ProofReceipt, ProverReport};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -19,7 +20,8 @@ use crate::clock::now;
 use crate::miner::{Goal, Phase};
 use crate::prove::{Parts, ProveError};
 use crate::rate::Rate;
-use crate::report::{Addressed, is_ready};
+use crate::readiness::{Hindrance, Work, hindrance};
+use crate::report::Addressed;
 use crate::store::Entry;
 
 /// How often rate, readiness and metrics are brought up to date: whoever waits for this prover waits for the first look, too.
@@ -49,11 +51,13 @@ pub(crate) struct Prover {
     hashing: Liveness,
     phase: Phase,
     phase_since: Instant,
+    /// Whether it rests because all proofs of use are found.
+    is_done: bool,
     ticked: Instant,
     again: Instant,
     rate: Rate,
     hashes: u64,
-    ready: bool,
+    hindrance: Option<Hindrance>,
     pauses: BackOff,
     posts: JoinSet<Post>,
 }
@@ -69,11 +73,12 @@ impl Prover {
             hashing: health.liveness("hashing", STUCK),
             phase: Phase::Starting,
             phase_since: now,
+            is_done: false,
             ticked: now,
             again: now,
             rate: Rate::default(),
             hashes: 0,
-            ready: false,
+            hindrance: Some(Hindrance::Starting),
             pauses: BackOff::new(),
             posts: JoinSet::new(),
         }
@@ -143,7 +148,10 @@ impl Prover {
                 "the operator {} has unit {} work on epoch {}", assignment.leader, duty.unit_id, epoch.unwrap_or_default()
             );
         }
-        self.parts.series.epoch.set(i64::try_from(epoch.unwrap_or_default()).unwrap_or(i64::MAX));
+        self.parts.series.epoch.set(as_gauge(epoch.unwrap_or_default()));
+        if let Some(puzzle) = self.parts.book.puzzle() {
+            self.parts.miner.ends(now() + Duration::from_secs(puzzle.remaining_seconds));
+        }
         self.forget(done).await;
     }
 
@@ -221,11 +229,24 @@ impl Prover {
 
     fn enter(&mut self, phase: Phase) {
         self.measure();
+        if self.phase == Phase::Resting && self.is_done {
+            let idle = (now() - self.phase_since).as_secs();
+            info!(prover.idle_seconds = idle, "goes on after {idle} idle seconds");
+        }
         self.phase = phase;
         self.phase_since = now();
+        self.is_done = phase == Phase::Resting && self.parts.book.puzzle().is_some();
+        if self.is_done {
+            let epoch = self.parts.book.puzzle().map_or(0, |puzzle| puzzle.epoch);
+            info!(
+                puzzle.epoch = epoch,
+                "has all proofs of use in epoch {epoch}; idles until the next"
+            );
+        }
+        self.parts.series.huge_bytes.set(as_gauge(self.parts.miner.huge_bytes()));
     }
 
-    /// Adds what was hashed since the last look.
+    /// Adds what was hashed, and how long nothing was of use, since the last look.
     fn measure(&mut self) {
         let (now, hashes) = (now(), self.parts.miner.hashes());
         let (time, new) = (now - self.ticked, hashes - self.hashes);
@@ -233,10 +254,14 @@ impl Prover {
         if let Some(unit) = self.parts.book.unit().filter(|_| new > 0) {
             self.parts.series.hashed(unit, new);
         }
-        if self.phase == Phase::Hashing {
+        let is_hashing = matches!(self.phase, Phase::Hashing(_));
+        if is_hashing {
             self.rate.add(time, new);
         }
-        if self.phase != Phase::Hashing || new > 0 {
+        if self.is_done {
+            self.parts.series.idle_seconds.inc_by(time.as_secs_f64());
+        }
+        if !is_hashing || new > 0 {
             self.hashing.tick();
         }
     }
@@ -256,17 +281,34 @@ impl Prover {
     /// Brings readiness, metrics and the report up to date.
     fn tell(&mut self) {
         let rate = self.rate.per_second();
-        self.ready =
-            is_ready(self.phase, rate.is_some(), self.ready, self.ticked - self.phase_since);
-        self.readiness.set(self.ready);
-        self.parts.series.hash_rate.set(rate.unwrap_or_default());
-        self.parts.series.kept.set(i64::try_from(self.parts.book.kept()).unwrap_or(i64::MAX));
+        self.hindrance = hindrance(Work {
+            phase: self.phase,
+            in_phase: self.ticked - self.phase_since,
+            is_measured: rate.is_some(),
+            was_ready: self.hindrance.is_none(),
+            cpu: &self.parts.cpu,
+            whole_cores: self.parts.whole_cores,
+        });
+        self.readiness.set(self.hindrance.is_none());
+        self.parts.series.hindered(self.hindrance);
+        self.parts.series.hashes_at(&self.rate);
+        self.parts.series.spent(self.parts.miner.spent());
+        self.parts.series.kept.set(as_gauge(self.parts.book.kept() as u64));
+        let progress = self.parts.miner.progress();
+        self.parts.series.dataset_made.set(as_gauge(progress.0));
+        self.parts.series.dataset_wanted.set(as_gauge(progress.1));
         let Some(unit_id) = self.parts.book.unit() else { return };
+        let mode = match self.phase {
+            Phase::Hashing(Mode::Light) => HashMode::Light,
+            Phase::Hashing(Mode::Full) => HashMode::Full,
+            Phase::Starting | Phase::Resting | Phase::Building | Phase::Broken => self.parts.mode,
+        };
         let report = ProverReport {
             unit_id,
             cpu: self.parts.cpu.clone(),
-            mode: self.parts.mode,
-            ready: self.ready,
+            mode,
+            ready: self.hindrance.is_none(),
+            hindrance: self.hindrance.and_then(|it| it.words(&self.parts.cpu)),
             building: self.phase == Phase::Building,
             hash_rate: rate.unwrap_or_default(),
             epoch: self.parts.book.puzzle().map_or(0, |puzzle| puzzle.epoch),
@@ -280,6 +322,10 @@ impl Prover {
             differs
         });
     }
+}
+
+fn as_gauge(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 impl Drop for Prover {

@@ -24,7 +24,10 @@ impl Volume {
     pub(crate) async fn load(&mut self) -> Vec<Entry> {
         let store = self.store.clone();
         match spawn_blocking(move || store.load()).await {
-            Ok(Ok(entries)) => entries,
+            Ok(Ok((entries, unreadable))) => {
+                self.series.volume_failures.inc_by(unreadable);
+                entries
+            }
             Ok(Err(error)) => {
                 self.works = false;
                 self.series.volume_failures.inc();

@@ -14,7 +14,7 @@ mod shutdown;
 pub use cause::{Causes, causes};
 pub use health::{Health, Liveness, Readiness};
 pub use listener::{Limits, ServeError, accept, serve};
-pub use log::{LogError, log_to_stdout};
+pub use log::{LogError, log_to_stderr, log_to_stdout};
 pub use metrics::{Metrics, PREFIX};
 pub use page::{health_pages, metrics_page, router};
 pub use shutdown::{Drained, Shutdown, SignalError};

@@ -1,6 +1,6 @@
-//! The log: one JSON object a line on standard output.
+//! The log: one JSON object a line on standard output, or plain lines beside what a command prints.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
@@ -33,8 +33,7 @@ pub enum LogError {
 ///
 /// [`LogError`] for a filter that does not parse, or a second call in one process.
 pub fn log_to_stdout(filter: &str) -> Result<(), LogError> {
-    let parsed = EnvFilter::try_new(filter)
-        .map_err(|source| LogError::Filter { filter: filter.to_owned(), source })?;
+    let parsed = parse(filter)?;
     fmt()
         .json()
         .flatten_event(true)
@@ -45,6 +44,29 @@ pub fn log_to_stdout(filter: &str) -> Result<(), LogError> {
         .finish()
         .try_init()
         .map_err(|source| LogError::SetUp { source })
+}
+
+/// Sends the process's log to standard error as plain lines, for people who wait for what a command prints.
+///
+/// # Errors
+///
+/// As [`log_to_stdout`].
+pub fn log_to_stderr(filter: &str) -> Result<(), LogError> {
+    let parsed = parse(filter)?;
+    fmt()
+        .compact()
+        .with_target(false)
+        .with_ansi(io::stderr().is_terminal())
+        .with_env_filter(parsed)
+        .with_writer(io::stderr)
+        .finish()
+        .try_init()
+        .map_err(|source| LogError::SetUp { source })
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, LogError> {
+    EnvFilter::try_new(filter)
+        .map_err(|source| LogError::Filter { filter: filter.to_owned(), source })
 }
 
 #[cfg(test)]

@@ -84,6 +84,9 @@ pub struct ProverReport {
     pub mode: HashMode,
     /// Whether it hashes, or has all proofs that are of use.
     pub ready: bool,
+    /// What keeps it from being ready, in words for whoever looks at the unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hindrance: Option<String>,
     /// Whether a dataset or cache is being built just now.
     pub building: bool,
     /// Hashes per second over the last minute of hashing.

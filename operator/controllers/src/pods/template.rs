@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use coreward_crds::CoreIsolation;
 use coreward_domain::chain::Seat;
 use coreward_domain::id::{PeerId, UnitId};
 use k8s_openapi::api::core::v1::Pod;
@@ -61,6 +62,8 @@ pub struct ProverOrder<'a> {
     pub unit: UnitId,
     /// How it hashes.
     pub mode: ProverMode,
+    /// Whether it is ready on whole cores only.
+    pub isolation: CoreIsolation,
     /// Pods for the unit that came to nothing just before.
     pub attempt: u32,
 }
@@ -124,6 +127,9 @@ pub fn prover(at: &Surroundings<'_>, order: &ProverOrder<'_>) -> Result<Pod, Err
         ("listen", "0.0.0.0:9090"),
         ("mode", mode),
     ]));
+    if order.isolation == CoreIsolation::Required {
+        arguments.push("--whole-cores".to_owned());
+    }
     build(
         at,
         Parts {

@@ -32,6 +32,7 @@ fn order(offer: &OfferKey) -> ProverOrder<'_> {
         peer: PeerId(B256::repeat_byte(1)),
         unit,
         mode: ProverMode::Full,
+        isolation: CoreIsolation::Required,
         attempt: 0,
     }
 }
@@ -48,6 +49,16 @@ fn a_prover_is_guaranteed_whole_cores() {
     assert_eq!(resources["requests"], resources["limits"]);
     assert_eq!(resources["limits"], json!({ "cpu": "2", "memory": "4608Mi" }));
     assert!(pod["spec"]["nodeName"].is_null());
+}
+
+#[test]
+fn a_prover_is_told_whether_only_whole_cores_will_do() {
+    let (config, offer) = (config(), offer());
+    for (isolation, told) in [(CoreIsolation::Required, true), (CoreIsolation::Preferred, false)] {
+        let pod = prover(&at(&config), &ProverOrder { isolation, ..order(&offer) }).unwrap();
+        let arguments = pod.spec.unwrap().containers.remove(0).args.unwrap_or_default();
+        assert_eq!(arguments.contains(&"--whole-cores".to_owned()), told, "{arguments:?}");
+    }
 }
 
 #[test]

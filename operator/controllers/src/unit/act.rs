@@ -136,7 +136,8 @@ async fn create_prover(
         offer: &identity.offer,
         peer: identity.identity.peer,
         unit,
-        mode: sight.mode,
+        mode: sight.demand.mode,
+        isolation: sight.demand.isolation,
         attempt,
     };
     create(shared, namespace, &prover(&at, &order)?).await

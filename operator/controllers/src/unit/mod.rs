@@ -23,8 +23,8 @@ use crate::apply::{self, Manager};
 use crate::event::Happening;
 use crate::identity::PeerIdentity;
 use crate::metrics::Ending;
+use crate::offer::kept;
 use crate::offer::resolve::deletion;
-use crate::offer::{demand, kept};
 use crate::turn::{self, Error, Shared};
 use crate::view;
 use act::Scene;
@@ -80,14 +80,8 @@ async fn tell(
     (identity, sight, plan): (&PeerIdentity, &Sight, &Plan),
     shared: &Shared,
 ) -> Result<usize, Error> {
-    let told = Told {
-        shared,
-        identity,
-        network: &offer.spec.network,
-        demand: demand(offer, sight.mode),
-        sight,
-        plan,
-    };
+    let told =
+        Told { shared, identity, network: &offer.spec.network, demand: sight.demand, sight, plan };
     let mut written = 0;
     for (unit, object) in objects(shared, identity) {
         let generation = object.status.as_ref().and_then(|status| status.observed_generation);

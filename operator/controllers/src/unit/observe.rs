@@ -13,14 +13,13 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
 use crate::clock;
-use crate::config::ProverMode;
 use crate::deal::observe::{Place, whom_to_serve};
 use crate::identity::PeerIdentity;
 use crate::labels::{OfferKey, PEER_ID};
 use crate::node::cordon::cordon;
-use crate::node::evidence::is_ready;
+use crate::node::evidence::{Demand, is_ready};
 use crate::node::{Evidence, look};
-use crate::offer::view_of;
+use crate::offer::{demand, view_of};
 use crate::pods::fact::is_for;
 use crate::pods::{ProverOrder, Surroundings, domain_pod, prover_template};
 use crate::turn::{Error, Shared};
@@ -32,8 +31,8 @@ pub struct Sight {
     pub seen: Seen,
     /// What its node shows.
     pub evidence: Evidence,
-    /// How provers of its network hash.
-    pub mode: ProverMode,
+    /// What its offer asks of a node, and of provers.
+    pub demand: Demand,
     /// Its pods.
     pub pods: Vec<Arc<Pod>>,
 }
@@ -60,12 +59,12 @@ pub async fn observe(
         refused_seats,
         ..peer(offer, identity, shared, (snapshot, &evidence, &pods))?
     };
-    Ok(Sight { seen, evidence, mode: mode(offer, shared), pods })
+    Ok(Sight { seen, evidence, demand: wanted(offer, shared), pods })
 }
 
-fn mode(offer: &ProviderOffer, shared: &Shared) -> ProverMode {
+fn wanted(offer: &ProviderOffer, shared: &Shared) -> Demand {
     let network = shared.context.config.network(&offer.spec.network);
-    network.map(|network| network.prover_mode).unwrap_or_default()
+    demand(offer, network.map(|network| network.prover_mode).unwrap_or_default())
 }
 
 /// One peer without the seats of its units.
@@ -83,8 +82,9 @@ pub fn peer(
     let node = &identity.identity.node;
     let at = surroundings(shared, &shared.context.namespace, (node, evidence), "");
     let unit = UnitId::default();
-    let mode = mode(offer, shared);
-    let order = ProverOrder { offer: &identity.offer, peer, unit, mode, attempt: 0 };
+    let Demand { mode, isolation, .. } = wanted(offer, shared);
+    let offer_key = &identity.offer;
+    let order = ProverOrder { offer: offer_key, peer, unit, mode, isolation, attempt: 0 };
     let now = clock::wall();
     Ok(Seen {
         peer,

@@ -225,6 +225,9 @@ fn words(told: Told<'_>, unit: UnitId) -> PodWords {
         match report.map(|received| received.report).filter(|_| is_running) {
             Some(Report::Prover(report)) => {
                 words.building = report.building;
+                if let Some(hindrance) = report.hindrance.filter(|_| words.message.is_empty()) {
+                    words.message = hindrance;
+                }
                 words.cpu = Some(report.cpu);
             }
             Some(Report::Worker(report)) => words.cpu = Some(report.cpu),

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod volumes;
+
 use core::num::NonZeroUsize;
 use core::time::Duration;
 use std::collections::BTreeSet;
