@@ -126,11 +126,39 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "x86_64")]
+    use crate::superscalar::{Instruction, OPERATIONS, Operation, extend};
 
     impl Cache {
         fn item(&self, number: u64) -> Item {
             self.pair([number; 2])[0]
         }
+
+        /// The same memory with other programs, compiled.
+        #[cfg(target_arch = "x86_64")]
+        fn with(self, programs: Vec<Program>) -> Self {
+            let steps = programs.iter().map(Steps::of).collect();
+            let mut cache = Self { programs, steps, ..self };
+            cache.compile().unwrap();
+            cache
+        }
+    }
+
+    /// Brings a register to a value, whatever it held.
+    #[cfg(target_arch = "x86_64")]
+    fn set(register: u8, value: u64) -> Vec<Instruction> {
+        let step = |operation, constant| Instruction {
+            operation,
+            dst: register,
+            src: register,
+            shift: 0,
+            constant,
+        };
+        vec![
+            step(Operation::Xor, 0),
+            step(Operation::XorConstant, 1),
+            step(Operation::MultiplyReciprocal, value),
+        ]
     }
 
     #[test]
@@ -144,6 +172,33 @@ mod tests {
         assert_eq!(cache.item(10_000_000)[0], 0x7943_a1f6_186f_fb72);
         assert_eq!(cache.item(20_000_000)[0], 0x9035_244d_7180_95e1);
         assert_eq!(cache.item(30_000_000)[0], 0x145a_5091_f785_3099);
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn machine_code_does_every_operation_at_its_edges_as_the_interpreter_does() {
+        const EDGES: [u64; 8] =
+            [0, 1, 2, u64::MAX, 1 << 63, u64::MAX >> 1, 0xffff_ffff, 0x8000_0000_8000_0000];
+        let small = Parameters { argon_memory: 1024, ..Parameters::FLUENCE };
+        let mut cache = Cache::new(small, b"edges", Pages::Small).unwrap();
+        for operation in OPERATIONS {
+            for (dst, src) in EDGES.iter().flat_map(|dst| EDGES.map(|src| (*dst, src))) {
+                let constant = if operation == Operation::MultiplyReciprocal {
+                    src
+                } else {
+                    extend(src as u32)
+                };
+                let it =
+                    Instruction { operation, dst: 2, src: 6, shift: (src & 3) as u8, constant };
+                let instructions = [set(2, dst), set(6, src), vec![it]].concat();
+                cache = cache.with(vec![Program { instructions, address_register: 2 }]);
+                let mut items = [[0; 8]; 5];
+                cache.fill(7, &mut items);
+                for (number, item) in (7..).zip(items) {
+                    assert_eq!(item, cache.item(number), "{operation:?} {dst:#x} {src:#x}");
+                }
+            }
+        }
     }
 
     #[test]

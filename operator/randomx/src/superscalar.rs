@@ -37,6 +37,21 @@ pub(crate) enum Operation {
     MultiplyReciprocal,
 }
 
+/// All of them.
+#[cfg(all(test, target_arch = "x86_64"))]
+pub(crate) const OPERATIONS: [Operation; 10] = [
+    Operation::Subtract,
+    Operation::Xor,
+    Operation::AddShifted,
+    Operation::Multiply,
+    Operation::Rotate,
+    Operation::AddConstant,
+    Operation::XorConstant,
+    Operation::MultiplyHigh,
+    Operation::MultiplyHighSigned,
+    Operation::MultiplyReciprocal,
+];
+
 /// One instruction, decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Instruction {
