@@ -168,6 +168,10 @@ pub struct Economics {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub withdrawn: Vec<Earned>,
+    /// What missed epochs have cost of the collateral of its present and past commitments, decimal FLT.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(schema_with = "crate::schema::amount")]
+    pub slashed: String,
     /// What the transactions of the offer's signers have cost since midnight UTC, decimal native coins; of those that are kept.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(schema_with = "crate::schema::amount")]

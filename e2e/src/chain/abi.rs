@@ -50,6 +50,7 @@ sol! {
         function fltPrice() external view returns (uint256);
         function fltCollateralPerUnit() external view returns (uint256);
         function minProofsPerEpoch() external view returns (uint256);
+        function slashingRate() external view returns (uint256);
         function maxProofsPerEpoch() external view returns (uint256);
         function minDealRematchingEpochs() external view returns (uint256);
         function getRewardBalance() external view returns (uint256);

@@ -157,6 +157,7 @@ async fn offer_tells(world: &World, offer: &DynamicObject) -> Result<()> {
     let status = &offer.data["status"];
     let Ok(id) = text(&status["offerID"]).parse::<B256>() else { return Ok(()) };
     let (mut collateral, mut earned, mut withdrawn) = (U256::ZERO, U256::ZERO, U256::ZERO);
+    let mut slashed = U256::ZERO;
     for peer in world.oracle().peers_of(id).await? {
         if peer.commitmentId.is_zero() {
             continue;
@@ -165,8 +166,9 @@ async fn offer_tells(world: &World, offer: &DynamicObject) -> Result<()> {
         let whole = |part: &RewardsView| part.ccRewards + part.dealStakerRewards;
         withdrawn += whole(&rewards.withdrawn);
         earned += whole(&rewards.total) + whole(&rewards.withdrawn);
+        let view = world.oracle().commitment(peer.commitmentId).await?;
+        slashed += world.oracle().slashed(&view).await?;
         if STAKED.contains(&world.oracle().commitment_status(peer.commitmentId).await?) {
-            let view = world.oracle().commitment(peer.commitmentId).await?;
             collateral += view.collateralPerUnit * view.unitCount;
         }
     }
@@ -182,6 +184,7 @@ async fn offer_tells(world: &World, offer: &DynamicObject) -> Result<()> {
     if past {
         return Ok(());
     }
+    tells("slashed collateral", &economics["slashed"], (slashed, FLT))?;
     tells("withdrawn FLT", &flt(&economics["withdrawn"])["total"], (withdrawn, FLT))?;
     tells("earned FLT", &flt(&economics["earned"])["total"], (earned, FLT))
 }
@@ -213,6 +216,8 @@ async fn series_tell(world: &World, name: &str) -> Result<()> {
             shows(world, series, &labels, text(&sum["total"])).await?;
         }
     }
+    let labels = [("offer", path.as_str()), ("token", "FLT")];
+    shows(world, "slashed_total", &labels, text(&economics["slashed"])).await?;
     let party = world.party();
     for (signer, account) in [
         (party.provider_signer(), party.provider.address),

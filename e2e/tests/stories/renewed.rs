@@ -215,12 +215,15 @@ async fn while_silent(
     let free = view.failedEpoch.saturating_to::<u64>() + COOLDOWN;
     teller.aside(&format!("{silent} epochs later it has failed, as of epoch {}", view.failedEpoch));
     let words = format!("locked until epoch {free}");
+    let lost = world.oracle().slashed(&view).await?;
     let told = agrees(world, ("ProviderOffer", &offered.name), "the commitment failed", |it| {
         let (ready, why, _) = condition(it, "Ready").unwrap_or_default();
         let (_, reason, message) = condition(it, "CommitmentsHealthy").unwrap_or_default();
         (ready.as_str(), why.as_str(), reason.as_str()) == ("False", "Degraded", "Failed")
             && message.contains(&words)
             && it.data["status"]["commitments"]["failed"] == 1
+            && money::base_units(text(&it.data["status"]["economics"]["slashed"]), money::FLT)
+                == Some(lost)
     });
     teller.step(&format!("the offer says: Failed, {words}"), told).await?;
     node::told_of(world, &offered.name, ("CommitmentFailed", &id.to_string())).await?;

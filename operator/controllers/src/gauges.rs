@@ -1,6 +1,6 @@
 //! Series that show what the objects and the last snapshots say; set anew at every look, so that nothing outlives its object.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::{Address, U256};
 use coreward_crds::{ChainTransaction, Condition, Deal, Economics, TransactionState};
@@ -14,7 +14,10 @@ use prometheus::proto::MetricFamily;
 use crate::clock;
 use crate::labels::OfferKey;
 use crate::metrics::{MoneyMetrics, RewardSource};
+use crate::outbox;
 use crate::turn::Shared;
+
+const SECONDS_OF_A_DAY: f64 = 86_400.0;
 
 /// Sets all of them.
 pub fn set(shared: &Shared) {
@@ -177,6 +180,7 @@ fn offers(shared: &Shared) {
     money.collateral_at_risk.reset();
     money.earned.reset();
     money.withdrawn.reset();
+    money.slashed.reset();
     for offer in shared.context.stores.offers.all() {
         let path = OfferKey::of(&offer).path();
         let status = offer.status.clone().unwrap_or_default();
@@ -205,6 +209,7 @@ fn sums(money: &MoneyMetrics, offer: &str, economics: &Economics) {
     let number = |amount: &str| amount.parse().unwrap_or(0.0);
     let at_risk = number(&economics.at_risk);
     money.collateral_at_risk.with_label_values(&[offer, "FLT"]).set(at_risk);
+    money.slashed.with_label_values(&[offer, "FLT"]).set(number(&economics.slashed));
     for earned in &economics.earned {
         let source =
             if earned.token == "FLT" { RewardSource::Commitment } else { RewardSource::Deal };
@@ -217,13 +222,23 @@ fn sums(money: &MoneyMetrics, offer: &str, economics: &Economics) {
     }
 }
 
-/// Balances of the configured signers, in the native coin.
+/// Balances of the configured signers, in the native coin, and how long they last.
 fn wallets(shared: &Shared) {
+    let money = &shared.context.metrics.money;
+    let (kept, now) = (shared.context.stores.transactions.all(), clock::wall());
+    money.wallet_runway.reset();
     for signer in &shared.context.config.signers {
-        if let Some(balance) = balance(shared, &signer.network, signer.address) {
-            let whole = money::flt(balance).parse().unwrap_or(0.0);
-            let series = &shared.context.metrics.money.wallet_balance;
-            series.with_label_values(&[signer.name.as_str(), "FLT"]).set(whole);
+        let Some(balance) = balance(shared, &signer.network, signer.address) else { continue };
+        let labels = [signer.name.as_str()];
+        let whole = |amount| money::flt(amount).parse().unwrap_or(0.0);
+        money.wallet_balance.with_label_values(&[labels[0], "FLT"]).set(whole(balance));
+        let account = BTreeSet::from([signer.address]);
+        let kept = kept.iter().map(AsRef::as_ref);
+        let spent = outbox::spent_in_a_day(kept, (&signer.network, &account), now);
+        // What costs nothing lasts for ever: there is no number for that.
+        if !spent.is_zero() {
+            let days: f64 = whole(balance) / whole(spent);
+            money.wallet_runway.with_label_values(&labels).set(days * SECONDS_OF_A_DAY);
         }
     }
 }

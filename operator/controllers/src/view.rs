@@ -81,6 +81,7 @@ mod tests {
                 min_units_per_commitment: 1,
                 max_units_per_commitment: 9,
                 max_failed_ratio: 1,
+                slashing_rate: 100_000,
                 withdraw_epochs_after_failed: 1,
                 vesting_period_duration: 1,
                 vesting_period_count: 1,

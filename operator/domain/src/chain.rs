@@ -119,6 +119,8 @@ pub struct Rules {
     pub max_units_per_commitment: u64,
     /// A commitment fails when its fails reach this times its units.
     pub max_failed_ratio: u64,
+    /// Share of a unit's collateral that each missed epoch costs; 1e7 is all of it.
+    pub slashing_rate: u64,
     /// Epochs between failure and withdrawal of the collateral.
     pub withdraw_epochs_after_failed: u64,
     /// Epochs of one vesting step.
@@ -271,6 +273,19 @@ pub struct Commitment {
     pub total_rewards: U256,
     /// Wei withdrawn so far.
     pub withdrawn_rewards: U256,
+}
+
+/// What is all of it, where the contracts tell a share.
+const WHOLE: u64 = 10_000_000;
+
+impl Commitment {
+    /// Wei of its collateral that missed epochs have cost, whether or not the rest was fetched already.
+    #[must_use]
+    pub fn slashed(&self, rules: &Rules) -> U256 {
+        let share = U256::from(rules.slashing_rate) * U256::from(self.fail_count);
+        let lost = self.collateral_per_unit.saturating_mul(share) / U256::from(WHOLE);
+        lost.min(self.collateral_per_unit.saturating_mul(U256::from(self.unit_count)))
+    }
 }
 
 /// States of a commitment.

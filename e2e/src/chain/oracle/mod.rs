@@ -25,6 +25,9 @@ pub use deals::DealFacts;
 pub use proofs::{AcceptedProof, CheckedProof};
 pub use randomx::{key_of, randomx_hashes};
 
+/// A share of this is all of it.
+const WHOLE: U256 = U256::from_limbs([10_000_000, 0, 0, 0]);
+
 /// The present epoch and what a prover needs to know of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EpochFacts {
@@ -149,6 +152,16 @@ impl Oracle {
     /// As [`Node::view`].
     pub async fn commitment(&self, commitment: B256) -> Result<CommitmentView> {
         self.view(&Diamond::getCommitmentCall { commitmentId: commitment }).await
+    }
+
+    /// Wei of a commitment's collateral that its fails have cost.
+    ///
+    /// # Errors
+    /// As [`Node::view`].
+    pub async fn slashed(&self, commitment: &CommitmentView) -> Result<U256> {
+        let rate = self.view(&Diamond::slashingRateCall {}).await?;
+        let lost = commitment.collateralPerUnit * rate * commitment.totalFailCount / WHOLE;
+        Ok(lost.min(commitment.collateralPerUnit * commitment.unitCount))
     }
 
     /// A commitment's status by name.

@@ -102,6 +102,7 @@ impl Questions {
             min_units_per_commitment: small(market.minCUPerCommitment),
             max_units_per_commitment: small(market.maxCUPerCommitment),
             max_failed_ratio: small(capacity.maxFailedRatio),
+            slashing_rate: small(capacity.slashingRate),
             withdraw_epochs_after_failed: small(capacity.withdrawEpochsAfterFailed),
             vesting_period_duration: small(capacity.vestingPeriodDuration),
             vesting_period_count: small(capacity.vestingPeriodCount),

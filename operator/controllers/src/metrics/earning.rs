@@ -92,8 +92,12 @@ pub struct MoneyMetrics {
     pub earned: GaugeVec,
     /// Withdrawn so far, by offer and token.
     pub withdrawn: GaugeVec,
+    /// Collateral lost to missed epochs so far, by offer and token.
+    pub slashed: GaugeVec,
     /// Balance of an account, by signer and token.
     pub wallet_balance: GaugeVec,
+    /// How long an account's balance lasts at the last day's cost of gas, by signer.
+    pub wallet_runway: GaugeVec,
 }
 
 impl MoneyMetrics {
@@ -118,6 +122,23 @@ impl MoneyMetrics {
                 GaugeVec::new(
                     opts("withdrawn_total", "Tokens withdrawn so far"),
                     &["offer", "token"],
+                ),
+            )?,
+            slashed: registered(
+                registry,
+                GaugeVec::new(
+                    opts("slashed_total", "Collateral lost to missed epochs so far"),
+                    &["offer", "token"],
+                ),
+            )?,
+            wallet_runway: registered(
+                registry,
+                GaugeVec::new(
+                    opts(
+                        "wallet_runway_seconds",
+                        "How long an account's balance lasts at the last day's cost of gas",
+                    ),
+                    &["signer"],
                 ),
             )?,
             wallet_balance: registered(

@@ -50,6 +50,7 @@ pub(super) fn of(
             sum(&resolved.token.symbol, money::from_base_units(pay, resolved.token.decimals)),
         ],
         withdrawn: vec![sum("FLT", money::flt(withdrawn))],
+        slashed: money::flt(known.iter().map(|known| known.slashed(&snapshot.rules)).sum()),
         gas_spent_today: money::flt(spent_today(&shared.context, offer)),
     }
 }

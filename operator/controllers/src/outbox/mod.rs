@@ -25,7 +25,7 @@ use tokio::sync::broadcast;
 pub use error::{Error, Refusal};
 pub use journal::TransactionJournal;
 pub use record::Unreadable;
-pub use spent::spent_today;
+pub use spent::{spent_in_a_day, spent_today};
 pub use sweep::{is_displaced, sweep};
 
 use crate::config::Config;

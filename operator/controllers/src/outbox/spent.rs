@@ -17,14 +17,32 @@ pub fn spent_today<'kept>(
     now: Timestamp,
 ) -> U256 {
     let midnight = now.as_second().div_euclid(DAY) * DAY;
-    let is_of_today = |transaction: &&ChainTransaction| {
+    spent_since(kept, (network, accounts), midnight)
+}
+
+/// The same of the last 24 hours.
+#[must_use]
+pub fn spent_in_a_day<'kept>(
+    kept: impl Iterator<Item = &'kept ChainTransaction>,
+    (network, accounts): (&str, &BTreeSet<Address>),
+    now: Timestamp,
+) -> U256 {
+    spent_since(kept, (network, accounts), now.as_second() - DAY)
+}
+
+fn spent_since<'kept>(
+    kept: impl Iterator<Item = &'kept ChainTransaction>,
+    (network, accounts): (&str, &BTreeSet<Address>),
+    since: i64,
+) -> U256 {
+    let is_meant = |transaction: &&ChainTransaction| {
         let begun = transaction.metadata.creation_timestamp.as_ref();
         let from = transaction.spec.from.parse::<Address>();
         transaction.spec.network == network
             && from.is_ok_and(|from| accounts.contains(&from))
-            && begun.is_some_and(|begun| begun.0.as_second() >= midnight)
+            && begun.is_some_and(|begun| begun.0.as_second() >= since)
     };
-    kept.filter(is_of_today).map(cost).fold(U256::ZERO, U256::saturating_add)
+    kept.filter(is_meant).map(cost).fold(U256::ZERO, U256::saturating_add)
 }
 
 /// Wei that a transaction has cost; nothing before it is in a block.
@@ -78,6 +96,17 @@ mod tests {
         let kept = [transaction(network, from, begun, price)];
         let now = "2026-05-02T23:59:59Z".parse().unwrap();
         let spent = spent_today(kept.iter(), ("local", &BTreeSet::from([OURS])), now);
+        assert_eq!(spent, U256::from(wei));
+    }
+
+    #[rstest]
+    #[case::an_hour_ago("2026-05-02T11:00:00Z", 5000)]
+    #[case::yesterday_evening("2026-05-01T23:00:00Z", 5000)]
+    #[case::a_day_and_a_second_ago("2026-05-01T11:59:59Z", 0)]
+    fn the_last_day_does_not_end_at_midnight(#[case] begun: &str, #[case] wei: u64) {
+        let kept = [transaction("local", OURS, begun, "5")];
+        let now = "2026-05-02T12:00:00Z".parse().unwrap();
+        let spent = spent_in_a_day(kept.iter(), ("local", &BTreeSet::from([OURS])), now);
         assert_eq!(spent, U256::from(wei));
     }
 

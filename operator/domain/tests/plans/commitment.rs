@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use alloy_primitives::U256;
 use coreward_domain::call::{Call, NewResource};
-use coreward_domain::chain::{CommitmentStatus, Snapshot};
+use coreward_domain::chain::{CommitmentStatus, Rules, Snapshot};
 use coreward_domain::commitment::{Collateral, Mode, Policy, Renewal, Seen, Step, Why, plan};
 use coreward_domain::epoch::Epoch;
 use coreward_domain::gate::{Flight, Hold, Management};
@@ -238,4 +238,21 @@ fn a_commitment_of_human_hands_is_taken_back_by_a_withdrawal_only(
     let mut seen = seen(market::committed(2, CommitmentStatus::WaitDelegation));
     (seen.policy.mode, seen.ending) = (Mode::Manual, ending);
     assert_eq!(functions(&seen), expected);
+}
+
+#[rstest]
+#[case::nothing_missed(0, 1_000_000, 0)]
+#[case::six_fails_at_a_tenth(6, 1_000_000, 60)]
+#[case::a_hundredth_each(7, 100_000, 7)]
+#[case::never_more_than_there_was(21, 1_000_000, 200)]
+#[case::free_of_cost(5, 0, 0)]
+fn missed_epochs_cost_their_share_of_the_collateral(
+    #[case] fails: u64,
+    #[case] rate: u64,
+    #[case] wei: u64,
+) {
+    let mut lost = market::commitment(2, CommitmentStatus::Failed);
+    lost.fail_count = fails;
+    let rules = Rules { slashing_rate: rate, ..market::rules() };
+    assert_eq!(lost.slashed(&rules), U256::from(wei));
 }

@@ -84,6 +84,7 @@ pub(crate) fn rules() -> Rules {
         min_units_per_commitment: 1,
         max_units_per_commitment: 9000,
         max_failed_ratio: 10,
+        slashing_rate: 100_000,
         withdraw_epochs_after_failed: 2,
         vesting_period_duration: 3,
         vesting_period_count: 6,
