@@ -6,6 +6,11 @@ use coreward_controllers::args::{Args, Typed};
 use coreward_controllers::{endpoint, process};
 use coreward_telemetry::Shutdown;
 
+/// Gives memory back that a burst of objects has left behind; the system's keeps it for good.
+#[cfg(target_arch = "x86_64")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     // Two TLS libraries are linked; one is chosen.
