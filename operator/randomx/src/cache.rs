@@ -183,13 +183,17 @@ mod tests {
         let mut cache = Cache::new(small, b"edges", Pages::Small).unwrap();
         for operation in OPERATIONS {
             for (dst, src) in EDGES.iter().flat_map(|dst| EDGES.map(|src| (*dst, src))) {
-                let constant = if operation == Operation::MultiplyReciprocal {
-                    src
-                } else {
-                    extend(src as u32)
+                // Only a reciprocal is wider than 32 bits.
+                let narrow = extend((src & 0xffff_ffff).try_into().unwrap());
+                let constant =
+                    if operation == Operation::MultiplyReciprocal { src } else { narrow };
+                let it = Instruction {
+                    operation,
+                    dst: 2,
+                    src: 6,
+                    shift: (src & 3).try_into().unwrap(),
+                    constant,
                 };
-                let it =
-                    Instruction { operation, dst: 2, src: 6, shift: (src & 3) as u8, constant };
                 let instructions = [set(2, dst), set(6, src), vec![it]].concat();
                 cache = cache.with(vec![Program { instructions, address_register: 2 }]);
                 let mut items = [[0; 8]; 5];
