@@ -91,12 +91,12 @@ pub async fn observe(
         .map(|signer| signer.address)
         .collect();
     let owners: Vec<_> = owners.into_iter().collect();
-    let sight = whom_to_serve(offer, mirror, place, shared).await;
-    let shown = sight.seen.snapshot.as_deref().map(|snapshot| snapshot.head.number);
+    let snapshot = view_of(offer, shared).snapshot;
+    let shown = snapshot.as_deref().map(|snapshot| snapshot.head.number);
     let flights = flights(shared, offer, &owners, shown).await?;
-    // Last: what somebody else displaced meanwhile is then either still on its way or seen by the gate.
+    // After it: what somebody else displaced meanwhile is then either still on its way or seen by the gate.
     let gate = crate::gate::gate_of(&shared.context, offer).await;
-    Ok(Sight { seen: Seen { flights, gate, ..sight.seen }, ..sight })
+    Ok(sight(offer, mirror, place, (shared, snapshot, gate, flights)))
 }
 
 /// Looks at one deal for those who send nothing: which workers are served does not hang on what is on its way.
