@@ -15,6 +15,8 @@ impl Function for Small {
         dataset_extra_bytes: 64 * 1000,
         scratchpad_l3: 1 << 18,
         program_count: 3,
+        // Odd: machine code makes items two at a time.
+        program_iterations: 201,
         frequencies: SHIFTED,
         ..Parameters::STOCK
     };

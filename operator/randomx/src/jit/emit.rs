@@ -23,6 +23,10 @@ pub(super) const RDI: u8 = 7;
 pub(super) const ADD: u8 = 0x03;
 pub(super) const SUB: u8 = 0x2b;
 pub(super) const XOR: u8 = 0x33;
+pub(super) const LOAD: u8 = 0x8b;
+
+/// The same byte for `memory <- register`.
+pub(super) const STORE: u8 = 0x89;
 
 /// The same with a constant: the digit of the instruction's group.
 pub(super) const ADD_CONSTANT: u8 = 0;

@@ -2,16 +2,21 @@
 
 use core::mem::offset_of;
 
-use super::emit::{RAX, RBP, RBX, RCX, RDI, RDX, RSI, XOR};
+use super::emit::{LOAD, RAX, RBP, RBX, RCX, RDI, RDX, RSI, STORE, XOR};
 use super::items::ItemCode;
 use super::program::{Compiler, Context, ItemSource};
 use crate::machine::Registers;
 use crate::program::Configuration;
 
-/// Where the lines of an iteration, and the iterations left, are kept on the stack.
+/// Where the lines of an iteration, the iterations left, and the dataset's addresses are kept on the stack.
 const FIRST_LINE: u8 = 8;
 const SECOND_LINE: u8 = 16;
 const ITERATIONS: u8 = 24;
+const ADDRESSES: u8 = 32;
+
+/// The stack that a program has for itself, and where two items that were made lie in it; the integer registers are kept behind.
+const STACK: u32 = 256;
+const ITEMS: u32 = 128;
 
 #[expect(clippy::cast_possible_truncation, reason = "offsets within a structure of half a KiB")]
 const fn at(offset: usize) -> u32 {
@@ -22,7 +27,8 @@ impl Compiler<'_> {
     pub(super) fn prologue(&mut self) {
         let code = &mut self.code;
         code.put([0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57, 0x57]);
-        code.put([0x48, 0x83, 0xec, 32]);
+        code.put([0x48, 0x81, 0xec]);
+        code.put_32(STACK);
         code.put([0x0f, 0xae, 0x1c, 0x24, 0x0f, 0xae, 0x97]);
         code.put_32(at(offset_of!(Context, control)));
         let constants = offset_of!(Context, registers) + offset_of!(Registers, constants);
@@ -59,7 +65,8 @@ impl Compiler<'_> {
 
     pub(super) fn epilogue(&mut self) {
         let code = &mut self.code;
-        code.put([0x48, 0x8b, 0x7c, 0x24, 32]);
+        code.put([0x48, 0x8b, 0xbc, 0x24]);
+        code.put_32(STACK);
         for register in 0..8 {
             code.put([0x4c, 0x89, 0x40 | register << 3 | RDI, 8 * register]);
         }
@@ -70,7 +77,8 @@ impl Compiler<'_> {
         }
         code.put([0x0f, 0xae, 0x9f]);
         code.put_32(at(offset_of!(Context, control)));
-        code.put([0x0f, 0xae, 0x14, 0x24, 0x48, 0x83, 0xc4, 40]);
+        code.put([0x0f, 0xae, 0x14, 0x24, 0x48, 0x81, 0xc4]);
+        code.put_32(STACK + 8);
         code.put([0x41, 0x5f, 0x41, 0x5e, 0x41, 0x5d, 0x41, 0x5c, 0x5d, 0x5b, 0xc3]);
     }
 
@@ -92,7 +100,11 @@ impl Compiler<'_> {
     }
 
     /// Mixes an item into the registers, and asks for the next one.
-    pub(super) fn item(&mut self, configuration: &Configuration, source: ItemSource<'_>) {
+    pub(super) fn item(
+        &mut self,
+        (configuration, iterations): (&Configuration, u32),
+        source: ItemSource<'_>,
+    ) {
         let [_, _, c, d] = configuration.readers;
         let code = &mut self.code;
         code.put([0x44, 0x89, 0xc0 | c << 3, 0x44, 0x31, 0xc0 | d << 3]);
@@ -108,26 +120,50 @@ impl Compiler<'_> {
                     code.put([0x4c, XOR, 0x44 | register << 3, 0x0f, 8 * register]);
                 }
             }
-            ItemSource::Made(items, _) => self.made(configuration, items),
+            ItemSource::Made(items, _) => self.made(configuration, iterations, items),
         }
     }
 
-    fn made(&mut self, configuration: &Configuration, items: &ItemCode) {
+    /// The item after this one is known already: every other iteration makes both, and the one after it takes its own.
+    fn made(&mut self, configuration: &Configuration, iterations: u32, items: &ItemCode) {
+        let item_mask = self.masks.item;
         let code = &mut self.code;
-        code.put([0x48, 0x89, 0x5c, 0x24, ITERATIONS, 0x48, 0x83, 0xec, 64]);
+        let is_odd = u8::from(!iterations.is_multiple_of(2));
+        code.put([0xf6, 0xc3, 1, 0x0f, 0x84 | is_odd]);
+        let make = code.at();
+        code.put_32(0);
+        code.put([0x48, 0x8d, 0x8c, 0x24]);
+        code.put_32(ITEMS);
         for register in 0..8 {
-            code.put([0x4c, 0x89, 0x44 | register << 3, 0x24, 8 * register]);
+            code.line(XOR, register, RCX, 8 * register);
         }
-        code.put([0xc1, 0xe9, 6, 0x89, 0xcb, 0x48, 0x81, 0xc3]);
+        code.put([0xe9]);
+        let taken = code.at();
+        code.put_32(0);
+        code.land(make);
+        code.put([0x48, 0x89, 0x5c, 0x24, ITERATIONS, 0x48, 0x89, 0x6c, 0x24, ADDRESSES]);
+        code.put([0x89, 0xcb, 0x89, 0xe9]);
+        code.mask(RCX, item_mask);
         // The window moves by less than the 16 GiB of the largest dataset: 2^28 items.
-        code.put_32(u32::try_from(configuration.dataset_offset / 64).unwrap_or(0));
+        let offset = u32::try_from(configuration.dataset_offset / 64).unwrap_or(0);
+        for number in [RBX, RCX] {
+            code.put([0xc1, 0xe8 | number, 6, 0x48, 0x81, 0xc0 | number]);
+            code.put_32(offset);
+        }
+        code.put([0x48, 0x8d, 0xac, 0x24]);
+        code.put_32(ITEMS);
+        for register in 0..8 {
+            code.line(STORE, register, RBP, 64 + 8 * register);
+        }
         code.put([0x48, 0xb8]);
-        code.put_64(items.one() as u64);
+        code.put_64(items.two() as u64);
         code.put([0xff, 0xd0]);
         for register in 0..8 {
-            code.put([0x4c, XOR, 0x44 | register << 3, 0x24, 8 * register]);
+            code.line(LOAD, register, RBP, 64 + 8 * register);
+            code.line(XOR, register, RBP, (8 * register).wrapping_sub(64));
         }
-        code.put([0x48, 0x83, 0xc4, 64, 0x48, 0x8b, 0x5c, 0x24, ITERATIONS]);
+        code.put([0x48, 0x8b, 0x5c, 0x24, ITERATIONS, 0x48, 0x8b, 0x6c, 0x24, ADDRESSES]);
+        code.land(taken);
     }
 
     /// Writes the registers to this iteration's lines, and finds the next.

@@ -2,7 +2,8 @@
 //!
 //! Besides the registers that `emit` names: `rsi` is the scratchpad, `rdi` the items that are read, `rbx` the iterations left,
 //! `rbp` the dataset's addresses (low: to be read now, high: the next), `xmm12` is free, `xmm13` and `xmm14` make operands of
-//! divisions, `xmm15` scales. On the stack: the caller's control word, room for ours, and the two lines of this iteration.
+//! divisions, `xmm15` scales. On the stack: the caller's control word, room for ours, the two lines of this
+//! iteration, and what `frame` keeps while items are made.
 
 use super::emit::{
     ADD, ADD_CONSTANT, Emitter, MULTIPLY, MULTIPLY_SIGNED, NEGATE, RAX, RCX, ROTATE_LEFT,
@@ -52,7 +53,7 @@ pub(crate) struct ProgramCode {
 /// Where items come from, as generated code reaches them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ItemSource<'source> {
-    /// A call for each, which reads these lines of the cache.
+    /// A call for two, which reads these lines of the cache.
     Made(&'source ItemCode, *const u8),
     /// A read from the dataset.
     Read(*const u8),
@@ -81,7 +82,7 @@ impl ProgramCode {
         starts.clear();
         self.memory.write(|bytes| {
             let mut code = Compiler { code: Emitter::new(bytes), masks: decoder.masks(), starts };
-            code.program(decoder, program, configuration, source);
+            code.program((decoder, program), (configuration, iterations), source);
         });
         let items = match source {
             ItemSource::Made(_, lines) => lines,
@@ -123,9 +124,8 @@ pub(super) struct Compiler<'code> {
 impl Compiler<'_> {
     fn program(
         &mut self,
-        decoder: &Decoder,
-        program: &[u64],
-        configuration: &Configuration,
+        (decoder, program): (&Decoder, &[u64]),
+        (configuration, iterations): (&Configuration, u32),
         source: ItemSource<'_>,
     ) {
         self.prologue();
@@ -142,7 +142,7 @@ impl Compiler<'_> {
             self.starts.push(self.code.at());
             self.instruction(instruction);
         }
-        self.item(configuration, source);
+        self.item((configuration, iterations), source);
         self.store(configuration.readers);
         self.code.put([0x83, 0xeb, 1, 0x0f, 0x85]);
         self.code.distance_to(start);
