@@ -5,7 +5,7 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use crate::engine::Error;
 #[cfg(target_arch = "x86_64")]
 use crate::jit::ItemCode;
-use crate::mapping::{MapError, Mapping, Pages};
+use crate::mapping::{Mapping, Pages};
 use crate::parameters::Parameters;
 use crate::superscalar::{Program, Steps};
 
@@ -38,20 +38,14 @@ pub(crate) struct Cache {
 
 impl Cache {
     /// Expands a key, of which the programs take 60 bytes; a second of one thread's work that nothing can interrupt.
-    pub(crate) fn new(parameters: Parameters, key: &[u8], pages: Pages) -> Result<Self, MapError> {
+    pub(crate) fn new(parameters: Parameters, key: &[u8], pages: Pages) -> Result<Self, Error> {
         let bytes = usize::try_from(parameters.cache_bytes()).unwrap_or(usize::MAX);
         let mut memory = Mapping::new("cache", bytes, pages)?;
-        let blocks = parameters.argon_memory as usize;
-        // Checked parameters are within what Argon2 takes; an unwritten cache would be found out by the first hash.
-        if let Ok(cost) = Params::new(parameters.argon_memory, parameters.argon_iterations, 1, None)
-        {
-            let argon = Argon2::new(Algorithm::Argon2d, Version::V0x13, cost);
-            let _ = argon.fill_memory(
-                key,
-                parameters.argon_salt,
-                &mut memory.values_mut::<argon2::Block>()[..blocks],
-            );
-        }
+        let blocks = &mut memory.values_mut::<argon2::Block>()[..parameters.argon_memory as usize];
+        Params::new(parameters.argon_memory, parameters.argon_iterations, 1, None)
+            .map(|cost| Argon2::new(Algorithm::Argon2d, Version::V0x13, cost))
+            .and_then(|argon| argon.fill_memory(key, parameters.argon_salt, blocks))
+            .map_err(Error::Key)?;
         let programs = Program::all(&parameters, key);
         Ok(Self {
             parameters,
@@ -95,6 +89,21 @@ impl Cache {
     #[cfg(target_arch = "x86_64")]
     pub(crate) fn programs(&self) -> &[Program] {
         &self.programs
+    }
+
+    /// How many items a thread makes between two looks at the caller's wish to stop: some 20 ms of its time.
+    pub(crate) const fn chunk_items(&self) -> usize {
+        if self.is_compiled() { 16_384 } else { 2_048 }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    const fn is_compiled(&self) -> bool {
+        self.code.is_some()
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    const fn is_compiled(&self) -> bool {
+        false
     }
 
     /// The lines that are mixed into items; their number is a power of two.

@@ -9,9 +9,6 @@ use crate::engine::Work;
 use crate::mapping::{MapError, Mapping, Pages};
 use crate::parameters::Parameters;
 
-/// Items that a thread makes between two looks at the caller's wish to stop: some 20 ms of its time.
-const CHUNK_ITEMS: usize = 16_384;
-
 /// How far a dataset is; read it from anywhere.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -75,7 +72,7 @@ impl Dataset {
         work.progress.begin(items as u64, made);
         let rest = &mut self.memory.values_mut::<Item>()[made..items];
         // Chunks are given out in order, and each that was begun is ended: what is made is always a first part.
-        let chunks = Mutex::new((made, rest.chunks_mut(CHUNK_ITEMS)));
+        let chunks = Mutex::new((made, rest.chunks_mut(cache.chunk_items())));
         thread::scope(|scope| {
             for _ in 0..work.threads.get() {
                 scope.spawn(|| {

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use crate::cache::Cache;
 use crate::dataset::{Dataset, Progress};
 use crate::hash::Hash;
-use crate::limit::memory_limit;
+use crate::limit::Limits;
 use crate::machine::{Machine, Source};
 use crate::mapping::{MapError, Pages};
 use crate::parameters::{Function, Parameters};
@@ -92,14 +92,19 @@ pub enum Error {
     Map(#[from] MapError),
     /// The control group's limit is below what hashing takes: past it the kernel kills instead of refusing.
     #[error(
-        "RandomX needs {need} bytes, and the memory limit is {limit} bytes: give the pod more memory, or hash in light mode"
+        "RandomX needs {need} bytes of {pages}, and their limit is {limit} bytes: give the pod more memory, or hash in light mode"
     )]
     Limit {
         /// Bytes that the mode needs.
         need: u64,
         /// Bytes that the control group allows.
         limit: u64,
+        /// Which memory is meant: that of huge pages is counted apart.
+        pages: &'static str,
     },
+    /// Argon2 does not take the key, which is too long.
+    #[error("the key of RandomX is not one: {0}; give one of less than 4 GiB")]
+    Key(argon2::Error),
     /// Machine code was asked for, and the system gives no memory for it.
     #[cfg(target_arch = "x86_64")]
     #[error(transparent)]
@@ -140,7 +145,7 @@ pub struct Engine<F> {
 #[derive(Debug)]
 struct Filling {
     key: Vec<u8>,
-    thread: JoinHandle<Result<Cache, MapError>>,
+    thread: JoinHandle<Result<Cache, Error>>,
 }
 
 /// A dataset of which a first part is made.
@@ -179,7 +184,7 @@ impl<F: Function> Engine<F> {
         self.options
     }
 
-    /// Bytes that the kernel keeps in huge pages for the dataset; 0 without one.
+    /// Bytes of the dataset that the kernel keeps in huge pages; 0 without one.
     #[must_use]
     pub fn huge_bytes(&self) -> u64 {
         self.dataset.as_ref().map_or(0, |dataset| dataset.huge_bytes())
@@ -207,7 +212,7 @@ impl<F: Function> Engine<F> {
         if self.dataset.as_mut().is_some_and(|dataset| Arc::get_mut(dataset).is_none()) {
             return Err(Error::Busy);
         }
-        check_limit(&F::PARAMETERS, mode)?;
+        check_limit(need(&F::PARAMETERS, mode, work.threads), self.options.pages, &Limits::read())?;
         let items = if mode == Mode::Full { F::PARAMETERS.dataset_items() } else { 0 };
         work.progress.begin(items, 0);
         let options = Options { mode, ..self.options };
@@ -274,21 +279,25 @@ impl<F: Function> Engine<F> {
     }
 }
 
-/// Compares what a mode needs with what the control group allows.
-fn check_limit(parameters: &Parameters, mode: Mode) -> Result<(), Error> {
-    let need = need(parameters, mode);
-    match memory_limit() {
-        Some(limit) if limit < need => Err(Error::Limit { need, limit }),
+/// Compares what is needed with what the control group allows of such pages.
+fn check_limit(need: u64, pages: Pages, limits: &Limits) -> Result<(), Error> {
+    let (limit, pages) = match pages {
+        Pages::Huge => (limits.huge, "huge pages"),
+        Pages::Transparent | Pages::Small => (limits.memory, "memory"),
+    };
+    match limit {
+        Some(limit) if limit < need => Err(Error::Limit { need, limit, pages }),
         _ => Ok(()),
     }
 }
 
-/// Bytes that a mode takes at its peak, for one thread.
-const fn need(parameters: &Parameters, mode: Mode) -> u64 {
-    let light = parameters.cache_bytes() + parameters.scratchpad_l3 as u64;
+/// Bytes that a mode takes at its peak, with a scratchpad for each thread.
+fn need(parameters: &Parameters, mode: Mode, threads: NonZeroUsize) -> u64 {
+    let scratchpads = u64::from(parameters.scratchpad_l3).saturating_mul(threads.get() as u64);
+    let light = parameters.cache_bytes().saturating_add(scratchpads);
     match mode {
         Mode::Light => light,
-        Mode::Full => light + parameters.dataset_bytes(),
+        Mode::Full => light.saturating_add(parameters.dataset_bytes()),
     }
 }
 
@@ -297,6 +306,13 @@ impl<F: Function> Loaded<F> {
     #[must_use]
     pub const fn mode(&self) -> Mode {
         self.options.mode
+    }
+
+    /// One item of the dataset, by its number from 0; `None` beyond the last. Eight words, read from the dataset or made from the
+    /// cache.
+    #[must_use]
+    pub fn item(&self, number: u64) -> Option<[u64; 8]> {
+        (number < F::PARAMETERS.dataset_items()).then(|| self.source.item(number))
     }
 
     /// A hasher for the calling thread.

@@ -1,5 +1,9 @@
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+use rstest::rstest;
+
 use super::*;
 use crate::parameters::{Fluence, Frequencies, Stock, Vector};
 
@@ -162,12 +166,79 @@ fn a_dataset_is_filled_anew_only_when_nobody_reads_it() {
     assert_ne!(two.hasher().unwrap().hash(b"x"), first);
 }
 
+#[rstest]
+#[case::memory(
+    Pages::Transparent,
+    Some(4_601_151_423),
+    None,
+    Some("bytes of memory, and their limit is 4601151423 bytes")
+)]
+#[case::just_enough(Pages::Transparent, Some(4_601_151_424), Some(0), None)]
+#[case::huge_pages(Pages::Huge, Some(1 << 20), Some(1 << 30), Some("bytes of huge pages, and their limit is"))]
+#[case::huge_pages_are_not_memory(Pages::Huge, Some(1 << 20), None, None)]
+#[case::no_limit(Pages::Small, None, None, None)]
+fn a_limit_below_the_need_is_told_before_the_kernel_kills(
+    #[case] pages: Pages,
+    #[case] memory: Option<u64>,
+    #[case] huge: Option<u64>,
+    #[case] told: Option<&str>,
+) {
+    let need = need(&Parameters::FLUENCE, Mode::Full, NonZeroUsize::new(2).unwrap());
+    let error = check_limit(need, pages, &Limits { memory, huge }).err();
+    assert_eq!(error.is_some(), told.is_some(), "{error:?}");
+    let text = error.map(|error| error.to_string()).unwrap_or_default();
+    assert!(text.contains(told.unwrap_or_default()), "{text}");
+}
+
 #[test]
-fn a_limit_below_the_need_is_told_before_the_kernel_kills() {
-    let error = Error::Limit { need: 10, limit: 9 }.to_string();
-    assert!(error.contains("needs 10 bytes, and the memory limit is 9 bytes"), "{error}");
-    assert_eq!(need(&Parameters::FLUENCE, Mode::Full), 4_599_054_272);
-    assert!(check_limit(&Small::PARAMETERS, Mode::Full).is_ok());
+fn a_whole_dataset_has_given_its_cache_back_and_keeps_the_items() {
+    let progress = Progress::default();
+    let mut engine = Engine::<Small>::new(Mode::Full);
+    let full = engine.load(b"key", &work(&|| false, &progress)).unwrap();
+    assert!(engine.partial.is_none() && engine.filling.is_none(), "a cache is still there");
+    assert!(matches!(full.source, Source::Full(_)));
+    let mut engine = Engine::<Small>::new(Mode::Light);
+    let light = engine.load(b"key", &work(&|| false, &progress)).unwrap();
+    let last = Small::PARAMETERS.dataset_items() - 1;
+    for number in [0, 1, 4711, last] {
+        assert_eq!(full.item(number).unwrap(), light.item(number).unwrap());
+    }
+    assert_eq!((full.item(last + 1), light.item(last + 1)), (None, None));
+}
+
+#[test]
+fn no_memory_is_writable_and_executable_while_code_runs() {
+    let progress = Progress::default();
+    let loaded = Engine::<Small>::new(options(Mode::Light, Execution::Compiled))
+        .load(b"key", &work(&|| false, &progress))
+        .unwrap();
+    let mut hasher = loaded.hasher().unwrap();
+    let first = hasher.hash(b"x");
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let ours = maps.lines().filter(|line| line.contains("memfd:randomx"));
+    let rights: Vec<_> = ours.filter_map(|line| line.split(' ').nth(1)).collect();
+    assert!(rights.contains(&"rw-s") && rights.contains(&"r-xs"), "{rights:?}");
+    assert!(!maps.lines().any(|line| line.contains(" rwx")), "{maps}");
+    assert_eq!(hasher.hash(b"x"), first);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn any_key_and_any_input_have_one_hash(
+        key in vec(any::<u8>(), 0..300),
+        inputs in vec(vec(any::<u8>(), 0..5000), 1..4),
+    ) {
+        let found = [
+            (Mode::Light, Execution::Interpreted),
+            (Mode::Light, Execution::Compiled),
+            (Mode::Full, Execution::Compiled),
+        ]
+        .map(|(mode, execution)| hashes::<Small>(options(mode, execution), &key, &inputs));
+        prop_assert_eq!(found[0].len(), inputs.len());
+        prop_assert!(found.iter().all(|one| *one == found[0]));
+    }
 }
 
 #[test]

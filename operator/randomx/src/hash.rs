@@ -8,6 +8,16 @@ use core::marker::PhantomData;
 pub struct Hash<F>([u8; 32], PhantomData<F>);
 
 /// The greatest hash of one function that counts as a proof, read as a big-endian number.
+///
+/// A hash of another function cannot be held against it:
+///
+/// ```compile_fail,E0308
+/// use coreward_randomx::{Difficulty, Fluence, Hash, Stock};
+///
+/// fn is_proof(hash: &Hash<Stock>) -> bool {
+///     Difficulty::<Fluence>::new([0xff; 32]).is_met_by(hash)
+/// }
+/// ```
 pub struct Difficulty<F>([u8; 32], PhantomData<F>);
 
 impl<F> Hash<F> {

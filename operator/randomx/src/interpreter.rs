@@ -219,3 +219,7 @@ impl Run<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "interpreter_tests.rs"]
+mod tests;

@@ -3,16 +3,29 @@
 use std::fs;
 use std::path::Path;
 
-/// Where the two generations of control groups keep the limit, as a container sees its own.
-const FILES: [&str; 2] =
+/// Where the two generations of control groups keep the limits, as a container sees its own.
+const MEMORY: [&str; 2] =
     ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+const HUGE_PAGES: [&str; 2] =
+    ["/sys/fs/cgroup/hugetlb.2MB.max", "/sys/fs/cgroup/hugetlb/hugetlb.2MB.limit_in_bytes"];
 
 /// Above this a number stands for no limit.
 const UNLIMITED: u64 = 1 << 60;
 
 /// Bytes that this process's control group may use; `None` where there is no limit, or none can be read.
-pub(crate) fn memory_limit() -> Option<u64> {
-    FILES.iter().find_map(|file| limit_in(Path::new(file)))
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Limits {
+    /// Of memory, without what is set aside as huge pages.
+    pub(crate) memory: Option<u64>,
+    /// Of huge pages of 2 MiB that were set aside.
+    pub(crate) huge: Option<u64>,
+}
+
+impl Limits {
+    pub(crate) fn read() -> Self {
+        let first = |files: [&str; 2]| files.iter().find_map(|file| limit_in(Path::new(file)));
+        Self { memory: first(MEMORY), huge: first(HUGE_PAGES) }
+    }
 }
 
 fn limit_in(file: &Path) -> Option<u64> {

@@ -49,9 +49,21 @@ pub(crate) enum Source {
     Full(Arc<Dataset>),
 }
 
-#[cfg(target_arch = "x86_64")]
 impl Source {
+    /// One item; in light mode made by machine code where there is some.
+    pub(crate) fn item(&self, number: u64) -> Item {
+        match self {
+            Self::Light(cache) => {
+                let mut item = [Item::default()];
+                cache.fill(number, &mut item);
+                item[0]
+            }
+            Self::Full(dataset) => dataset.item(number),
+        }
+    }
+
     /// How generated code reaches the items; `None` if they are made by a cache that is not compiled.
+    #[cfg(target_arch = "x86_64")]
     fn compiled(&self) -> Option<ItemSource<'_>> {
         match self {
             Self::Light(cache) => {
@@ -204,6 +216,11 @@ mod tests {
 
     use super::*;
 
+    fn bytes(hex: &str) -> Vec<u8> {
+        let pairs = hex.as_bytes().chunks(2).map(|pair| core::str::from_utf8(pair).unwrap());
+        pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
+    }
+
     fn light(parameters: Parameters, key: &[u8]) -> Machine {
         let cache = Cache::new(parameters, key, Pages::Transparent).unwrap();
         Machine::new(parameters, Source::Light(Arc::new(cache)), Pages::Transparent).unwrap()
@@ -236,6 +253,30 @@ mod tests {
         b"test key 001",
         b"sed do eiusmod tempor incididunt ut labore et dolore magna aliqua",
         "e9ff4503201c0c2cca26d285c93ae883f9b1d30c9eb240b820756f2d5a7905fc"
+    )]
+    #[case::published_longer(
+        Parameters::STOCK,
+        b"test key 000",
+        b"sed do eiusmod tempor incididunt ut labore et dolore magna aliqua",
+        "c36d4ed4191e617309867ed66a443be4075014e2b061bcdaf9ce7b721d2b77a8"
+    )]
+    #[case::published_of_a_block(
+        Parameters::STOCK,
+        b"test key 001",
+        &bytes("0b0b98bea7e805e0010a2126d287a2a0cc833d312cb786385a7c2f9de69d25537f584a9bc9977b00000000666fd8753bf61a8631f12984e3fd44f4014eca629276817b56f32e9b68bd82f416"),
+        "c56414121acda1713c2f2a819d8ae38aed7c80c35c2a769298d34f03833cd5f1"
+    )]
+    #[case::published_edge_of_a_subtraction(
+        Parameters::STOCK,
+        &bytes("7797373ea4633194640bf8d8c3b66724d6aa7bd2dc20e009df2f8f1710abe8"),
+        &bytes("1010e1eaf8cf067b37b5f0ee031ab23ed1755e090a3af4415830145853e2be3e1f6821fed84dae58d00e00da5214d6c1f2d0622e0abd51f9373d04e0b0f8e6d6514d90689721c4aac5a9bb0d"),
+        "78af2a1864c42abce36d2e8983e13df99b2af0ce1362999af09fab004d4435a8"
+    )]
+    #[case::the_market_of_a_unit(
+        Parameters::FLUENCE,
+        &bytes("3e92e0db88d6afea9edc4eedf62fffa4d92bcdfc310dccbe943747fe8302e871"),
+        &[0x33; 32],
+        "7adce3372ba6aa75a71db697f7cee24208ff68605cfd2a0f3774714c3d33b278"
     )]
     #[case::stock_of_short_ones(Parameters::STOCK, &[1, 2, 3, 4, 5, 6, 7], &[2, 3, 4, 5, 6, 7], "994bd0e6")]
     #[case::the_market_of_short_ones(Parameters::FLUENCE, &[1, 2, 3, 4, 5, 6, 7], &[2, 3, 4, 5, 6, 7], "43ef5412f7085db63dfbb799435457da870ef9a31fbe0f5a393c508a25b67a23")]

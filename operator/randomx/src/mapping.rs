@@ -203,6 +203,18 @@ mod tests {
     }
 
     #[test]
+    fn huge_pages_that_were_given_are_counted() {
+        let modes = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled");
+        let mut mapping = Mapping::new("test", 64 << 20, Pages::Transparent).unwrap();
+        mapping.values_mut::<u64>().fill(1);
+        let huge = mapping.huge_bytes().unwrap();
+        assert!(huge.is_multiple_of(2 << 20) && huge <= 64 << 20, "{huge}");
+        // A kernel that has been told never to give them gives none.
+        let gives = modes.is_ok_and(|modes| !modes.contains("[never]"));
+        assert_eq!(gives, huge > 0, "{huge} bytes");
+    }
+
+    #[test]
     fn memory_that_nobody_has_is_an_error() {
         let refused = Mapping::new("test", 1 << 60, Pages::Transparent).unwrap_err().to_string();
         assert!(refused.contains("for the RandomX test: give the pod more memory"), "{refused}");

@@ -100,12 +100,22 @@ impl Parameters {
                 memory.is_power_of_two() && memory >= 8 && memory <= 1 << 21,
                 Unfit("argon_memory is not a power of two from 8 to 2097152"),
             ),
-            (self.argon_iterations > 0, Unfit("argon_iterations is 0")),
-            (self.argon_salt.len() >= 8, Unfit("argon_salt is shorter than 8 bytes")),
-            (self.cache_accesses > 1, Unfit("cache_accesses is less than 2")),
             (
-                self.superscalar_latency > 0 && self.superscalar_latency <= 10_000,
-                Unfit("superscalar_latency is not from 1 to 10000"),
+                self.argon_iterations > 0 && self.argon_iterations <= 1024,
+                Unfit("argon_iterations is not from 1 to 1024"),
+            ),
+            (
+                self.argon_salt.len() >= 8 && self.argon_salt.len() <= 1024,
+                Unfit("argon_salt is not from 8 to 1024 bytes"),
+            ),
+            (
+                self.cache_accesses > 1 && self.cache_accesses <= 256,
+                Unfit("cache_accesses is not from 2 to 256"),
+            ),
+            // Together with the accesses this keeps a key's machine code far below the 2 GiB that a jump reaches.
+            (
+                self.superscalar_latency > 0 && self.superscalar_latency <= 1024,
+                Unfit("superscalar_latency is not from 1 to 1024"),
             ),
             (
                 base.is_power_of_two() && base >= 64 && base <= 1 << 32,
@@ -127,8 +137,14 @@ impl Parameters {
                 size >= 8 && size <= 32_768 && size.is_multiple_of(8),
                 Unfit("program_size is not a multiple of 8 from 8 to 32768"),
             ),
-            (self.program_iterations > 0, Unfit("program_iterations is 0")),
-            (self.program_count > 0, Unfit("program_count is 0")),
+            (
+                self.program_iterations > 0 && self.program_iterations <= 1 << 20,
+                Unfit("program_iterations is not from 1 to 1048576"),
+            ),
+            (
+                self.program_count > 0 && self.program_count <= 1024,
+                Unfit("program_count is not from 1 to 1024"),
+            ),
             (
                 l1.is_power_of_two() && l1 >= 64,
                 Unfit("scratchpad_l1 is not a power of two of at least 64"),
@@ -264,9 +280,15 @@ impl Function for Fluence {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
     use rstest::rstest;
 
     use super::*;
+    use crate::cache::Cache;
+    use crate::machine::{Machine, Source};
+    use crate::mapping::Pages;
 
     const STOCK: Parameters = Parameters::STOCK;
 
@@ -275,14 +297,19 @@ mod tests {
     #[case::fluence(Parameters::FLUENCE, None)]
     #[case::memory_that_is_no_power(Parameters { argon_memory: 262_143, ..STOCK }, Some("argon_memory"))]
     #[case::no_pass(Parameters { argon_iterations: 0, ..STOCK }, Some("argon_iterations"))]
+    #[case::passes_without_end(Parameters { argon_iterations: u32::MAX, ..STOCK }, Some("argon_iterations"))]
     #[case::a_short_salt(Parameters { argon_salt: b"RandomX", ..STOCK }, Some("argon_salt"))]
     #[case::one_access(Parameters { cache_accesses: 1, ..STOCK }, Some("cache_accesses"))]
+    #[case::code_beyond_a_jumps_reach(Parameters { cache_accesses: 257, ..STOCK }, Some("cache_accesses"))]
+    #[case::a_long_latency(Parameters { superscalar_latency: 1025, ..STOCK }, Some("superscalar_latency"))]
     #[case::no_latency(Parameters { superscalar_latency: 0, ..STOCK }, Some("superscalar_latency"))]
     #[case::a_base_of_8_gib(Parameters { dataset_base_bytes: 1 << 33, ..STOCK }, Some("dataset_base_bytes"))]
     #[case::a_base_beyond_all(Parameters { dataset_base_bytes: 1 << 40, ..STOCK }, Some("dataset_base_bytes"))]
     #[case::a_torn_item(Parameters { dataset_extra_bytes: 65, ..STOCK }, Some("dataset_extra_bytes"))]
     #[case::an_odd_program(Parameters { program_size: 255, ..STOCK }, Some("program_size"))]
     #[case::no_iteration(Parameters { program_iterations: 0, ..STOCK }, Some("program_iterations"))]
+    #[case::iterations_without_end(Parameters { program_iterations: u32::MAX, ..STOCK }, Some("program_iterations"))]
+    #[case::programs_without_end(Parameters { program_count: u32::MAX, ..STOCK }, Some("program_count"))]
     #[case::no_program(Parameters { program_count: 0, ..STOCK }, Some("program_count"))]
     #[case::a_tiny_level(Parameters { scratchpad_l1: 32, ..STOCK }, Some("scratchpad_l1"))]
     #[case::levels_that_shrink(Parameters { scratchpad_l2: 8192, ..STOCK }, Some("scratchpad_l2"))]
@@ -293,6 +320,48 @@ mod tests {
         let found = parameters.checked().err().map(|unfit| unfit.to_string());
         assert_eq!(found.is_some(), named.is_some(), "{found:?}");
         assert!(found.unwrap_or_default().contains(named.unwrap_or_default()));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        /// Whatever is fit makes a hash, and the same one both ways.
+        #[test]
+        fn numbers_that_are_fit_make_a_function(
+            (memory, accesses, latency) in (3_u32..11, 2_u32..20, 1_u32..400),
+            (size, iterations, count) in (1_u32..40, 1_u32..60, 1_u32..4),
+            (l1, l2, l3) in (6_u32..12, 0_u32..4, 0_u32..4),
+            (base, extra) in (6_u32..22, 0_u64..1000),
+            (bits, offset) in (1_u32..17, 0_u32..9),
+        ) {
+            let parameters = Parameters {
+                argon_memory: 1 << memory,
+                cache_accesses: accesses,
+                superscalar_latency: latency,
+                dataset_base_bytes: 1 << base,
+                dataset_extra_bytes: 64 * extra,
+                program_size: 8 * size,
+                program_iterations: iterations,
+                program_count: count,
+                scratchpad_l1: 1 << l1,
+                scratchpad_l2: 1 << (l1 + l2),
+                scratchpad_l3: 1 << (l1 + l2 + l3),
+                jump_bits: bits,
+                jump_offset: offset,
+                ..STOCK
+            };
+            prop_assume!(parameters.checked().is_ok());
+            let [interpreted, compiled] = [false, true].map(|is_compiled| {
+                let mut cache = Cache::new(parameters, b"key", Pages::Small).unwrap();
+                let is_compiled = is_compiled && cache.compile().is_ok();
+                let source = Source::Light(Arc::new(cache));
+                let mut machine = Machine::new(parameters, source, Pages::Small).unwrap();
+                prop_assert!(!is_compiled || machine.compile().is_ok());
+                machine.begin(b"input");
+                Ok(machine.finish())
+            });
+            prop_assert_eq!(interpreted?, compiled?);
+        }
     }
 
     #[test]
