@@ -28,7 +28,8 @@ bench-randomx: ## Measure the RandomX engine beside the C++ one and write operat
 	cargo bench --quiet --package coreward-randomx --bench randomx
 
 test-randomx-long: ## Compare the RandomX engine with two others, 1,000 keys with 100 inputs each: hours
-	COREWARD_RANDOMX_KEYS=1000 COREWARD_RANDOMX_INPUTS=100 cargo test --release --package coreward-randomx --test fluence --test stock
+	COREWARD_RANDOMX_KEYS=1000 COREWARD_RANDOMX_INPUTS=100 cargo test --release --package coreward-randomx \
+		--test fluence --test stock -- --nocapture
 
 soak: ## End our programs 200 times, then half an hour of noise; write e2e/SOAK.md and e2e/NOISE.md
 	@e2e/run bed up

@@ -3,7 +3,7 @@
 use argon2::{Algorithm, Argon2, Params, Version};
 
 use crate::engine::Error;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "jit", target_arch = "x86_64"))]
 use crate::jit::ItemCode;
 use crate::mapping::{Mapping, Pages};
 use crate::parameters::Parameters;
@@ -30,9 +30,10 @@ pub(crate) const START: Item = [
 pub(crate) struct Cache {
     parameters: Parameters,
     memory: Mapping,
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
     programs: Vec<Program>,
     steps: Vec<Steps>,
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
     code: Option<ItemCode>,
 }
 
@@ -51,33 +52,34 @@ impl Cache {
             parameters,
             memory,
             steps: programs.iter().map(Steps::of).collect(),
+            #[cfg(all(feature = "jit", target_arch = "x86_64"))]
             programs,
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(feature = "jit", target_arch = "x86_64"))]
             code: None,
         })
     }
 
     /// Turns the programs into machine code.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
     pub(crate) fn compile(&mut self) -> Result<(), Error> {
         self.code = Some(ItemCode::new(self)?);
         Ok(())
     }
 
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(not(all(feature = "jit", target_arch = "x86_64")))]
     pub(crate) fn compile(&mut self) -> Result<(), Error> {
         Err(Error::NoCode)
     }
 
     /// The programs as machine code, if they were compiled.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
     pub(crate) const fn code(&self) -> Option<&ItemCode> {
         self.code.as_ref()
     }
 
     /// Makes the items of the dataset from number `first` on.
     pub(crate) fn fill(&self, first: u64, items: &mut [Item]) {
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(feature = "jit", target_arch = "x86_64"))]
         if let Some(code) = &self.code {
             return code.fill(self, first, items);
         }
@@ -86,7 +88,7 @@ impl Cache {
         }
     }
 
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
     pub(crate) fn programs(&self) -> &[Program] {
         &self.programs
     }
@@ -96,12 +98,12 @@ impl Cache {
         if self.is_compiled() { 16_384 } else { 2_048 }
     }
 
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
     const fn is_compiled(&self) -> bool {
         self.code.is_some()
     }
 
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(not(all(feature = "jit", target_arch = "x86_64")))]
     const fn is_compiled(&self) -> bool {
         false
     }
@@ -135,7 +137,7 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
     use crate::superscalar::{Instruction, OPERATIONS, Operation, extend};
 
     impl Cache {
@@ -144,7 +146,7 @@ mod tests {
         }
 
         /// The same memory with other programs, compiled.
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(feature = "jit", target_arch = "x86_64"))]
         fn with(self, programs: Vec<Program>) -> Self {
             let steps = programs.iter().map(Steps::of).collect();
             let mut cache = Self { programs, steps, ..self };
@@ -154,7 +156,7 @@ mod tests {
     }
 
     /// Brings a register to a value, whatever it held.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
     fn set(register: u8, value: u64) -> Vec<Instruction> {
         let step = |operation, constant| Instruction {
             operation,
@@ -184,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
     fn machine_code_does_every_operation_at_its_edges_as_the_interpreter_does() {
         const EDGES: [u64; 8] =
             [0, 1, 2, u64::MAX, 1 << 63, u64::MAX >> 1, 0xffff_ffff, 0x8000_0000_8000_0000];
@@ -215,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
     fn machine_code_makes_the_same_items() {
         for (parameters, key) in [
             (Parameters::STOCK, "one"),

@@ -56,7 +56,7 @@ impl Dataset {
     }
 
     /// Where the first item lies.
-    #[cfg(any(test, target_arch = "x86_64"))]
+    #[cfg(any(test, all(feature = "jit", target_arch = "x86_64")))]
     pub(crate) fn start(&self) -> *const u8 {
         self.memory.values::<u8>().as_ptr()
     }

@@ -106,11 +106,13 @@ pub enum Error {
     #[error("the key of RandomX is not one: {0}; give one of less than 4 GiB")]
     Key(argon2::Error),
     /// Machine code was asked for, and the system gives no memory for it.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
     #[error(transparent)]
     Code(#[from] crate::jit::CodeError),
     /// Machine code was asked for, and there is none for this processor.
-    #[error("there is no machine code for this kind of processor: let programs be interpreted")]
+    #[error(
+        "there is no machine code for this processor in this build: let programs be interpreted, or build for x86-64 with the feature `jit`"
+    )]
     NoCode,
     /// The caller wished it to stop before it was keyed; the next load of the same key goes on where it was.
     #[error("stopped while RandomX was keyed")]

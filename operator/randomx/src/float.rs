@@ -62,16 +62,16 @@ impl Pair {
     }
 
     pub(crate) fn apply(self, arithmetic: Arithmetic, other: Self, rounding: Rounding) -> Self {
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
         return hardware::apply(self, arithmetic, other, rounding);
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(any(not(target_arch = "x86_64"), miri))]
         return portable::apply(self, arithmetic, other, rounding);
     }
 
     pub(crate) fn root(self, rounding: Rounding) -> Self {
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
         return hardware::root(self, rounding);
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(any(not(target_arch = "x86_64"), miri))]
         return portable::root(self, rounding);
     }
 }
@@ -255,7 +255,7 @@ mod portable {
     }
 }
 
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(all(test, target_arch = "x86_64", not(miri)))]
 mod tests {
     use super::*;
 

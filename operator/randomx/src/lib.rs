@@ -12,7 +12,7 @@ mod engine;
 mod float;
 mod hash;
 mod interpreter;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "jit", target_arch = "x86_64"))]
 mod jit;
 mod limit;
 mod machine;
@@ -24,7 +24,7 @@ mod superscalar;
 pub use dataset::Progress;
 pub use engine::{Engine, Error, Execution, Hasher, Loaded, Mode, Options, Work, self_check};
 pub use hash::{Difficulty, Hash};
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "jit", target_arch = "x86_64"))]
 pub use jit::CodeError;
 pub use mapping::{MapError, Pages};
 pub use parameters::{

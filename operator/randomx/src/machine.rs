@@ -9,7 +9,7 @@ use crate::dataset::Dataset;
 use crate::engine::Error;
 use crate::float::{Pair, Rounding};
 use crate::interpreter::{self, Items};
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "jit", target_arch = "x86_64"))]
 use crate::jit::{ItemSource, ProgramCode};
 use crate::mapping::{MapError, Mapping, Pages};
 use crate::parameters::Parameters;
@@ -63,7 +63,7 @@ impl Source {
     }
 
     /// How generated code reaches the items; `None` if they are made by a cache that is not compiled.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
     fn compiled(&self) -> Option<ItemSource<'_>> {
         match self {
             Self::Light(cache) => {
@@ -94,7 +94,7 @@ pub(crate) struct Machine {
     program: Vec<u64>,
     registers: Registers,
     seed: State,
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
     code: Option<ProgramCode>,
 }
 
@@ -105,7 +105,7 @@ impl Machine {
         pages: Pages,
     ) -> Result<Self, MapError> {
         Ok(Self {
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(feature = "jit", target_arch = "x86_64"))]
             code: None,
             parameters,
             decoder: Decoder::new(&parameters),
@@ -118,13 +118,13 @@ impl Machine {
     }
 
     /// Has programs run as machine code from now on; made items are compiled if the cache is.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(feature = "jit", target_arch = "x86_64"))]
     pub(crate) fn compile(&mut self) -> Result<(), Error> {
         self.code = Some(ProgramCode::new(&self.parameters)?);
         Ok(())
     }
 
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(not(all(feature = "jit", target_arch = "x86_64")))]
     pub(crate) fn compile(&mut self) -> Result<(), Error> {
         Err(Error::NoCode)
     }
@@ -182,7 +182,7 @@ impl Machine {
         let length = self.scratchpad_words();
         let scratchpad = &mut self.scratchpad.values_mut()[..length];
         let configuration = (configuration, self.parameters.program_iterations);
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(feature = "jit", target_arch = "x86_64"))]
         if let (Some(code), Some(source)) = (&mut self.code, self.source.compiled()) {
             return code.run(
                 (&self.decoder, &self.program),

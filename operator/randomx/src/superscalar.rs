@@ -38,7 +38,7 @@ pub(crate) enum Operation {
 }
 
 /// All of them.
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(all(test, feature = "jit", target_arch = "x86_64"))]
 pub(crate) const OPERATIONS: [Operation; 10] = [
     Operation::Subtract,
     Operation::Xor,

@@ -1,25 +1,36 @@
 //! Keys and inputs for comparisons with another engine, and our side of them.
 
+#![expect(clippy::print_stdout, reason = "a comparison of hours says how far it is")]
+
 use core::num::NonZeroUsize;
 use std::env;
 use std::thread;
 
 use coreward_randomx::{Engine, Execution, Function, Mode, Options, Pages, Progress, Work};
 
-/// How much is compared; `make test-randomx-long` asks for more.
+/// How much is compared; `make test-randomx-long` asks for more, and goes on with the key that it is told.
 const KEYS: usize = 25;
 const INPUTS: usize = 20;
 
+/// Keys after which a worker says how far it is.
+const TOLD_EVERY: usize = 25;
+
 /// A whole comparison: `theirs` gives the hashes of a key's inputs.
 pub(crate) fn compare<F: Function>(theirs: impl Fn(&[u8], &[Vec<u8>]) -> Vec<[u8; 32]> + Sync) {
-    let (keys, inputs) =
-        (number("COREWARD_RANDOMX_KEYS", KEYS), number("COREWARD_RANDOMX_INPUTS", INPUTS));
+    let (keys, inputs, first) = (
+        number("COREWARD_RANDOMX_KEYS", KEYS),
+        number("COREWARD_RANDOMX_INPUTS", INPUTS),
+        number("COREWARD_RANDOMX_FIRST", 0),
+    );
     let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(keys);
     thread::scope(|scope| {
         for worker in 0..workers {
             let theirs = &theirs;
             scope.spawn(move || {
-                for key in (worker..keys).step_by(workers) {
+                for key in (first + worker..keys).step_by(workers) {
+                    if key % TOLD_EVERY == 0 && key > 0 {
+                        println!("key {key} of {keys}, {inputs} inputs each");
+                    }
                     one::<F>(&bytes(key as u64, 1 + key % 60), &many(key, inputs), theirs);
                 }
             });
