@@ -31,10 +31,12 @@ test-randomx-long: ## Compare the RandomX engine with two others, 1,000 keys wit
 	COREWARD_RANDOMX_KEYS=1000 COREWARD_RANDOMX_INPUTS=100 cargo test --release --package coreward-randomx \
 		--test fluence --test stock -- --nocapture
 
-soak: ## End our programs 200 times, then half an hour of noise; write e2e/SOAK.md and e2e/NOISE.md
+soak: ## End our programs 200 times, replace the operators 100 times in quiet, then half an hour of noise; write e2e/SOAK.md and e2e/NOISE.md
 	@e2e/run bed up
 	@COREWARD_KILLS=200 COREWARD_SOAK=$(CURDIR)/e2e/SOAK.md cargo test --quiet --package coreward-e2e --test stories \
 		killed_anywhere -- --nocapture
+	@COREWARD_QUIET_MINUTES=10 COREWARD_QUIET_RESTARTS=100 cargo test --quiet --package coreward-e2e --test stories \
+		quiet -- --nocapture
 	@COREWARD_NOISE=$(CURDIR)/e2e/NOISE.md cargo test --quiet --package coreward-e2e --test stories long_noise -- \
 		--nocapture --ignored
 

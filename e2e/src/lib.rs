@@ -6,5 +6,6 @@ pub mod bench;
 pub mod chain;
 pub mod demo;
 pub mod fault;
+pub mod sources;
 pub mod story;
 pub mod world;

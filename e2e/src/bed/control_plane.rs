@@ -13,6 +13,8 @@ use super::{
 /// On two busy cores; alone it takes three seconds.
 const API_LIMIT: Duration = Duration::from_secs(90);
 const INTERVAL: Duration = Duration::from_millis(50);
+/// The name of its process in the bed.
+pub(super) const API_SERVER: &str = "kube-apiserver";
 
 /// Starts what needs nothing else: etcd, the API server, the gateway.
 ///
@@ -21,9 +23,7 @@ const INTERVAL: Duration = Duration::from_millis(50);
 pub(super) fn start_store(paths: &Paths, addresses: Addresses, programs: &Path) -> Result<()> {
     let room = Room::network(paths.control_namespace());
     process::start(paths, "etcd", Some(&room), &etcd(paths, programs))?;
-    let mut api_server = api_server(paths, addresses, programs);
-    api_server.extend(rights::audit(paths)?);
-    process::start(paths, "kube-apiserver", Some(&room), &api_server)?;
+    start_api_server(paths, addresses, programs)?;
     paths::make_folder(&paths.artifacts())?;
     let gateway = [
         programs.join("ipfs-gateway").display().to_string(),
@@ -31,6 +31,17 @@ pub(super) fn start_store(paths: &Paths, addresses: Addresses, programs: &Path) 
         format!("-folder={}", paths.artifacts().display()),
     ];
     process::start(paths, "ipfs-gateway", Some(&room), &gateway).map(drop)
+}
+
+/// Starts the API server on what its store holds.
+///
+/// # Errors
+/// [`Error::Start`], [`Error::File`].
+pub(super) fn start_api_server(paths: &Paths, addresses: Addresses, programs: &Path) -> Result<()> {
+    let room = Room::network(paths.control_namespace());
+    let mut words = api_server(paths, addresses, programs);
+    words.extend(rights::audit(paths)?);
+    process::start(paths, API_SERVER, Some(&room), &words).map(drop)
 }
 
 /// Starts the controller manager and the scheduler; both want an API server that answers.
@@ -82,7 +93,7 @@ pub(super) async fn ready(paths: &Paths, client: &kube::Client) -> Result<()> {
         if says_ready(client).await {
             return Ok(());
         }
-        for name in ["etcd", "kube-apiserver"] {
+        for name in ["etcd", API_SERVER] {
             if process::alive(paths, name).is_none() {
                 return Err(ended(paths, name));
             }
@@ -92,7 +103,7 @@ pub(super) async fn ready(paths: &Paths, client: &kube::Client) -> Result<()> {
     Err(Error::Late {
         what: "an answer from the API server".into(),
         seconds: API_LIMIT.as_secs(),
-        look: format!("see {}", paths.log("kube-apiserver").display()),
+        look: format!("see {}", paths.log(API_SERVER).display()),
     })
 }
 

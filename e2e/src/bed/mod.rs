@@ -57,7 +57,7 @@ pub use rights::{Rights, rights};
 pub use setup::{Parts, everything as setup, helm, promtool};
 pub use simulated::{SIMULATED, Simulated, end_simulation, is_simulated, simulate};
 pub use status::{Status, status};
-pub use upkeep::{kubectl, start_kubelet, stop_kubelet};
+pub use upkeep::{kubectl, start_api_server, start_kubelet, stop_api_server, stop_kubelet};
 
 use crate::chain::Contracts;
 

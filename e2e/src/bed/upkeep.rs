@@ -1,8 +1,9 @@
-//! What an engineer does to a node that is up.
+//! What an engineer does to a bed that is up.
 
 use super::{
     Bed,
     command::Run,
+    control_plane,
     error::{Error, Result},
     node::Node,
     process,
@@ -23,16 +24,38 @@ pub async fn kubectl(bed: &Bed, words: &[&str]) -> Result<String> {
 /// # Errors
 /// [`Error::Failed`] where it does not end.
 pub async fn stop_kubelet(bed: &Bed, node: Node) -> Result<()> {
-    let name = node.process("kubelet");
-    process::end(bed.paths(), std::slice::from_ref(&name)).await;
-    match process::alive(bed.paths(), &name) {
+    end(bed, &node.process("kubelet")).await
+}
+
+/// Ends the API server; whoever it served goes on without it.
+///
+/// # Errors
+/// [`Error::Failed`] where it does not end.
+pub async fn stop_api_server(bed: &Bed) -> Result<()> {
+    end(bed, control_plane::API_SERVER).await
+}
+
+async fn end(bed: &Bed, name: &str) -> Result<()> {
+    process::end(bed.paths(), &[name.to_owned()]).await;
+    match process::alive(bed.paths(), name) {
         None => Ok(()),
         Some(id) => Err(Error::Failed {
-            program: name,
-            operation: "end the kubelet".into(),
+            program: name.to_owned(),
+            operation: format!("end {name}"),
             output: format!("process {id} is still there"),
         }),
     }
+}
+
+/// Starts the API server again, where it does not run, and waits until it is ready.
+///
+/// # Errors
+/// [`Error::Start`], [`Error::File`], [`Error::Late`].
+pub async fn start_api_server(bed: &Bed) -> Result<()> {
+    if process::alive(bed.paths(), control_plane::API_SERVER).is_none() {
+        control_plane::start_api_server(bed.paths(), bed.addresses(), bed.programs())?;
+    }
+    control_plane::ready(bed.paths(), bed.client()).await
 }
 
 /// Starts a node's kubelet again; nothing where it runs.

@@ -69,6 +69,7 @@ sol! {
         function setCapacityConstant(uint8 constantType, uint256 v) external;
         function grantAccess(address account) external;
         function revokeAccess(address account) external;
+        function multicall(bytes[] memory data) external returns (bytes[] memory);
 
         function setProviderInfo(string memory name, CIDV1 memory metadata) external;
         function getProviderInfo(address provider) external view returns (ProviderInfo memory);

@@ -65,6 +65,9 @@ pub enum Rpc {
     Ahead(u64),
     /// Every block that the node tells of is another one than the chain has at that height.
     Forked,
+    /// Beside each log, in answers and in receipts, stand three that nobody wrote: it once more, one of another peer, and one that
+    /// says something made up.
+    WrongLogs,
     /// Calls return nothing, and there are no logs.
     Empty,
     /// Answers begin and do not end; connections stay.

@@ -128,7 +128,7 @@ impl Proxy {
                 };
                 self.changed(client, &asked, (ask, tell)).await
             }
-            Rpc::Ahead(_) | Rpc::Forked => {
+            Rpc::Ahead(_) | Rpc::Forked | Rpc::WrongLogs => {
                 let tell = |call: &Value, answer: &mut Value| lies::tell(state.fault, call, answer);
                 self.changed(client, &asked, (|_: &mut Value| {}, tell)).await
             }

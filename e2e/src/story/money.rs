@@ -13,7 +13,7 @@ use super::{STATUS, STEP, account, ensure, page, text, today, witness};
 use crate::{
     chain::{
         At, CommitmentStatus,
-        abi::{Deal, Diamond, RewardsView, Token},
+        abi::{Deal, Diamond, PeerView, RewardsView, Token},
     },
     world::{Error, Result, World, until},
 };
@@ -22,6 +22,8 @@ use crate::{
 pub const FLT: usize = 18;
 /// Decimals of the bed's USDC.
 const USDC: usize = 6;
+/// The contract's words on a commitment that is none.
+const NO_COMMITMENT: &str = "Capacity commitment doesn't exist";
 
 /// Waits until both keys hold what they had, and what has come, less what went, to the wei and the base unit, and until
 /// every offer and deal tells the contracts' own sums.
@@ -134,10 +136,7 @@ async fn revenue(world: &World, provider: Address) -> Result<()> {
     }
     let mut paid = U256::ZERO;
     for (seat, _) in seats.into_iter().filter(|(seat, _)| own.contains(&seat.peerId)) {
-        let events = node.events::<Deal::RewardWithdrawn>(seat.deal, world.from_block()).await?;
-        let of_it =
-            events.into_iter().filter(|(event, _)| event.onchainWorkerId == seat.onchainWorkerId);
-        paid += of_it.map(|(event, _)| event.providerReward).sum::<U256>();
+        paid += paid_for(world, (seat.deal, seat.onchainWorkerId)).await?;
     }
     let now = world.oracle().usdc(provider).await?;
     // Peers that are off the chain cannot be told any more, nor can their pay.
@@ -148,45 +147,118 @@ async fn revenue(world: &World, provider: Address) -> Result<()> {
 
 /// Checks the sums in an offer's status against the contract's views.
 async fn offer_tells(world: &World, offer: &DynamicObject) -> Result<()> {
+    let status = &offer.data["status"];
+    let Ok(id) = text(&status["offerID"]).parse::<B256>() else { return Ok(()) };
+    let peers = world.oracle().peers_of(id).await?;
+    let ever = ever_made(world, &peers).await?;
+    let known = known_to(status, &peers, &ever)?;
+    let (known, all) = (stakes(world, &known).await?, stakes(world, &ever).await?);
+    ensure(known.left == all.left, || {
+        format!("{} wei are left under commitments that the status does not tell of", all.left)
+    })?;
+    let economics = &status["economics"];
+    tells("today's gas", &economics["gasSpentToday"], (gas_of_today(world).await?, FLT))?;
+    tells("collateral", &economics["collateral"], (known.collateral, FLT))?;
+    // Of a commitment that owes nothing any more the status need not know.
+    let of = |sums: &Value, token: &str| {
+        let sums = sums.as_array().cloned().unwrap_or_default();
+        let sum = sums.into_iter().find(|entry| entry["token"] == token).unwrap_or_default();
+        sum["total"].clone()
+    };
+    let (withdrawn, earned) = (&economics["withdrawn"], &economics["earned"]);
+    let slashed = (known.slashed, all.slashed);
+    tells_between("slashed collateral", &economics["slashed"], slashed, FLT)?;
+    tells_between("withdrawn FLT", &of(withdrawn, "FLT"), (known.withdrawn, all.withdrawn), FLT)?;
+    tells_between("earned FLT", &of(earned, "FLT"), (known.earned, all.earned), FLT)?;
+    tells_between("earned USDC", &of(earned, "USDC"), pay(world, &peers).await?, USDC)
+}
+
+/// The commitments that these peers have, or were made for them in this world.
+async fn ever_made(world: &World, peers: &[PeerView]) -> Result<BTreeSet<B256>> {
+    let (node, diamond) = (world.driver().node(), world.driver().contracts().diamond);
+    let made = node.events::<Diamond::CommitmentCreated>(diamond, world.from_block()).await?;
+    let ours = made.into_iter().map(|(event, _)| event);
+    let ours = ours.filter(|event| peers.iter().any(|peer| peer.peerId == event.peerId));
+    Ok(ours.map(|event| event.commitmentId).chain(present(peers)).collect())
+}
+
+fn present(peers: &[PeerView]) -> impl Iterator<Item = B256> {
+    peers.iter().map(|peer| peer.commitmentId).filter(|id| !id.is_zero())
+}
+
+/// The commitments that a status sums up: those that the peers have, and the past ones that it names.
+fn known_to(status: &Value, peers: &[PeerView], ever: &BTreeSet<B256>) -> Result<BTreeSet<B256>> {
+    let past = status["pastCommitments"].as_array().into_iter().flatten();
+    let mut known: BTreeSet<B256> = present(peers).collect();
+    for told in past.map(|past| text(&past["id"])) {
+        let id = told.parse().ok().filter(|id| ever.contains(id));
+        let never = || Error::Finding(format!("no peer of the offer had the commitment {told}"));
+        known.insert(id.ok_or_else(never)?);
+    }
+    Ok(known)
+}
+
+/// Sums of FLT over commitments by the contract's views, wei.
+#[derive(Default)]
+struct Stakes {
+    collateral: U256,
+    slashed: U256,
+    earned: U256,
+    withdrawn: U256,
+    left: U256,
+}
+
+async fn stakes(world: &World, commitments: &BTreeSet<B256>) -> Result<Stakes> {
     const STAKED: [CommitmentStatus; 4] = [
         CommitmentStatus::Active,
         CommitmentStatus::WaitStart,
         CommitmentStatus::Failed,
         CommitmentStatus::Inactive,
     ];
-    let status = &offer.data["status"];
-    let Ok(id) = text(&status["offerID"]).parse::<B256>() else { return Ok(()) };
-    let (mut collateral, mut earned, mut withdrawn) = (U256::ZERO, U256::ZERO, U256::ZERO);
-    let mut slashed = U256::ZERO;
-    for peer in world.oracle().peers_of(id).await? {
-        if peer.commitmentId.is_zero() {
-            continue;
-        }
-        let rewards = world.oracle().rewards(peer.commitmentId).await?;
-        let whole = |part: &RewardsView| part.ccRewards + part.dealStakerRewards;
-        withdrawn += whole(&rewards.withdrawn);
-        earned += whole(&rewards.total) + whole(&rewards.withdrawn);
-        let view = world.oracle().commitment(peer.commitmentId).await?;
-        slashed += world.oracle().slashed(&view).await?;
-        if STAKED.contains(&world.oracle().commitment_status(peer.commitmentId).await?) {
-            collateral += view.collateralPerUnit * view.unitCount;
+    let whole = |part: &RewardsView| part.ccRewards + part.dealStakerRewards;
+    let mut sums = Stakes::default();
+    for id in commitments {
+        let view = match world.oracle().commitment(*id).await {
+            // It was taken back before it was funded, or went with the block that it was made in.
+            Err(error) if error.revert_reason() == Some(NO_COMMITMENT) => continue,
+            view => view?,
+        };
+        let rewards = world.oracle().rewards(*id).await?;
+        sums.withdrawn += whole(&rewards.withdrawn);
+        sums.left += whole(&rewards.total);
+        sums.earned += whole(&rewards.total) + whole(&rewards.withdrawn);
+        sums.slashed += world.oracle().slashed(&view).await?;
+        if STAKED.contains(&world.oracle().commitment_status(*id).await?) {
+            sums.collateral += view.collateralPerUnit * view.unitCount;
         }
     }
-    let economics = &status["economics"];
-    tells("today's gas", &economics["gasSpentToday"], (gas_of_today(world).await?, FLT))?;
-    tells("collateral", &economics["collateral"], (collateral, FLT))?;
-    let flt = |sums: &Value| {
-        let sums = sums.as_array().cloned().unwrap_or_default();
-        sums.into_iter().find(|entry| entry["token"] == "FLT").unwrap_or_default()
-    };
-    // Commitments of the past have earned too; those are the status' own to know.
-    let past = status["pastCommitments"].as_array().is_some_and(|past| !past.is_empty());
-    if past {
-        return Ok(());
+    Ok(sums)
+}
+
+/// What the workers on these peers can fetch, and that with all that was ever paid for workers on them, base units of USDC.
+async fn pay(world: &World, peers: &[PeerView]) -> Result<(U256, U256)> {
+    let (node, diamond) = (world.driver().node(), world.driver().contracts().diamond);
+    let seats = node.events::<Diamond::WorkerCreatedV2>(diamond, world.from_block()).await?;
+    let ours =
+        seats.into_iter().filter(|(seat, _)| peers.iter().any(|it| it.peerId == seat.peerId));
+    let (mut claimable, mut paid) = (U256::ZERO, U256::ZERO);
+    for (seat, _) in ours {
+        paid += paid_for(world, (seat.deal, seat.onchainWorkerId)).await?;
+        let workers = world.oracle().deal(seat.deal).await?.workers;
+        if workers.iter().any(|worker| worker.onchainId == seat.onchainWorkerId) {
+            let reward = world.oracle().deal_reward(seat.deal, seat.onchainWorkerId).await?;
+            claimable += reward.providerReward;
+        }
     }
-    tells("slashed collateral", &economics["slashed"], (slashed, FLT))?;
-    tells("withdrawn FLT", &flt(&economics["withdrawn"])["total"], (withdrawn, FLT))?;
-    tells("earned FLT", &flt(&economics["earned"])["total"], (earned, FLT))
+    Ok((claimable, claimable + paid))
+}
+
+/// What a deal says that it paid for a worker, base units.
+async fn paid_for(world: &World, (deal, worker): (Address, B256)) -> Result<U256> {
+    let node = world.driver().node();
+    let events = node.events::<Deal::RewardWithdrawn>(deal, world.from_block()).await?;
+    let of_it = events.into_iter().filter(|(event, _)| event.onchainWorkerId == worker);
+    Ok(of_it.map(|(event, _)| event.providerReward).sum())
 }
 
 /// What the kept transactions of the world's keys that were begun today have cost, by the chain's receipts.
@@ -218,6 +290,7 @@ async fn series_tell(world: &World, name: &str) -> Result<()> {
     }
     let labels = [("offer", path.as_str()), ("token", "FLT")];
     shows(world, "slashed_total", &labels, text(&economics["slashed"])).await?;
+    shows(world, "collateral_at_risk", &labels, text(&economics["atRisk"])).await?;
     let party = world.party();
     for (signer, account) in [
         (party.provider_signer(), party.provider.address),
@@ -254,6 +327,19 @@ fn tells(what: &str, told: &Value, (wanted, places): (U256, usize)) -> Result<()
     let found = base_units(text(told), places);
     ensure(found == Some(wanted), || {
         format!("the status tells {told} of {what}, the contract {wanted} of {places} decimals")
+    })
+}
+
+/// Checks a sum that may count more than what is told of by name, up to all that there ever was.
+fn tells_between(
+    what: &str,
+    told: &Value,
+    (least, most): (U256, U256),
+    places: usize,
+) -> Result<()> {
+    let found = base_units(text(told), places);
+    ensure(found.is_some_and(|found| (least..=most).contains(&found)), || {
+        format!("the status tells {told} of {what}, not {least} to {most} of {places} decimals")
     })
 }
 

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use alloy::primitives::B256;
+use alloy::primitives::{B256, U256};
+use serde_json::json;
 
 use super::{STEP, Teller, agrees, ensure, offer::Offered, pods};
-use crate::world::{Result, World, until};
+use crate::{
+    chain::abi::Diamond,
+    world::{Result, World, until},
+};
 
 /// Waits until each of `units` has a prover of its own that hashes, with exactly one core; gives the pods' UIDs.
 ///
@@ -69,19 +73,48 @@ pub async fn minimum(world: &World, offered: &Offered, units: &[B256]) -> Result
     Ok(epoch.number)
 }
 
-/// Ends the epoch, and waits until `units` have the minimum of the new one.
+/// Ends the epoch, and waits until `units` have the minimum of the new one, the last proof of it before the epoch's middle.
 ///
 /// # Errors
-/// As [`minimum`].
+/// As [`minimum`]; [`crate::world::Error::Finding`] where a proof that was needed came later.
 pub async fn next(
     world: &World,
     teller: &Teller,
     offered: &Offered,
     units: &[B256],
 ) -> Result<u64> {
+    let from_block = world.oracle().block_number().await? + 1;
     let number = world.driver().next_epoch().await?;
     let words = format!("epoch {number}: {} unit(s) have their minimum on chain", units.len());
-    teller.step(&words, minimum(world, offered, units)).await
+    let reached = teller.step(&words, minimum(world, offered, units)).await?;
+    in_its_first_half(world, (reached, from_block), units).await?;
+    Ok(reached)
+}
+
+/// Checks by the blocks' times that the proofs which `units` owed in an epoch were mined before its middle.
+async fn in_its_first_half(
+    world: &World,
+    (epoch, from_block): (u64, u64),
+    units: &[B256],
+) -> Result<()> {
+    let owed = usize::try_from(world.oracle().epoch().await?.min_proofs).unwrap_or(usize::MAX);
+    let accepted = world.oracle().accepted_proofs(from_block).await?;
+    let start =
+        world.oracle().view(&Diamond::epochTimestampCall { epoch: U256::from(epoch) }).await?;
+    let middle = start + world.oracle().view(&Diamond::epochDurationCall {}).await? / U256::from(2);
+    for unit in units {
+        let own = accepted.iter().filter(|proof| (proof.epoch, proof.unit) == (epoch, *unit));
+        let Some(last) = own.take(owed).last() else { continue };
+        let block = json!(format!("{:#x}", last.block));
+        let mined = world.driver().node().block(block, false).await?.header.timestamp;
+        ensure(U256::from(mined) < middle, || {
+            format!(
+                "unit {} had its minimum of epoch {epoch} at {mined} only, its middle was at {middle}",
+                short(*unit)
+            )
+        })?;
+    }
+    Ok(())
 }
 
 /// Three epochs one after the other, of which the present is the first.

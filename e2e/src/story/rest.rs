@@ -2,9 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use k8s_openapi::api::{
-    core::v1::{ConfigMap, Event, Namespace, Pod, Secret, Service, ServiceAccount},
-    discovery::v1::EndpointSlice,
+use k8s_openapi::{
+    api::{
+        core::v1::{ConfigMap, Event, Namespace, Pod, Secret, Service, ServiceAccount},
+        discovery::v1::EndpointSlice,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -21,6 +24,10 @@ const REST: u64 = 15;
 const LIMIT: Duration = Duration::from_mins(6);
 /// Seconds of one measurement of requests.
 pub const WINDOW: u64 = 30;
+
+/// What the cluster puts into each namespace, by kind and name.
+const CLUSTERS_OWN: [(&str, &str); 2] =
+    [("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")];
 
 /// Kind, namespace and name of an object, and its version.
 pub type Versions = BTreeMap<Object, String>;
@@ -86,7 +93,36 @@ async fn requests(world: &World) -> Result<f64> {
 /// # Errors
 /// [`crate::world::Error::Cluster`].
 pub async fn versions(world: &World) -> Result<Versions> {
-    let mut all = Versions::new();
+    let all = objects(world).await?.into_iter();
+    Ok(all.map(|(object, meta)| (object, meta.resource_version.unwrap_or_default())).collect())
+}
+
+/// Objects in the product's namespaces that have neither its label nor an owner, and that neither the cluster nor a person made.
+///
+/// # Errors
+/// [`crate::world::Error::Cluster`].
+pub async fn strays(world: &World) -> Result<Vec<Object>> {
+    let all = objects(world).await?.into_iter();
+    Ok(all.filter(|(object, meta)| is_stray(object, meta)).map(|(object, _)| object).collect())
+}
+
+fn is_stray((kind, namespace, name): &Object, meta: &ObjectMeta) -> bool {
+    let has = |key: &str, value: &str| {
+        meta.labels.as_ref().and_then(|labels| labels.get(key)).is_some_and(|it| it == value)
+    };
+    let is_marked = has("app.kubernetes.io/managed-by", "coreward")
+        || has("app.kubernetes.io/name", "coreward")
+        || has("owner", "helm");
+    let is_owned = meta.owner_references.as_ref().is_some_and(|owners| !owners.is_empty());
+    let of_cluster = kind == "Event" || CLUSTERS_OWN.contains(&(kind.as_str(), name.as_str()));
+    let is_ground = kind == "Namespace" && !namespace.starts_with("deal-");
+    let mut writers = meta.managed_fields.iter().flatten();
+    let by_person = writers.any(|writer| writer.manager.as_deref() == Some("coreward-e2e"));
+    !(is_marked || is_owned || of_cluster || is_ground || by_person)
+}
+
+async fn objects(world: &World) -> Result<BTreeMap<Object, ObjectMeta>> {
+    let mut all = BTreeMap::new();
     let client = world.client();
     for kind in ["ProviderOffer", "CapacityUnit", "Deal", "ChainTransaction"] {
         for object in all_of_kind(&client, kind).await? {
@@ -113,7 +149,7 @@ pub(super) fn is_ours(namespace: &str) -> bool {
     namespace == NAMESPACE || namespace.starts_with("story-") || namespace.starts_with("deal-")
 }
 
-async fn add_all<K>(all: &mut Versions, client: &kube::Client) -> Result<()>
+async fn add_all<K>(all: &mut BTreeMap<Object, ObjectMeta>, client: &kube::Client) -> Result<()>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
 {
@@ -123,8 +159,35 @@ where
     Ok(())
 }
 
-fn add(all: &mut Versions, kind: &str, object: &impl ResourceExt) {
+fn add(all: &mut BTreeMap<Object, ObjectMeta>, kind: &str, object: &impl ResourceExt) {
     let place = object.namespace().unwrap_or_else(|| object.name_any());
     let name = object.name_any();
-    all.insert((kind.to_owned(), place, name), object.resource_version().unwrap_or_default());
+    all.insert((kind.to_owned(), place, name), object.meta().clone());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stray(kind: &str, namespace: &str, name: &str, meta: serde_json::Value) -> bool {
+        let object = (kind.to_owned(), namespace.to_owned(), name.to_owned());
+        is_stray(&object, &serde_json::from_value(meta).unwrap())
+    }
+
+    #[test]
+    fn what_has_neither_label_nor_owner_is_a_stray() {
+        let ours = serde_json::json!({ "labels": { "app.kubernetes.io/managed-by": "coreward" } });
+        let owner =
+            serde_json::json!({ "apiVersion": "v1", "kind": "Pod", "name": "a", "uid": "b" });
+        let with_owner = serde_json::json!({ "ownerReferences": [owner] });
+        let by_person = serde_json::json!({ "managedFields": [{ "manager": "coreward-e2e" }] });
+        let none = serde_json::json!({});
+        assert!(stray("Secret", NAMESPACE, "left-behind", none.clone()));
+        assert!(stray("Namespace", "deal-51", "deal-51", none.clone()));
+        for meta in [ours, with_owner, by_person] {
+            assert!(!stray("Secret", NAMESPACE, "left-behind", meta.clone()), "{meta}");
+        }
+        assert!(!stray("ConfigMap", "deal-51", "kube-root-ca.crt", none.clone()));
+        assert!(!stray("Namespace", "story-51", "story-51", none));
+    }
 }

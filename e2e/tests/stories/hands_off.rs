@@ -1,24 +1,24 @@
 mod definitions;
+mod forged;
+mod found;
 mod mended;
 mod refused;
 
 use alloy::primitives::B256;
 use coreward_e2e::{
     bed::{self, NAMESPACE},
+    chain::DealOrder,
     story::{
-        STEP, Teller, agrees, client, deal, end, ensure, offer::Offered, operators, pods, product,
-        proving, the_loop,
+        STEP, Teller, client, deal, end, ensure, offer::Offered, pods, product, proving, the_loop,
     },
     world::{Error, Result, World, chain_of, cluster, until},
 };
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::{
     Api, Resource, ResourceExt,
-    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams},
+    api::{ApiResource, DeleteParams, DynamicObject},
     core::GroupVersionKind,
 };
-
-use serde_json::json;
 
 use refused::refusal;
 
@@ -26,6 +26,8 @@ use super::{Needs, Told, on_stage, people};
 
 /// The `ConfigMap` that owns the unit pods of a namespace.
 const ANCHOR: &str = "coreward-anchor";
+/// Epochs that the deal is paid for; more than the story ends.
+const PAID_EPOCHS: u64 = 60;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hands_off() -> Told {
@@ -38,7 +40,12 @@ async fn hands_off() -> Told {
 
 async fn tell(world: &World, teller: &Teller, stage: &product::Stage) -> Result<()> {
     let offered = the_loop::proving_offer(world, teller, &the_loop::both_nodes(world), 2).await?;
-    let seat = deal::matched(world, &stage.apps.hello, &[&offered.peers[0]]).await?.remove(0);
+    let order = DealOrder {
+        paid_epochs: PAID_EPOCHS,
+        ..DealOrder::of_one_worker(world.party().developer.address, &stage.apps.hello)
+    };
+    let contract = world.driver().create_deal(&order).await?;
+    let seat = deal::seats(world, contract, &[&offered.peers[0]]).await?.remove(0);
     let served = Box::pin(deal::serving(world, teller, &seat)).await?;
     let scene = Scene { world, teller, offered, served };
 
@@ -50,19 +57,7 @@ async fn tell(world: &World, teller: &Teller, stage: &product::Stage) -> Result<
     teller.aside("no pod was touched");
 
     end::lift_policies(&world.client()).await?;
-    let told = Box::pin(scene.loses_definitions(&was)).await;
-    let told = match told {
-        Ok(()) => Box::pin(scene.held_by_finalizers(&was)).await,
-        failed => failed,
-    };
-    let told = match told {
-        Ok(()) => Box::pin(scene.comes_back()).await,
-        failed => failed,
-    };
-    let told = match told {
-        Ok(()) => Box::pin(scene.is_found_again()).await,
-        failed => failed,
-    };
+    let told = Box::pin(scene.unprotected(&was)).await;
     // Whatever came of it, the next story finds the policies in force.
     let restored = teller.step("the policies are in force again", restore(&scene)).await;
     told.and(restored)
@@ -138,6 +133,15 @@ impl Scene<'_> {
         .await
     }
 
+    /// What is lost and what is not while no policy is in force.
+    async fn unprotected(&self, was: &[String; 2]) -> Result<()> {
+        Box::pin(self.outlives_forgery(was)).await?;
+        Box::pin(self.loses_definitions(was)).await?;
+        Box::pin(self.held_by_finalizers(was)).await?;
+        Box::pin(self.comes_back()).await?;
+        Box::pin(self.is_found_again()).await
+    }
+
     /// Without the policies the deletions are asked for, and finalizers hold what they are asked for.
     async fn held_by_finalizers(&self, was: &[String; 2]) -> Result<()> {
         for target in self.objects().await? {
@@ -190,54 +194,6 @@ impl Scene<'_> {
             Ok((pods::uid(&pod) != was).then_some(()))
         });
         self.teller.step("the anchor was deleted: the prover is back", back).await?;
-        self.goes_on().await
-    }
-}
-
-impl Scene<'_> {
-    /// The offer as the contracts have it.
-    async fn on_chain(&self) -> Result<Vec<(B256, B256)>> {
-        let offers = self.world.oracle().offers_of(self.world.party().provider.address).await?;
-        ensure(offers.len() == 1, || format!("the provider has {} offers", offers.len()))?;
-        let peers = self.world.oracle().peers_of(offers[0].offerId).await?;
-        Ok(peers.iter().map(|peer| (peer.peerId, peer.commitmentId)).collect())
-    }
-
-    /// Even where all objects are gone, staked units are proven; the same offer applied again is the same on chain, and its pods
-    /// never stopped.
-    async fn is_found_again(&self) -> Result<()> {
-        let (world, own) = (self.world, self.world.namespace());
-        let (pods, chain) = (self.pods().await?, self.on_chain().await?);
-        let free = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
-        for kind in ["Deal", "CapacityUnit", "ProviderOffer"] {
-            let api = self.ours(kind, own);
-            for object in world.list(kind).await? {
-                let name = object.name_any();
-                let freed = api.patch(&name, &PatchParams::default(), &free).await;
-                freed.map_err(cluster(format!("take the finalizers of {name} away")))?;
-            }
-        }
-        let namespaces: Api<Namespace> = Api::all(world.client());
-        let gone = until("the offer's namespace is gone", STEP, async || {
-            let left = namespaces.get_opt(own).await.map_err(cluster("look for the namespace"))?;
-            Ok(left.is_none().then_some(()))
-        });
-        self.teller.step("all finalizers were taken away: every object is gone", gone).await?;
-        // Nobody who leads has ever seen the offer.
-        operators::renew(world).await?;
-        self.teller.aside("new operators lead, and there is no offer");
-        self.goes_on().await?;
-        world.make_namespace("hands off, again").await?;
-        world.apply(&the_loop::both_nodes(world)).await?;
-        let id = self.offered.id.to_string();
-        let found = agrees(world, ("ProviderOffer", &self.offered.name), "it is found", |object| {
-            let units = &object.data["status"]["units"];
-            object.data["status"]["offerID"] == id.as_str()
-                && (units["proving"] == 1, units["serving"] == 1) == (true, true)
-        });
-        self.teller.step("the same offer is applied again, and found on chain", found).await?;
-        ensure(self.on_chain().await? == chain, || "the chain has other peers now".to_owned())?;
-        ensure(self.pods().await? == pods, || "a pod was replaced".to_owned())?;
         self.goes_on().await
     }
 }

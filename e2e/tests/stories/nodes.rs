@@ -88,6 +88,18 @@ impl Scene<'_> {
         Ok(())
     }
 
+    /// Waits until the unit's condition `NodeEligible` says so.
+    async fn eligible(&self, status: &str, reason: &str) -> Result<()> {
+        let name = format!("{}-{}", self.offered.name, proving::short(self.unit));
+        let what = format!("NodeEligible is {status}, {reason}");
+        agrees(self.world, ("CapacityUnit", &name), &what, |object| {
+            condition(object, "NodeEligible")
+                .is_some_and(|told| (told.0.as_str(), told.1.as_str()) == (status, reason))
+        })
+        .await
+        .map(drop)
+    }
+
     /// A pod that the kubelet refuses comes back, and the unit says why it went.
     async fn refused_pod(&self) -> Result<()> {
         let was = self.prover().await?;
@@ -243,6 +255,7 @@ impl Scene<'_> {
         stopped.map_err(|error| Error::Finding(chain_of(&error)))?;
         let words = format!("the kubelet of {} is away, and the cluster knows", self.node.name);
         self.teller.step(&words, node::ready(world, self.node, false)).await?;
+        self.eligible("Unknown", "Stale").await?;
         self.all_prove().await?;
         let left = pods::of_unit(&world.client(), "prover", self.unit).await?;
         let stays = matches!(&left[..], [pod] if pods::uid(pod) == pods::uid(&was)
@@ -259,6 +272,7 @@ impl Scene<'_> {
         self.teller.step("the kubelet is back, and the node ready", back).await?;
         let pod = self.prover().await?;
         ensure(pods::restarts(&pod) == 0, || "its container was started again".to_owned())?;
+        self.eligible("True", "Verified").await?;
         self.all_prove().await
     }
 }

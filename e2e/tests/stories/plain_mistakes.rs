@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use alloy::primitives::U256;
 use coreward_e2e::{
     apps::WrongApp,
     chain::DealOrder,
@@ -21,9 +22,12 @@ async fn plain_mistakes() -> Told {
         async |world, teller, stage| {
             let other = &stage.parties[people::THE_LOOP];
             let good = good(world);
+            let few_cores = [wrong_offers::of_too_few_cores(world).await?];
+            wrong_offers::are_told(world, teller, (&good, &few_cores)).await?;
+            without_funds(world, teller, &good).await?;
             let offered = offer::register(world, teller, &good, 1).await?;
             wrong_offers::are_refused(world, teller, &good).await?;
-            let wrong = wrong_offers::told(world, other)?;
+            let wrong = wrong_offers::told(world, other).await?;
             wrong_offers::are_told(world, teller, (&good, &wrong)).await?;
             is_unaffected(world, &offered).await?;
             for app in &stage.apps.wrong {
@@ -47,6 +51,17 @@ fn good(world: &World) -> Value {
     // An endless loop need not last longer to be told.
     good["spec"]["worker"] = json!({ "limits": { "requestMilliseconds": 3000 } });
     good
+}
+
+/// The key of the peers holds nothing for a while.
+async fn without_funds(world: &World, teller: &Teller, good: &Value) -> Result<()> {
+    let account = world.party().peer_owner.address;
+    let funds = world.oracle().flt(account).await?;
+    world.driver().set_flt(account, U256::ZERO).await?;
+    let empty = [wrong_offers::mistake("empty-wallet", json!({}), "holds nothing: send FLT to it")];
+    let told = wrong_offers::are_told(world, teller, (good, &empty)).await;
+    world.driver().set_flt(account, funds).await?;
+    told
 }
 
 /// The good object beside the mistakes is what it was.

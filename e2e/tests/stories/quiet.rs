@@ -4,7 +4,7 @@ use coreward_e2e::{
         Teller, ensure,
         offer::{self, Offered},
         operators, proving,
-        rest::{Object, Versions, WINDOW, requests_per_block, rest, versions},
+        rest::{Object, Versions, WINDOW, requests_per_block, rest, strays, versions},
         the_loop,
         witness::{self, Witness},
     },
@@ -12,12 +12,14 @@ use coreward_e2e::{
 };
 use serde_json::json;
 
-use super::{Needs, Told, alone, mass_change, people, tell_and_release};
+use super::{Needs, Told, alone, killed_anywhere::number, mass_change, people, tell_and_release};
 
-/// Seconds of chain time without any event.
-const QUIET: u64 = 180;
+/// Minutes of chain time without any event.
+const MINUTES: &str = "COREWARD_QUIET_MINUTES";
+const USUAL_MINUTES: u64 = 3;
 /// How often all operators are replaced by new ones.
-const RESTARTS: usize = 3;
+const RESTARTS: &str = "COREWARD_QUIET_RESTARTS";
+const USUAL_RESTARTS: u64 = 3;
 /// How far two measurements of requests per block may be apart: the operator polls by its own clock, not by blocks.
 const TOLERANCE: f64 = 0.15;
 
@@ -44,12 +46,17 @@ async fn tell(world: &World, late: &World, teller: &Teller) -> Result<Offered> {
     teller.step("all is at rest", rest(world)).await?;
     let epoch = world.oracle().epoch().await?.number;
     let before = versions(world).await?;
-    let rates = teller.step("three minutes pass", rates(world, QUIET / WINDOW)).await?;
+    let minutes = number(MINUTES)?.unwrap_or(USUAL_MINUTES);
+    let passed = rates(world, minutes * 60 / WINDOW);
+    let rates = teller.step(&format!("{minutes} minutes pass"), passed).await?;
     let after = versions(world).await?;
     ensure(world.oracle().epoch().await?.number == epoch, || "the epoch ended".to_owned())?;
     let changed = changed(&before, &after);
     ensure(changed.is_empty(), || format!("{} objects were written: {changed:?}", changed.len()))?;
     teller.aside(&format!("{} objects, none of them written", before.len()));
+    let stray = strays(world).await?;
+    ensure(stray.is_empty(), || format!("nobody says whose these are: {stray:?}"))?;
+    teller.aside("each of them has our label, or an owner");
     let mean = rates.iter().sum::<f64>() / f64::from(u32::try_from(rates.len()).unwrap_or(1));
     ensure(rates.iter().all(|rate| is_near(*rate, mean)), || {
         format!("requests per block vary: {rates:.2?}")
@@ -75,7 +82,8 @@ async fn tell(world: &World, late: &World, teller: &Teller) -> Result<Offered> {
 async fn restarts(world: &World, teller: &Teller, offered: &Offered) -> Result<()> {
     let witness = Witness::begin(world).await?;
     let before = versions(world).await?;
-    for _ in 0..RESTARTS {
+    let count = number(RESTARTS)?.unwrap_or(USUAL_RESTARTS);
+    for _ in 0..count {
         operators::renew(world).await?;
         witness::blocks(world, 2).await?;
     }
@@ -92,7 +100,7 @@ async fn restarts(world: &World, teller: &Teller, offered: &Offered) -> Result<(
     let mut written = changed(&before, &after);
     written.retain(|object| !goes_with_replicas(object));
     ensure(written.is_empty(), || format!("{} objects were written: {written:?}", written.len()))?;
-    teller.aside(&format!("{RESTARTS} times new operators: nothing sent, nothing written"));
+    teller.aside(&format!("{count} times new operators: nothing sent, nothing written"));
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Three endpoints before one chain: one that is wrong is outvoted, and without two that agree nothing is sent but proofs.
 
 use coreward_e2e::{
+    bed::NAMESPACE,
     fault::{Faults, Rpc, THREE},
     story::{
         STEP, Teller, agrees, ensure,
@@ -10,7 +11,12 @@ use coreward_e2e::{
         proving,
         witness::{self, Witness, while_synced},
     },
-    world::{Error, NETWORK_OF_THREE, Result, World, condition, until},
+    world::{Error, NETWORK_OF_THREE, Result, World, cluster, condition, until},
+};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 
@@ -21,6 +27,8 @@ const FAR: u64 = 1000;
 /// Blocks that are to be heard of, and how many at least: two may fall into one look.
 const HEARD: u64 = 10;
 const HEARD_OF: f64 = 8.0;
+/// Says on an identity up to which block its peer's logs were read.
+const READ_TO: &str = "coreward.dev/past-read-to";
 /// Whose WebSocket dies.
 const DEAD: usize = 1;
 /// Blocks, and so seconds, in which what is sent out of ignorance would be on its way.
@@ -106,6 +114,7 @@ impl<'a> Scene<'a> {
         }
         let height = self.world.oracle().block_number().await?;
         Box::pin(self.with_one("stands still at a block", Rpc::Stale(height))).await?;
+        Box::pin(self.with_wrong_logs()).await?;
         Box::pin(self.with_a_dead_socket()).await?;
         Box::pin(self.with_one_left()).await?;
         Box::pin(self.with_two_that_contradict()).await
@@ -140,6 +149,60 @@ impl<'a> Scene<'a> {
         let spoiled = self.faults.spoiled_by_one_of_three(asked);
         ensure(spoiled > 0, || "it was asked for nothing".to_owned())?;
         self.faults.one_of_three(asked, Rpc::Well)
+    }
+
+    /// The past of the peer is read again, as after an old backup, out of logs that one forges: nothing follows from them.
+    async fn with_wrong_logs(&self) -> Result<()> {
+        let (world, asked) = (self.world, self.asked().await?);
+        let (witness, told) = (Witness::begin(world).await?, self.told_of_stakes().await?);
+        self.faults.one_of_three(asked, Rpc::WrongLogs)?;
+        let endured = async {
+            self.past_is_read_again().await?;
+            self.proves().await?;
+            witness::blocks(world, SHORT).await?;
+            witness.pods_are_the_same(world).await?;
+            witness.nothing_was_sent_in_vain(world).await.map(drop)
+        };
+        let synced = while_synced((world, &self.offered), endured);
+        let words =
+            format!("one, the {}, tells logs that nobody wrote: proofs arrive", THREE[asked].0);
+        self.teller.step(&words, synced).await?;
+        let now = self.told_of_stakes().await?;
+        ensure(now == told, || format!("the offer told {told} of its stakes, and tells {now}"))?;
+        self.faults.one_of_three(asked, Rpc::Well)
+    }
+
+    /// What the offer tells of its peers and of commitments, past ones too.
+    async fn told_of_stakes(&self) -> Result<Value> {
+        let offer = self.world.get("ProviderOffer", &self.offered.name).await?;
+        let offer = offer.ok_or_else(|| Error::Finding("the offer is gone".to_owned()))?;
+        let status = &offer.data["status"];
+        Ok(json!([status["peers"], status["commitments"], status["pastCommitments"]]))
+    }
+
+    /// Takes away how far the logs of the offer's peers were read, and waits until they were read again.
+    async fn past_is_read_again(&self) -> Result<()> {
+        let secrets: Api<Secret> = Api::namespaced(self.world.client(), NAMESPACE);
+        let of_world = ListParams::default()
+            .labels(&format!("coreward.dev/offer-namespace={}", self.world.namespace()));
+        let list = async || {
+            let list = secrets.list(&of_world).await.map_err(cluster("list identities"))?;
+            let mut read = list.items;
+            read.retain(|secret| secret.annotations().contains_key(READ_TO));
+            Ok::<_, Error>(read)
+        };
+        let read = list().await?;
+        ensure(!read.is_empty(), || "no identity says how far its logs were read".to_owned())?;
+        let forget = Patch::Merge(json!({ "metadata": { "annotations": { READ_TO: null } } }));
+        for secret in &read {
+            let name = secret.name_any();
+            let patched = secrets.patch(&name, &PatchParams::default(), &forget).await;
+            patched.map_err(cluster(format!("change {name}")))?;
+        }
+        until("the peers' logs were read again", STEP, async || {
+            Ok((list().await?.len() == read.len()).then_some(()))
+        })
+        .await
     }
 
     /// A WebSocket that is open and through which nothing comes is given up for a new one.

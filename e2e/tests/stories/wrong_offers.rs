@@ -1,11 +1,15 @@
 //! Offers that are wrong: those that the API server refuses, and those that it takes and whose condition tells.
 
+use alloy::primitives::keccak256;
 use coreward_e2e::{
-    chain::Account,
+    bed::NODES,
+    chain::{Account, flt, peer_with_units},
     story::{Teller, ensure, is_ready},
-    world::{Error, Party, Result, World, until},
+    world::{Error, Party, Result, World, cluster, until},
 };
 use futures::future;
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
 use serde_json::{Value, json};
 
 use super::plain_mistakes::TOLD_WITHIN;
@@ -144,11 +148,38 @@ fn workers() -> Vec<Mistake> {
 }
 
 /// What only the operator's configuration, the cluster or the chain can tell; `other` is somebody else.
-pub(super) fn told(world: &World, other: &Party) -> Result<Vec<Mistake>> {
+pub(super) async fn told(world: &World, other: &Party) -> Result<Vec<Mistake>> {
     let nobody = Account::of(world.namespace(), "nobody")?.address;
     let mut all = of_accounts(world, other, &nobody.to_string());
+    all.push(of_a_stranger(world).await?);
     all.extend(of_the_market());
     Ok(all)
+}
+
+/// The id of an offer that is live, and that another provider owns.
+async fn of_a_stranger(world: &World) -> Result<Mistake> {
+    let stranger = Account::of(world.namespace(), "stranger")?.address;
+    let id = |what: &str| keccak256(format!("{} stranger's {what}", world.namespace()));
+    let driver = world.driver();
+    driver.set_flt(stranger, flt(1)).await?;
+    driver.register_provider(stranger, "Stranger").await?;
+    let peer = peer_with_units(id("peer"), stranger, &[id("unit")]);
+    let offer = driver.register_offer(stranger, vec![peer]).await?;
+    let words = "spec.offerID: the chain has no offer";
+    Ok(mistake("adopts-anothers", json!({ "offerID": offer }), words))
+}
+
+/// More units than the node without exclusive cores has cores, told while no other offer has the node.
+pub(super) async fn of_too_few_cores(world: &World) -> Result<Mistake> {
+    let nodes: Api<Node> = Api::all(world.client());
+    let node = nodes.get(NODES[2].name).await.map_err(cluster("read a node"))?;
+    let room = node.status.and_then(|status| status.allocatable).unwrap_or_default();
+    let cpus: u64 = room.get("cpu").and_then(|cpus| cpus.0.parse().ok()).unwrap_or(1);
+    let change = json!({ "capacity": {
+        "nodeSelector": { "matchLabels": { "coreward.dev/pool": "shared" } },
+        "unitsPerNode": cpus + 1,
+    } });
+    Ok(mistake("few-cores", change, "it has fewer free cores than units"))
 }
 
 fn of_accounts(world: &World, other: &Party, nobody: &str) -> Vec<Mistake> {
