@@ -31,6 +31,14 @@ test-randomx-long: ## Compare the RandomX engine with two others, 1,000 keys wit
 	COREWARD_RANDOMX_KEYS=1000 COREWARD_RANDOMX_INPUTS=100 cargo test --release --package coreward-randomx \
 		--test fluence --test stock -- --nocapture
 
+NIGHTLY := nightly-2026-04-15
+test-randomx-unsafe: ## Run the RandomX engine's tests under Miri and under the address sanitizer, on a nightly compiler
+	rustup toolchain install $(NIGHTLY) --profile minimal --component miri --component rust-src
+	MIRIFLAGS=-Zmiri-disable-isolation cargo +$(NIGHTLY) miri test --package coreward-randomx --lib --no-default-features -- \
+		superscalar program:: blake hash:: numbers_are_checked limit interpreter --skip a_limit_below
+	RUSTFLAGS=-Zsanitizer=address cargo +$(NIGHTLY) test --release --package coreward-randomx --lib \
+		--target x86_64-unknown-linux-gnu
+
 soak: ## End our programs 200 times, replace the operators 100 times in quiet, then half an hour of noise; write e2e/SOAK.md and e2e/NOISE.md
 	@e2e/run bed up
 	@COREWARD_KILLS=200 COREWARD_SOAK=$(CURDIR)/e2e/SOAK.md cargo test --quiet --package coreward-e2e --test stories \
@@ -46,4 +54,4 @@ alerts: ## Check the alerts' rules as Prometheus reads them, and run their tests
 bless: ## Rewrite the generated files
 	BLESS=1 cargo test --quiet --package coreward-crds
 
-.PHONY: help demo demo-down test test-unit check bench bench-randomx test-randomx-long soak alerts bless
+.PHONY: help demo demo-down test test-unit check bench bench-randomx test-randomx-long test-randomx-unsafe soak alerts bless

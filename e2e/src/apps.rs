@@ -20,6 +20,8 @@ pub struct Apps {
     pub hello: String,
     /// The same app with a part that is never read, so large that it comes in several blocks.
     pub hello_in_blocks: String,
+    /// The same app with another greeting: `howdy`.
+    pub howdy: String,
     /// Those that cannot be served.
     pub wrong: Vec<WrongApp>,
 }
@@ -37,6 +39,7 @@ impl Apps {
         let hello = read(&built.join("hello.wasm")).await?;
         Ok(Self {
             hello: folder.add(&hello).await?,
+            howdy: folder.add(&renamed(&hello, b"hello", b"howdy")).await?,
             hello_in_blocks: folder.add(&padded(hello.clone())).await?,
             wrong: wrong::publish(folder, &hello, &built).await?,
         })
@@ -70,6 +73,20 @@ async fn read(path: &Path) -> Result<Vec<u8>> {
         path: path.to_owned(),
         source,
     })
+}
+
+/// A component with other letters in its texts.
+fn renamed<const LENGTH: usize>(
+    component: &[u8],
+    from: &[u8; LENGTH],
+    to: &[u8; LENGTH],
+) -> Vec<u8> {
+    let mut renamed = component.to_vec();
+    let places = component.windows(LENGTH).enumerate().filter(|(_, text)| *text == from);
+    for (place, _) in places {
+        renamed[place..place + LENGTH].copy_from_slice(to);
+    }
+    renamed
 }
 
 /// A component with a custom section of [`PADDING`] bytes at its end: the same program.

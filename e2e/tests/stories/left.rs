@@ -1,4 +1,4 @@
-//! Deals that are not served on: a person leaves one, an owner is denied, one is not paid, and an app never answers.
+//! Deals that are not served on, after one whose app changes: a person leaves that one, an owner is denied, one is not paid, and an app never answers.
 
 use alloy::primitives::U256;
 use coreward_e2e::{
@@ -19,7 +19,7 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::plain_mistakes::app_is_told;
-use super::{Needs, Told, on_stage, people};
+use super::{Needs, Told, on_stage, people, rolled};
 
 /// Minutes of notice that the person gives.
 const NOTICE: i64 = 30;
@@ -46,11 +46,11 @@ async fn tell(world: &World, teller: &Teller, apps: &Apps) -> Result<()> {
     let offered = the_loop::proving_offer(world, teller, &spec(world), 1).await?;
     let units = offered.units();
     proving::minimum(world, &offered, &units).await?;
-    let scene = Scene { world, teller, offered, hello: &apps.hello };
+    let scene = Scene { world, teller, offered, hello: &apps.hello, apps };
     Box::pin(scene.by_a_person()).await?;
     Box::pin(scene.denied()).await?;
     Box::pin(scene.unpaid()).await?;
-    Box::pin(scene.unready(apps)).await?;
+    Box::pin(scene.unready()).await?;
     proving::next(world, teller, &scene.offered, &units).await?;
     proving::check_all(world, teller).await?;
     account::nonces_are_whole(world, teller).await
@@ -71,6 +71,7 @@ struct Scene<'a> {
     teller: &'a Teller,
     offered: Offered,
     hello: &'a str,
+    apps: &'a Apps,
 }
 
 impl Scene<'_> {
@@ -117,6 +118,7 @@ impl Scene<'_> {
         let seat = self.matched(&self.order(self.hello)).await?;
         let served = Box::pin(deal::serving(world, teller, &seat)).await?;
         let name = deal::mirror(world, seat.deal).await?.name_any();
+        Box::pin(rolled::tell(world, teller, (&served, self.apps))).await?;
         let exit = json!({ "noticeMinutes": NOTICE, "reason": "the hall is rebuilt" });
         world
             .apply(&json!({
@@ -201,8 +203,8 @@ impl Scene<'_> {
     }
 
     /// A deal whose app is nowhere: it is given back once the grace is over, with nothing billed.
-    async fn unready(&self, apps: &Apps) -> Result<()> {
-        let Self { world, teller, .. } = self;
+    async fn unready(&self) -> Result<()> {
+        let Self { world, teller, apps, .. } = self;
         let app = apps.wrong.iter().find(|app| app.reason == "NotFound");
         let app = app.ok_or_else(|| Error::Finding("no app is missing".to_owned()))?;
         let order = self.order(&app.cid);

@@ -21,6 +21,7 @@ mod partitioned;
 mod plain_mistakes;
 mod quiet;
 mod renewed;
+mod rolled;
 mod several_endpoints;
 mod the_loop;
 mod two_providers_one_subnet;

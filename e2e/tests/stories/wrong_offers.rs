@@ -166,7 +166,7 @@ async fn of_a_stranger(world: &World) -> Result<Mistake> {
     let peer = peer_with_units(id("peer"), stranger, &[id("unit")]);
     let offer = driver.register_offer(stranger, vec![peer]).await?;
     let words = "spec.offerID: the chain has no offer";
-    Ok(mistake("adopts-anothers", json!({ "offerID": offer }), words))
+    Ok(mistake("adopts-foreign", json!({ "offerID": offer }), words))
 }
 
 /// More units than the node without exclusive cores has cores, told while no other offer has the node.

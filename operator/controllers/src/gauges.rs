@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::{Address, U256};
-use coreward_crds::{ChainTransaction, Condition, Deal, Economics, TransactionState};
+use coreward_crds::{
+    ChainTransaction, CommitmentCounts, Condition, Deal, Economics, TransactionState,
+};
 use coreward_domain::condition::BREAKER;
 use coreward_domain::money;
 use kube::ResourceExt;
@@ -12,6 +14,7 @@ use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 
 use crate::clock;
+use crate::inventory::mismatches;
 use crate::labels::OfferKey;
 use crate::metrics::{MoneyMetrics, RewardSource};
 use crate::outbox;
@@ -21,13 +24,29 @@ const SECONDS_OF_A_DAY: f64 = 86_400.0;
 
 /// Sets all of them.
 pub fn set(shared: &Shared) {
-    deals(shared);
-    offers(shared);
+    offers(shared, &deals(shared));
     wallets(shared);
     orphans(shared);
     breaker(shared);
     conditions(shared);
     waiting(shared);
+    inventory(shared);
+}
+
+/// Whether units, identities and pods fit together.
+fn inventory(shared: &Shared) {
+    let stores = &shared.context.stores;
+    let (units, identities, pods) =
+        (stores.units.all(), stores.identities.all(), stores.pods.all());
+    let found = mismatches(
+        units.iter().map(AsRef::as_ref),
+        identities.iter().map(AsRef::as_ref),
+        pods.iter().map(AsRef::as_ref),
+    );
+    let series = &shared.context.metrics.units.inventory_mismatches;
+    for (kind, count) in found.labelled() {
+        series.with_label_values(&[kind]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
 }
 
 /// Labels of a series of conditions: kind, offer, type, status, reason.
@@ -140,16 +159,19 @@ fn orphans(shared: &Shared) {
         .set(i64::try_from(count).unwrap_or(i64::MAX));
 }
 
-fn deals(shared: &Shared) {
+/// Sets the series of deals; says how many workers each offer has in them.
+fn deals(shared: &Shared) -> BTreeMap<String, i64> {
     let series = &shared.context.metrics.deals;
     series.deals.reset();
     series.runway.reset();
     series.subnet_members.reset();
     let mut counts: BTreeMap<(String, String), i64> = BTreeMap::new();
+    let mut seats: BTreeMap<String, i64> = BTreeMap::new();
     for deal in shared.context.stores.deals.all() {
         let Some(offer) = OfferKey::of_labels(deal.as_ref()) else { continue };
         let status = deal.status.clone().unwrap_or_default();
         let Some(chain) = status.chain else { continue };
+        *seats.entry(offer.path()).or_default() += chain.workers.ours;
         *counts.entry((offer.path(), chain.state)).or_default() += 1;
         let address = deal.spec.deal_address.as_str();
         if let Some(epoch) = epoch_of(shared, &deal).filter(|_| chain.funded_until_epoch > 0) {
@@ -166,6 +188,7 @@ fn deals(shared: &Shared) {
     for ((offer, state), count) in counts {
         series.deals.with_label_values(&[offer.as_str(), state.as_str()]).set(count);
     }
+    seats
 }
 
 fn epoch_of(shared: &Shared, deal: &Deal) -> Option<i64> {
@@ -173,10 +196,12 @@ fn epoch_of(shared: &Shared, deal: &Deal) -> Option<i64> {
     i64::try_from(snapshot.epoch.0).ok()
 }
 
-fn offers(shared: &Shared) {
+fn offers(shared: &Shared, seats: &BTreeMap<String, i64>) {
     let (units, money) = (&shared.context.metrics.units, &shared.context.metrics.money);
     units.units.reset();
     units.commitment_end.reset();
+    units.obligations.reset();
+    money.withdrawal_waiting.reset();
     money.collateral_at_risk.reset();
     money.earned.reset();
     money.withdrawn.reset();
@@ -195,13 +220,28 @@ fn offers(shared: &Shared) {
                 units.units.with_label_values(&[path.as_str(), role]).set(count);
             }
         }
-        if let Some(end) = status.commitments.and_then(|counts| counts.next_end_epoch) {
-            units.commitment_end.with_label_values(&[path.as_str()]).set(end);
+        if let Some(counts) = status.commitments {
+            for (kind, count) in obligations(&counts, seats.get(&path).copied()) {
+                units.obligations.with_label_values(&[path.as_str(), kind]).set(count);
+            }
+            if let Some(end) = counts.next_end_epoch {
+                units.commitment_end.with_label_values(&[path.as_str()]).set(end);
+            }
+        }
+        if let Some(waiting) = shared.memory.withdrawal_waiting(&path, clock::now()) {
+            let seconds = i64::try_from(waiting.as_secs()).unwrap_or(i64::MAX);
+            money.withdrawal_waiting.with_label_values(&[path.as_str()]).set(seconds);
         }
         if let Some(economics) = status.economics {
             sums(money, &path, &economics);
         }
     }
+}
+
+/// What an offer has taken on and is not over: commitments, also before their first epoch, and workers of deals.
+fn obligations(counts: &CommitmentCounts, workers: Option<i64>) -> [(&'static str, i64); 2] {
+    let commitments = counts.active.saturating_add(counts.pending);
+    [("commitment", commitments), ("worker", workers.unwrap_or(0))]
 }
 
 /// Sums of an offer. A gauge takes no more than a floating number; the exact amounts are in status.
@@ -299,6 +339,14 @@ mod tests {
         show(&series, &counts);
         let told: Vec<String> = page();
         assert_eq!(told, [format!(r#"{of},reason="OnTrack",status="False",type="AtRisk"}} 1"#)]);
+    }
+
+    #[test]
+    fn what_has_failed_is_no_obligation_and_what_waits_is() {
+        let counts =
+            CommitmentCounts { active: 2, pending: 1, failed: 4, ..CommitmentCounts::default() };
+        assert_eq!(obligations(&counts, Some(5)), [("commitment", 3), ("worker", 5)]);
+        assert_eq!(obligations(&counts, None), [("commitment", 3), ("worker", 0)]);
     }
 
     #[rstest::rstest]

@@ -32,6 +32,8 @@ const COMMITMENTS: &str = "coreward.dev/commitments";
 const PAST_READ_TO: &str = "coreward.dev/past-read-to";
 /// Annotation: a commitment of the peer was funded once; outlives the list of those that hold rewards.
 pub const WAS_COMMITTED: &str = "coreward.dev/was-committed";
+/// Annotation: the commitment whose collateral came back; outlives the transaction that fetched it.
+pub const COLLATERAL_BACK: &str = "coreward.dev/collateral-back";
 /// Annotation: the node that pods of the peer were evicted from since it was cordoned.
 pub const DRAINED: &str = "coreward.dev/drained";
 /// Annotation: people's fields of the offer's units and deals, as JSON by the object's name.
@@ -58,6 +60,8 @@ pub struct PeerIdentity {
     pub retired: bool,
     /// Whether a commitment of the peer was ever funded.
     pub was_committed: bool,
+    /// The last commitment of the peer whose collateral came back, once that was final.
+    pub collateral_back: Option<CommitmentId>,
     /// Whether pods of the peer were evicted from its node since that was cordoned.
     pub drained: bool,
     /// People's fields of units and deals of the offer, by the object's name; one identity of an offer holds them for all.
@@ -127,6 +131,9 @@ impl PeerIdentity {
             },
             retired: annotations.contains_key(RETIRED),
             was_committed: annotations.contains_key(WAS_COMMITTED),
+            collateral_back: annotations
+                .get(COLLATERAL_BACK)
+                .and_then(|id| id.parse().ok().map(CommitmentId)),
             kept: annotations
                 .get(KEPT)
                 .and_then(|text| serde_json::from_str(text).ok())
@@ -232,6 +239,14 @@ const ED25519: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
 pub fn parsed(text: &str) -> Option<PeerId> {
     let bytes = bs58::decode(text).into_vec().ok()?;
     bytes.strip_prefix(&ED25519)?.try_into().ok().map(|key: [u8; 32]| PeerId(B256::from(key)))
+}
+
+/// The peer that a Secret of ours is the identity of, in base58; `None` where that was put aside. Without a look at the seed.
+#[must_use]
+pub fn peer_text(secret: &Secret) -> Option<&str> {
+    let annotations = secret.annotations();
+    let text = annotations.get(PEER_TEXT).filter(|_| !annotations.contains_key(RETIRED))?;
+    Some(text)
 }
 
 /// A peer's id in base58, as libp2p writes it.

@@ -16,7 +16,7 @@ use crate::epoch::Epoch;
 use crate::gate::{Flight, Gate, Hold, PlannedCall};
 use crate::id::{DealAddress, OffchainWorkerId, OnchainWorkerId, PeerId, UnitId};
 
-pub use condition::conditions;
+pub use condition::{conditions, fault};
 pub use departures::stopped;
 pub use plan::{members, plan};
 
@@ -120,7 +120,14 @@ pub enum WorkerPod {
     Starting(Option<String>),
     /// Answered a request of its own; the key that it reports.
     Ready(OffchainWorkerId),
-    /// The artifact does not run.
+    /// Answers with the version before the ordered one.
+    Rolling {
+        /// The key that it reports.
+        key: OffchainWorkerId,
+        /// Why the ordered version does not run, if that is known, in words.
+        failure: Option<(ArtifactFault, String)>,
+    },
+    /// The artifact does not run, and there is none from before.
     Failed {
         /// What is wrong with it.
         fault: ArtifactFault,

@@ -12,7 +12,7 @@ use crate::chain::Snapshot;
 use crate::gate::{Flight, Gate, Hold, PlannedCall};
 use crate::id::{CommitmentId, DealAddress, OnchainWorkerId, PeerId};
 
-pub use plan::plan;
+pub use plan::{due, plan, sources};
 
 /// Everything that an offer's payouts are decided from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,20 @@ pub enum Source {
     Commitment(CommitmentId),
     /// A worker's pay, in the deal's token.
     Worker(DealAddress, OnchainWorkerId),
+}
+
+impl Source {
+    /// The source that a call draws from; `None` for any other call.
+    #[must_use]
+    pub const fn of(call: &Call) -> Option<Self> {
+        if let Call::WithdrawCommitmentRewards { commitment, .. } = call {
+            return Some(Self::Commitment(*commitment));
+        }
+        if let Call::WithdrawDealRewards { deal, worker, .. } = call {
+            return Some(Self::Worker(*deal, *worker));
+        }
+        None
+    }
 }
 
 /// `spec.payouts`.

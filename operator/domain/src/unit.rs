@@ -2,6 +2,7 @@
 
 mod condition;
 mod drain;
+mod orphan;
 mod plan;
 mod pods;
 
@@ -17,6 +18,7 @@ use crate::offer::IneligibleReason;
 pub use condition::{UnitReport, account, conditions};
 pub(crate) use drain::has_minimum;
 pub use drain::{Draining, draining};
+pub use orphan::plan_orphan;
 pub use plan::plan;
 pub(crate) use plan::roles;
 
@@ -121,6 +123,15 @@ impl PodRole {
         match self {
             Self::Prover(own) => *own == unit,
             Self::Worker { units, .. } => units.contains(&unit),
+        }
+    }
+
+    /// All units whose cores a pod of this role holds.
+    #[must_use]
+    pub fn units(&self) -> BTreeSet<UnitId> {
+        match self {
+            Self::Prover(unit) => BTreeSet::from([*unit]),
+            Self::Worker { units, .. } => units.clone(),
         }
     }
 }

@@ -153,6 +153,9 @@ pub struct WorkerReport {
     pub cid: String,
     /// How far it is.
     pub stage: WorkerStage,
+    /// The CID that answers requests, which during a change is the one before; `None` while nothing does.
+    #[serde(default)]
+    pub serving: Option<String>,
     /// Why it does not serve.
     pub failure: Option<ArtifactFailure>,
     /// Its CPUs.

@@ -11,6 +11,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use coreward_link::durable;
 use coreward_wire::{ArtifactFailure, ArtifactFault, ArtifactOrder, WorkerStage};
 use http::{Request, StatusCode};
 use tokio::sync::watch;
@@ -32,11 +33,16 @@ const LEAST_COMPILER_MIB: u64 = 512;
 /// And if it gives more: beyond this a component is not worth waiting for.
 const MOST_COMPILER_MIB: u64 = 4096;
 
+/// The file that names the version in service.
+const LAST: &str = "serving";
+
 /// How far the ordered version is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Progress {
     pub(crate) cid: String,
     pub(crate) stage: WorkerStage,
+    /// What answers requests meanwhile.
+    pub(crate) serving: Option<String>,
     pub(crate) failure: Option<ArtifactFailure>,
 }
 
@@ -57,6 +63,8 @@ impl Releases {
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut orders = self.host.orders.clone();
         let following = async {
+            let ordered = orders.borrow().artifact.cid.clone();
+            self.serve_the_last(&ordered).await;
             loop {
                 let order = orders.borrow_and_update().artifact.clone();
                 tokio::select! {
@@ -96,11 +104,53 @@ impl Releases {
 
     async fn serve(&self, order: &ArtifactOrder, app: Arc<App>) {
         self.current.send_replace(Some(app));
+        self.progress.send_modify(|progress| progress.serving = Some(order.cid.clone()));
         self.tell(order, WorkerStage::Serving, None);
         tracing::info!(artifact.cid = %order.cid, "the ordered version is in service");
-        if let Err(error) = self.sweep(order).await {
+        if let Err(error) = self.remember(order).await {
+            tracing::warn!(%error, "which version is in service could not be kept for a restart");
+        } else if let Err(error) = self.sweep(order).await {
             tracing::warn!(%error, "code of former versions could not be removed");
         }
+    }
+
+    /// After a restart: what was in service serves on until the ordered version is ready, which it may never be.
+    async fn serve_the_last(&self, ordered: &str) {
+        let last = match tokio::fs::read_to_string(self.directory.join(LAST)).await {
+            Ok(last) if last != ordered => last,
+            Ok(_) => return,
+            Err(error) => {
+                if error.kind() != io::ErrorKind::NotFound {
+                    tracing::warn!(%error, "which version was in service is not known any more");
+                }
+                return;
+            }
+        };
+        let Ok(root) = coreward_artifact::parse(&last) else { return };
+        match self.load(self.code(&root)).await {
+            Ok(app) => {
+                tracing::info!(
+                    artifact.cid = last,
+                    "the version from before the restart serves on"
+                );
+                self.current.send_replace(Some(app));
+                self.progress.send_modify(|progress| progress.serving = Some(last));
+            }
+            Err(error) => {
+                tracing::warn!(artifact.cid = last, error = %format!("{error:#}"), "the version from before the restart cannot be loaded");
+            }
+        }
+    }
+
+    /// Keeps which version serves, so that a restart finds it or the one before, never a torn name.
+    async fn remember(&self, order: &ArtifactOrder) -> io::Result<()> {
+        let (file, cid) = (self.directory.join(LAST), order.cid.clone());
+        let kept = tokio::task::spawn_blocking(move || durable::replace(&file, cid.as_bytes()));
+        kept.await.map_err(io::Error::other)?
+    }
+
+    fn code(&self, root: &coreward_artifact::Cid) -> PathBuf {
+        self.directory.join(format!("{root}.code"))
     }
 
     /// One try; stages are told only in the first one, so that a version that stays broken stays `Failed`.
@@ -110,7 +160,7 @@ impl Releases {
         shown: Option<&ArtifactOrder>,
     ) -> Result<Arc<App>, Rejection> {
         let root = coreward_artifact::parse(&order.cid)?;
-        let code = self.directory.join(format!("{root}.code"));
+        let code = self.code(&root);
         if let Ok(app) = self.load(code.clone()).await {
             return check(app).await;
         }
@@ -145,8 +195,9 @@ impl Releases {
     }
 
     fn tell(&self, order: &ArtifactOrder, stage: WorkerStage, failure: Option<ArtifactFailure>) {
-        let progress = Progress { cid: order.cid.clone(), stage, failure };
         self.progress.send_if_modified(|last| {
+            let serving = last.serving.clone();
+            let progress = Progress { cid: order.cid.clone(), stage, serving, failure };
             let news = *last != progress;
             *last = progress;
             news
@@ -159,7 +210,7 @@ impl Releases {
         let kept = format!("{root}.code");
         let mut files = tokio::fs::read_dir(&self.directory).await?;
         while let Some(file) = files.next_entry().await? {
-            if file.file_name() != kept.as_str() {
+            if file.file_name() != kept.as_str() && file.file_name() != LAST {
                 tokio::fs::remove_file(file.path()).await?;
             }
         }

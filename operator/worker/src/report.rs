@@ -58,13 +58,14 @@ impl Reporter {
     }
 
     fn report(&mut self) -> WorkerReport {
-        let Progress { cid, stage, failure } = self.progress.borrow_and_update().clone();
+        let Progress { cid, stage, serving, failure } = self.progress.borrow_and_update().clone();
         let duty = self.orders.borrow();
         WorkerReport {
             onchain_worker_id: duty.onchain_worker_id,
             offchain_worker_id: orders::own_key(&duty).into(),
             cid,
             stage,
+            serving,
             failure,
             cpu: evidence(),
             overlay_port: self.overlay_port,

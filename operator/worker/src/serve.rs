@@ -231,7 +231,12 @@ async fn tell_ready(mut current: Current, ready: Readiness, stop: CancellationTo
 }
 
 fn waiting(first: &WorkerDuty) -> Progress {
-    Progress { cid: first.artifact.cid.clone(), stage: WorkerStage::Waiting, failure: None }
+    Progress {
+        cid: first.artifact.cid.clone(),
+        stage: WorkerStage::Waiting,
+        serving: None,
+        failure: None,
+    }
 }
 
 async fn code_directory(state: &Path) -> Result<PathBuf, ServeError> {

@@ -10,7 +10,7 @@ use coreward_e2e::{
 };
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, DynamicObject, ObjectMeta, PostParams},
+    api::{DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
 
@@ -83,12 +83,15 @@ async fn make(api: &Api<DynamicObject>, original: DynamicObject) -> Result<()> {
     made.map(drop).map_err(cluster(format!("make {BY_HAND}")))
 }
 
-/// Takes it away again; the operator may have swept it.
+/// Takes it away again, with whatever holds it; the operator may have swept it.
 async fn remove(api: &Api<DynamicObject>) -> Result<()> {
     until("what was made by hand is gone", STEP, async || {
         if api.get_opt(BY_HAND).await.map_err(cluster(format!("read {BY_HAND}")))?.is_none() {
             return Ok(Some(()));
         }
+        let free = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
+        let freed = api.patch(BY_HAND, &PatchParams::default(), &free).await;
+        freed.map_err(cluster(format!("free {BY_HAND}")))?;
         let deleted = api.delete(BY_HAND, &DeleteParams::default()).await;
         deleted.map(|_| None).map_err(cluster(format!("delete {BY_HAND}")))
     })

@@ -85,7 +85,7 @@ pub enum Code {
     Reverted,
     /// The node said no.
     Refused,
-    /// Told a block that more than half of the nodes contradict.
+    /// Told a block that more than half of the nodes contradict, or another chain than the one configured.
     Outvoted,
     /// Told no heads any more over a WebSocket that stays open.
     Silent,

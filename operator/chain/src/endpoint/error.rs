@@ -118,16 +118,15 @@ impl Error {
         }
     }
 
-    /// Whether another node might have answered: this one is away, too slow, or limits us.
+    /// Whether another node might have answered: this one is away, too slow, of another chain, or limits us.
     pub(super) const fn is_failure_of_the_node(&self) -> bool {
         /// What nodes say to whom asks too much (EIP-1474).
         const LIMIT_EXCEEDED: i64 = -32005;
         match self {
-            Self::Timeout { .. } | Self::Transport { .. } => true,
+            Self::Timeout { .. } | Self::Transport { .. } | Self::WrongChain { .. } => true,
             Self::Refused { code, .. } => *code == LIMIT_EXCEEDED,
             Self::Url { .. }
             | Self::NoEndpoint
-            | Self::WrongChain { .. }
             | Self::NoBlock { .. }
             | Self::Disagree { .. }
             | Self::Silent { .. }

@@ -1,6 +1,7 @@
 //! The nodes that we ask: each call with a time limit, the next node when one is away.
 
 mod ask;
+mod chain;
 mod error;
 mod node;
 mod push;
@@ -68,6 +69,10 @@ struct Inner {
 /// What is remembered of the nodes; all of it can be lost.
 #[derive(Debug, Default)]
 struct Standing {
+    /// The chain that every node must be of; `None` before that was asked.
+    chain: Option<u64>,
+    /// Who said that it is, by index, and has not failed since.
+    of_chain: BTreeSet<usize>,
     /// Until when a node is passed over, by index.
     demoted: BTreeMap<usize, Instant>,
     /// Whether no head was believed at the last look: nobody is left in peace then.
@@ -112,32 +117,6 @@ impl Pool {
             timeouts,
             observer,
         })))
-    }
-
-    /// Fails unless every node that answers is of this chain.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::WrongChain`] for the first that is not, and the last error if none answers.
-    pub async fn check_chain(&self, wanted: u64) -> Result<(), Error> {
-        let mut answer = Err(Error::NoEndpoint);
-        for endpoint in &self.0.endpoints {
-            let found =
-                self.ask_at(endpoint, Ask::ChainId, async |node| node.get_chain_id().await).await;
-            match found {
-                Ok(found) if found != wanted => {
-                    return Err(Error::WrongChain {
-                        endpoint: endpoint.name.clone(),
-                        found,
-                        wanted,
-                    });
-                }
-                Ok(_) => answer = Ok(()),
-                Err(error) if answer.is_err() => answer = Err(error),
-                Err(_) => {}
-            }
-        }
-        answer
     }
 
     /// The head that is followed, believed or not; see [`Pool::told`].
@@ -222,7 +201,7 @@ impl Pool {
         let endpoints =
             self.0.endpoints.iter().enumerate().filter(|(index, _)| !spared.contains(index));
         let mut asked: FuturesUnordered<_> = endpoints
-            .map(|(index, endpoint)| async move { (index, self.head_of(endpoint).await) })
+            .map(|(index, endpoint)| async move { (index, self.head_of((index, endpoint)).await) })
             .collect();
         let is_unsure = self.standing().is_unsure;
         let (mut heads, mut failure, mut deadline) = (Vec::new(), Error::NoEndpoint, None);
@@ -269,7 +248,9 @@ impl Pool {
     }
 
     fn pass_over(&self, index: usize) {
-        self.standing().demoted.insert(index, Instant::now() + DEMOTION);
+        let mut standing = self.standing();
+        standing.demoted.insert(index, Instant::now() + DEMOTION);
+        standing.of_chain.remove(&index);
     }
 
     /// What each node says of the block at the common height.
@@ -318,7 +299,8 @@ impl Pool {
         self.0.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn head_of(&self, endpoint: &Endpoint) -> Result<Head, Error> {
+    async fn head_of(&self, (index, endpoint): (usize, &Endpoint)) -> Result<Head, Error> {
+        self.check_chain_again((index, endpoint)).await?;
         let block = self
             .ask_at(endpoint, Ask::Block, async |node| {
                 node.get_block_by_number(BlockNumberOrTag::Latest).await

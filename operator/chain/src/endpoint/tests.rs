@@ -1,5 +1,9 @@
+use std::sync::atomic::AtomicU64;
+
 use alloy::primitives::Address;
-use serde_json::json;
+use alloy::rpc::json_rpc::ErrorPayload;
+use rstest::rstest;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::fake::{FakeNode, block, block_hash, refused, reverted};
@@ -16,7 +20,23 @@ fn at_height(number: u64) -> FakeNode {
 
 /// A node whose blocks are those of every other node, but for the first byte of their hashes.
 fn of_fork(height: u64, mark: u8) -> FakeNode {
-    FakeNode::new(move |method, params| match method {
+    FakeNode::new(move |method, params| tell((height, mark), height, (method, params)))
+}
+
+/// A node at height 9 of the chain that is set, which may be another one each time.
+fn of_chain(chain: &Arc<AtomicU64>) -> FakeNode {
+    let chain = Arc::clone(chain);
+    FakeNode::new(move |method, params| {
+        tell((9, 0), chain.load(atomic::Ordering::Relaxed), (method, params))
+    })
+}
+
+fn tell(
+    (height, mark): (u64, u8),
+    chain: u64,
+    (method, params): (&str, &Value),
+) -> Result<Value, ErrorPayload> {
+    match method {
         "eth_getBlockByNumber" => {
             let asked = params[0].as_str().and_then(|text| text.strip_prefix("0x"));
             let number = asked.map_or(height, |digits| u64::from_str_radix(digits, 16).unwrap());
@@ -24,11 +44,11 @@ fn of_fork(height: u64, mark: u8) -> FakeNode {
             let mut hash = block_hash(number);
             hash[0] = mark;
             block["hash"] = json!(hash);
-            Ok(if number <= height { block } else { serde_json::Value::Null })
+            Ok(if number <= height { block } else { Value::Null })
         }
-        "eth_chainId" => Ok(json!(format!("0x{height:x}"))),
+        "eth_chainId" => Ok(json!(format!("0x{chain:x}"))),
         other => Err(refused(other)),
-    })
+    }
 }
 
 #[tokio::test]
@@ -154,11 +174,7 @@ async fn a_node_that_fails_is_passed_over_at_the_next_head() {
     let (busy, there) = (
         FakeNode::new(|method, _| match method {
             "eth_getBlockByNumber" => Ok(block(9, 7)),
-            _ => Err(alloy::rpc::json_rpc::ErrorPayload {
-                code: -32005,
-                message: "limit exceeded".into(),
-                data: None,
-            }),
+            _ => Err(ErrorPayload { code: -32005, message: "limit exceeded".into(), data: None }),
         }),
         at_height(9),
     );
@@ -215,6 +231,64 @@ async fn an_outage_is_a_value_that_says_when_to_try_again() {
 async fn a_node_of_another_chain_is_refused() {
     let error = pool(&[("other", &at_height(5))]).check_chain(31337).await.unwrap_err();
     assert_eq!(error.to_string(), "endpoint `other` is of chain 5, not 31337");
+}
+
+#[rstest]
+#[case::was_away(|pool: &Pool| pool.demote(0, &Error::Timeout { endpoint: String::new(), ask: Ask::Block, limit: GRACE }))]
+#[case::did_not_show_what_it_told_of(Pool::distrust)]
+#[tokio::test]
+async fn a_node_that_comes_back_is_asked_for_its_chain(#[case] fail: fn(&Pool)) {
+    let chain = Arc::new(AtomicU64::new(1));
+    let node = of_chain(&chain);
+    let pool = pool(&[("node", &node)]);
+    pool.check_chain(1).await.unwrap();
+    pool.told().await.unwrap();
+    assert_eq!(*node.asked.lock().unwrap(), ["eth_chainId", "eth_getBlockByNumber"]);
+
+    fail(&pool);
+    chain.store(2, atomic::Ordering::Relaxed);
+    for _ in 0..2 {
+        node.asked.lock().unwrap().clear();
+        let error = pool.told().await.unwrap_err();
+        assert_eq!(error.to_string(), "endpoint `node` is of chain 2, not 1");
+        assert_eq!(*node.asked.lock().unwrap(), ["eth_chainId"], "nothing else is read from it");
+    }
+
+    chain.store(1, atomic::Ordering::Relaxed);
+    pool.told().await.unwrap();
+    node.asked.lock().unwrap().clear();
+    pool.told().await.unwrap();
+    assert_eq!(*node.asked.lock().unwrap(), ["eth_getBlockByNumber"], "once is enough");
+}
+
+#[tokio::test]
+async fn a_node_that_was_away_at_the_start_is_not_read_before_it_said_its_chain() {
+    let chain = Arc::new(AtomicU64::new(4));
+    let (late, there) = (of_chain(&chain), at_height(4));
+    *late.is_away.lock().unwrap() = true;
+    let pool = pool(&[("late", &late), ("there", &there)]);
+    pool.check_chain(4).await.unwrap();
+    *late.is_away.lock().unwrap() = false;
+    chain.store(2, atomic::Ordering::Relaxed);
+    assert_eq!(pool.head().await.unwrap().number, 4);
+    assert_eq!(*late.asked.lock().unwrap(), ["eth_chainId"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_of_another_chain_is_left_in_peace_for_a_while() {
+    let chain = Arc::new(AtomicU64::new(9));
+    let (moved, one, other) = (of_chain(&chain), at_height(9), at_height(9));
+    let pool = pool(&[("moved", &moved), ("one", &one), ("other", &other)]);
+    pool.check_chain(9).await.unwrap();
+    pool.told().await.unwrap();
+    pool.pass_over(0);
+    chain.store(2, atomic::Ordering::Relaxed);
+    tokio::time::advance(DEMOTION).await;
+    moved.asked.lock().unwrap().clear();
+    for _ in 0..2 {
+        assert!(pool.told().await.unwrap().is_believed);
+        assert_eq!(*moved.asked.lock().unwrap(), ["eth_chainId"]);
+    }
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use alloy_primitives::Address;
 use coreward_crds::{Deal, ProviderOffer};
 use coreward_domain::chain::Seat;
-use coreward_domain::deal::{Leaving, Plan, Step, WorkerPod, WorkerWhy, plan, stopped};
+use coreward_domain::deal::{Leaving, Plan, Step, WorkerWhy, fault, plan, stopped};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
@@ -152,18 +152,8 @@ async fn tell(mirror: &Deal, (sight, plan): (&Sight, &Plan), shared: &Shared) {
             ),
         )
         .await;
-        let rejected = match sight.seen.workers.get(id).map(|local| &local.pod) {
-            Some(WorkerPod::Failed { fault, message }) => {
-                Some(format!("{}: {message}", fault.reason()))
-            }
-            Some(
-                WorkerPod::Unknown
-                | WorkerPod::Missing
-                | WorkerPod::Starting(_)
-                | WorkerPod::Ready(_),
-            )
-            | None => None,
-        };
+        let rejected = sight.seen.workers.get(id).and_then(|local| fault(&local.pod));
+        let rejected = rejected.map(|(fault, message)| format!("{}: {message}", fault.reason()));
         told_while(shared, mirror, (&key, Happening::ArtifactRejected, rejected)).await;
     }
     if sight.seen.snapshot.is_some() {

@@ -99,16 +99,16 @@ pub async fn observe(
     Ok(sight(offer, mirror, place, (shared, snapshot, gate, flights)))
 }
 
-/// Looks at one deal for those who send nothing: which workers are served does not hang on what is on its way.
-pub async fn whom_to_serve(
+/// Looks at one deal for those who send nothing: which workers are served does not hang on what is on its way, nor on what may
+/// be sent.
+pub fn whom_to_serve(
     offer: &ProviderOffer,
     mirror: Option<&Deal>,
     place: Place,
     shared: &Shared,
 ) -> Sight {
     let snapshot = view_of(offer, shared).snapshot;
-    let gate = crate::gate::gate_of(&shared.context, offer).await;
-    sight(offer, mirror, place, (shared, snapshot, gate, Vec::new()))
+    sight(offer, mirror, place, (shared, snapshot, Gate::default(), Vec::new()))
 }
 
 type Circumstances<'a> = (&'a Shared, Option<std::sync::Arc<Snapshot>>, Gate, Vec<Flight>);
@@ -295,11 +295,12 @@ fn state(shared: &Shared, pod: &Pod, worker: OnchainWorkerId) -> WorkerPod {
             WorkerPod::Starting(decisive_reason(pod))
         };
     };
-    match (report.stage, report.failure) {
-        (WorkerStage::Serving, _) => WorkerPod::Ready(OffchainWorkerId(report.offchain_worker_id)),
-        (WorkerStage::Failed, Some(failure)) => {
-            WorkerPod::Failed { fault: fault(failure.fault), message: failure.message }
-        }
+    let key = OffchainWorkerId(report.offchain_worker_id);
+    let failure = report.failure.map(|failure| (fault(failure.fault), failure.message));
+    match (report.stage, failure) {
+        (WorkerStage::Serving, _) => WorkerPod::Ready(key),
+        (_, failure) if report.serving.is_some() => WorkerPod::Rolling { key, failure },
+        (WorkerStage::Failed, Some((fault, message))) => WorkerPod::Failed { fault, message },
         (
             WorkerStage::Failed
             | WorkerStage::Waiting
@@ -308,6 +309,11 @@ fn state(shared: &Shared, pod: &Pod, worker: OnchainWorkerId) -> WorkerPod {
             _,
         ) => WorkerPod::Starting(decisive_reason(pod)),
     }
+}
+
+/// Whether it answers, be it with the version before the ordered one.
+fn is_serving(report: &WorkerReport) -> bool {
+    report.stage == WorkerStage::Serving || report.serving.is_some()
 }
 
 const fn fault(fault: coreward_wire::ArtifactFault) -> ArtifactFault {
@@ -367,7 +373,7 @@ fn subnet(
     let reports: Vec<_> = pods
         .iter()
         .filter_map(|pod| report(shared, pod, fact::seat(pod)?.worker))
-        .filter(|report| report.stage == WorkerStage::Serving && report.subnet.members_block > 0)
+        .filter(|report| is_serving(report) && report.subnet.members_block > 0)
         .collect();
     if reports.is_empty() || members.is_empty() {
         return None;

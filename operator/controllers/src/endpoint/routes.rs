@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::caller::{Caller, Component, Doorkeeper, Refusal};
 use crate::clock;
 use crate::context::Context;
+use crate::labels::UNIT_ID;
 use crate::proof::network_of;
 
 /// Proofs in one post.
@@ -114,7 +115,7 @@ async fn proofs(
 }
 
 fn may_prove(caller: &Caller, found: &FoundProofs) -> bool {
-    let unit = caller.pod.annotations().get(crate::proof::UNIT_ANNOTATION);
+    let unit = caller.pod.annotations().get(UNIT_ID);
     caller.component == Component::Prover
         && unit.is_some_and(|unit| unit.parse() == Ok(found.unit_id))
 }

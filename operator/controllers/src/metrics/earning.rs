@@ -98,6 +98,8 @@ pub struct MoneyMetrics {
     pub wallet_balance: GaugeVec,
     /// How long an account's balance lasts at the last day's cost of gas, by signer.
     pub wallet_runway: GaugeVec,
+    /// Seconds for which this leader has seen the oldest withdrawal that is due, by offer.
+    pub withdrawal_waiting: IntGaugeVec,
 }
 
 impl MoneyMetrics {
@@ -139,6 +141,16 @@ impl MoneyMetrics {
                         "How long an account's balance lasts at the last day's cost of gas",
                     ),
                     &["signer"],
+                ),
+            )?,
+            withdrawal_waiting: registered(
+                registry,
+                IntGaugeVec::new(
+                    opts(
+                        "withdrawal_waiting_seconds",
+                        "How long this leader has seen the oldest withdrawal that is due",
+                    ),
+                    &["offer"],
                 ),
             )?,
             wallet_balance: registered(

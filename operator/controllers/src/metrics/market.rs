@@ -23,6 +23,10 @@ pub struct UnitMetrics {
     pub orphans: IntGaugeVec,
     /// 1 while the breaker of mass change is open, by kind.
     pub breaker_open: IntGaugeVec,
+    /// What an offer has taken on and is not over, by offer and kind.
+    pub obligations: IntGaugeVec,
+    /// Units that objects and pods tell different things of, by what is wrong.
+    pub inventory_mismatches: IntGaugeVec,
 }
 
 impl UnitMetrics {
@@ -61,6 +65,20 @@ impl UnitMetrics {
                 registry,
                 IntGaugeVec::new(
                     opts("breaker_open", "Whether a mass change was stopped"),
+                    &["kind"],
+                ),
+            )?,
+            obligations: registered(
+                registry,
+                IntGaugeVec::new(
+                    opts("obligations_open", "Commitments and workers of deals that are not over"),
+                    &["offer", "kind"],
+                ),
+            )?,
+            inventory_mismatches: registered(
+                registry,
+                IntGaugeVec::new(
+                    opts("inventory_mismatches", "Units that do not fit objects and pods"),
                     &["kind"],
                 ),
             )?,

@@ -17,9 +17,11 @@ use crate::apply;
 use crate::context::Context;
 use crate::event::Happening;
 use crate::identity::{
-    self, LIVES_ON, MOVES, PeerIdentity, RETIRED, WAS_COMMITTED, secret, secret_name,
+    self, COLLATERAL_BACK, LIVES_ON, MOVES, PeerIdentity, RETIRED, WAS_COMMITTED, secret,
+    secret_name,
 };
 use crate::node::probe;
+use crate::offer::collateral;
 use crate::offer::observe::{Sight, finalized};
 use crate::send::{self, Sent};
 use crate::turn::{Error, Shared};
@@ -83,7 +85,7 @@ pub async fn act(
     let Some(snapshot) = sight.seen.snapshot.as_deref() else { return Ok(done) };
     done.sent = send::all(shared, offer, snapshot, calls(plans)).await;
     for call in &done.sent.calls {
-        if let Some(source) = source_of(call) {
+        if let Some(source) = Source::of(call) {
             shared.memory.withdrew(source, snapshot.head.timestamp);
         }
         if let Some(what) = send::happening(call) {
@@ -114,16 +116,6 @@ fn calls(plans: &Plans) -> Vec<(Call, &str)> {
         .iter()
         .map(|payout::Step::Send(call)| (call.clone(), send::why(&plans.payout.planned, call)));
     offer.chain(commitments).chain(payouts).collect()
-}
-
-fn source_of(call: &Call) -> Option<Source> {
-    if let Call::WithdrawCommitmentRewards { commitment, .. } = call {
-        return Some(Source::Commitment(*commitment));
-    }
-    if let Call::WithdrawDealRewards { deal, worker, .. } = call {
-        return Some(Source::Worker(*deal, *worker));
-    }
-    None
 }
 
 fn secrets(context: &Context) -> Api<Secret> {
@@ -199,6 +191,7 @@ pub async fn annotate_all(
 /// Keeps the ids of commitments that views will forget, and drops those that hold nothing any more.
 async fn remember_commitments(shared: &Shared, sight: &Sight, plans: &Plans) -> Result<(), Error> {
     let Some(snapshot) = sight.seen.snapshot.as_deref() else { return Ok(()) };
+    let transactions = shared.context.stores.transactions.all();
     for identity in &sight.identities {
         let peer = snapshot.peers.get(&identity.identity.peer).and_then(Option::as_ref);
         let Some(peer) = peer else { continue };
@@ -220,6 +213,11 @@ async fn remember_commitments(shared: &Shared, sight: &Sight, plans: &Plans) -> 
         });
         if is_funded && !identity.was_committed {
             annotate(shared, identity, WAS_COMMITTED, Some("true")).await?;
+        }
+        let back =
+            peer.commitment.filter(|id| collateral::is_to_be_kept(identity, &transactions, *id));
+        if let Some(id) = back {
+            annotate(shared, identity, COLLATERAL_BACK, Some(&id.to_string())).await?;
         }
     }
     Ok(())

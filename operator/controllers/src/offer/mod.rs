@@ -2,6 +2,7 @@
 
 pub mod act;
 pub mod claim;
+mod collateral;
 mod economics;
 pub mod kept;
 pub mod mirror;
@@ -23,6 +24,7 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
 use crate::apply::{self, Manager};
+use crate::clock;
 use crate::event::Happening;
 use crate::gate;
 use crate::identity::PeerIdentity;
@@ -185,7 +187,11 @@ fn plan(
     shared: &Shared,
 ) -> Result<Plans, Error> {
     let commitments = commitments(sight, resolved, shared);
-    let payout = payout::plan(&sight.payout(resolved, flights, shared));
+    let seen = sight.payout(resolved, flights, shared);
+    let payout = payout::plan(&seen);
+    if let Some(due) = payout::due(&seen, &payout) {
+        shared.memory.withdrawals_due(&sight.key.path(), &due, clock::now());
+    }
     let renewal = renewals::plan(&renewal::look_at(offer, sight, shared)?);
     Ok(Plans { offer: domain::plan(&sight.seen), commitments, payout, renewal })
 }

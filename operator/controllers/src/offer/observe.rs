@@ -1,6 +1,6 @@
 //! What an offer's turn looks at.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use alloy_primitives::U256;
@@ -19,6 +19,7 @@ use crate::labels::OfferKey;
 use crate::node::cordon::is_cordoned;
 use crate::node::evidence::{Demand, Evidence, is_ready, look};
 use crate::offer::claim::{Claims, claims, selects};
+use crate::offer::collateral;
 use crate::offer::resolve::Resolved;
 use crate::outbox;
 use crate::turn::{Error, Shared};
@@ -221,7 +222,9 @@ impl Sight {
             ending: resolved.wanted.deletion,
             had_commitment: identity.was_committed,
             created_final,
-            collateral_withdrawn: present.map(|id| collateral_withdrawn(shared, id)),
+            collateral_withdrawn: present.map(|id| {
+                collateral::is_back(identity, &shared.context.stores.transactions.all(), id)
+            }),
             snapshot: self.seen.snapshot.clone(),
             flights: self.seen.flights.clone(),
             gate: self.seen.gate,
@@ -248,29 +251,17 @@ impl Sight {
                 snapshot.peers.values().flatten().any(|peer| peer.commitment == Some(*id))
             })
         };
-        payout::Seen {
+        let seen = payout::Seen {
             peers,
             past_commitments: commitments.filter(|id| !present(id)).collect(),
             snapshot: self.seen.snapshot.clone(),
-            last: shared.memory.withdrawals(),
+            last: BTreeMap::new(),
             policy: resolved.payouts,
             ending: resolved.wanted.deletion == Some(Deletion::Withdraw),
             flights,
             gate: self.seen.gate,
-        }
+        };
+        let last = shared.memory.withdrawals(&payout::sources(&seen));
+        payout::Seen { last, ..seen }
     }
-}
-
-/// Whether a withdrawal of this commitment's collateral was mined, by the outbox' own objects.
-fn collateral_withdrawn(shared: &Shared, id: coreward_domain::id::CommitmentId) -> bool {
-    let text = id.to_string();
-    let transactions = shared.context.stores.transactions.all();
-    transactions.iter().any(|transaction| {
-        let receipt = transaction.status.as_ref().and_then(|status| status.receipt.as_ref());
-        transaction.spec.function == "withdrawCollateral"
-            && transaction.spec.raw_transaction.contains(text.trim_start_matches("0x"))
-            && receipt.is_some_and(|receipt| {
-                receipt.outcome == coreward_crds::TransactionOutcome::Succeeded
-            })
-    })
 }

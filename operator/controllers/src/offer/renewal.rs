@@ -32,12 +32,12 @@ pub fn look_at(offer: &ProviderOffer, sight: &Sight, shared: &Shared) -> Result<
     let is_listed =
         |peer: PeerId| snapshot.as_ref().is_none_or(|known| known.peers.get(&peer) != Some(&None));
     let pods = by_peer(shared, &sight.key);
-    let mut peers = Vec::new();
+    let (mut peers, asked) = (Vec::new(), observe::asked(offer, shared));
     for identity in sight.identities.iter().filter(|known| is_listed(known.identity.peer)) {
         let own = pods.get(&identity.identity.peer.to_string());
         let own = own.map(Vec::as_slice).unwrap_or_default();
         let evidence = look(shared, &identity.identity.node);
-        let mut seen = observe::peer(offer, identity, shared, (snapshot.clone(), &evidence, own))?;
+        let mut seen = observe::peer(asked, identity, shared, (snapshot.clone(), &evidence, own))?;
         if evidence.is_awaited && seen.node.is_none() {
             // After a start it is known soon which pods are missing there.
             seen.pods = None;

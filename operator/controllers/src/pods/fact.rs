@@ -58,7 +58,9 @@ pub fn seat(pod: &Pod) -> Option<Seat> {
     Some(Seat { deal, worker: OnchainWorkerId(worker) })
 }
 
-fn role(pod: &Pod) -> Option<PodRole> {
+/// What a pod is for; `None` for one that is neither prover nor worker.
+#[must_use]
+pub fn role(pod: &Pod) -> Option<PodRole> {
     let units: BTreeSet<UnitId> = pod
         .annotations()
         .get(UNIT_ID)?
@@ -70,6 +72,13 @@ fn role(pod: &Pod) -> Option<PodRole> {
         WORKER_POD => Some(PodRole::Worker { seat: seat(pod)?, units }),
         _ => None,
     }
+}
+
+/// Whether a pod has not ended, and nobody deletes it.
+#[must_use]
+pub fn is_to_stay(pod: &Pod) -> bool {
+    let word = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    pod.metadata.deletion_timestamp.is_none() && !matches!(word, Some("Failed" | "Succeeded"))
 }
 
 fn phase(pod: &Pod, now: Timestamp) -> Phase {

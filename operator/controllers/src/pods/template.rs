@@ -22,6 +22,8 @@ pub const FULL_MEMORY_MIB: u64 = 4608;
 pub const LIGHT_MEMORY_MIB: u64 = 640;
 /// MiB of a worker's host beside what its deal reserved.
 pub const WORKER_OVERHEAD_MIB: u64 = 256;
+/// Argument of a prover that is to use whole cores, or none.
+pub const WHOLE_CORES: &str = "--whole-cores";
 /// The user of our images.
 const USER: u32 = 65_532;
 /// Taint of compute nodes where the configuration names none.
@@ -128,7 +130,7 @@ pub fn prover(at: &Surroundings<'_>, order: &ProverOrder<'_>) -> Result<Pod, Err
         ("mode", mode),
     ]));
     if order.isolation == CoreIsolation::Required {
-        arguments.push("--whole-cores".to_owned());
+        arguments.push(WHOLE_CORES.to_owned());
     }
     build(
         at,

@@ -26,11 +26,6 @@ use crate::clock;
 use crate::context::Context;
 use crate::metrics::Ending;
 
-/// Annotation of a prover pod: its unit, full hex.
-pub const UNIT_ANNOTATION: &str = "coreward.dev/unit-id";
-/// Annotation of a prover pod: its peer, full hex.
-pub const PEER_ANNOTATION: &str = "coreward.dev/peer-id";
-
 /// Proofs and blocks come in bursts.
 const SETTLE: Duration = Duration::from_millis(20);
 /// A turn is taken at least this often: some waits end by time alone.

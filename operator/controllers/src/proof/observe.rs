@@ -12,14 +12,13 @@ use coreward_domain::proof::{Limits, QUARANTINE, Seen, Target};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
-use super::{PEER_ANNOTATION, UNIT_ANNOTATION, orphan};
+use super::orphan;
 use crate::chain_watch::NetworkHandle;
 use crate::clock;
 use crate::context::Context;
 use crate::gate;
-use crate::labels::OfferKey;
+use crate::labels::{OfferKey, PEER_ID, PROVER, UNIT_ID, component};
 use crate::outbox::Error;
-use crate::stores::COMPONENT_LABEL;
 
 /// Blocks from a transaction's end until its proofs are marked: a proof is known as sent by one of the two at any time.
 const SETTLING: u64 = 32;
@@ -103,12 +102,12 @@ pub(crate) fn network_of<'a>(context: &'a Context, pod: &Pod) -> Option<&'a Netw
 
 /// What a prover pod works for; `None` for any other pod.
 fn prover(pod: &Pod) -> Option<(UnitId, PeerId, OfferKey)> {
-    if pod.labels().get(COMPONENT_LABEL).map(String::as_str) != Some("prover") {
+    if component(pod) != Some(PROVER) {
         return None;
     }
     Some((
-        UnitId(pod.annotations().get(UNIT_ANNOTATION)?.parse().ok()?),
-        PeerId(pod.annotations().get(PEER_ANNOTATION)?.parse().ok()?),
+        UnitId(pod.annotations().get(UNIT_ID)?.parse().ok()?),
+        PeerId(pod.annotations().get(PEER_ID)?.parse().ok()?),
         OfferKey::of_labels(pod)?,
     ))
 }

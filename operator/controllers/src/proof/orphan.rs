@@ -24,7 +24,7 @@ pub(super) fn watch(context: &Context, watched: &mut BTreeSet<PeerId>) {
         return;
     }
     for peer in peers.difference(watched) {
-        tracing::error!(peer.id = %peer, "the offer of a peer is not there: the minimum of its units is proven, and nothing else is done for it until the offer is applied again");
+        tracing::error!(peer.id = %peer, "the offer of a peer is not there: the minimum of its units is proven, a prover that ends is made again, and nothing else is done for it until the offer is applied again");
     }
     for network in context.networks.values() {
         network.watch(OWNER, Watchlist { peers: peers.clone(), ..Watchlist::default() });

@@ -6,6 +6,7 @@
 pub mod act;
 pub mod events;
 pub mod observe;
+mod orphan;
 pub mod report;
 
 use std::collections::BTreeSet;
@@ -45,15 +46,16 @@ async fn one(secret: &Secret, shared: &Shared) -> Result<Ending, Error> {
     let Some(identity) = PeerIdentity::read(secret).filter(|identity| !identity.retired) else {
         return Ok(Ending::Settled);
     };
-    // Without its offer nothing is known of what is wanted, and nothing follows.
-    let offer = shared.context.stores.offer(&identity.offer);
-    let Some(offer) = offer.filter(|_| shared.context.leadership.may_send()) else {
+    if !shared.context.leadership.may_send() {
         return Ok(Ending::Settled);
+    }
+    let Some(offer) = shared.context.stores.offer(&identity.offer) else {
+        return orphan::one(&identity, shared).await;
     };
     if is_let_go(&offer) {
         return Ok(Ending::Settled);
     }
-    let sight = observe::observe(&offer, &identity, shared).await?;
+    let sight = observe::observe(&offer, &identity, shared)?;
     let plan = plan(&sight.seen);
     let scene = Scene { shared, identity: &identity, network: &offer.spec.network, sight: &sight };
     let taken = act::act(scene, &plan, &frozen(scene, &plan)).await;

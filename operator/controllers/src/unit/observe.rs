@@ -37,12 +37,15 @@ pub struct Sight {
     pub pods: Vec<Arc<Pod>>,
 }
 
+/// What is asked of a node and of provers, and how far the operator may act.
+pub type Asked = (Demand, Management);
+
 /// Looks at one peer.
 ///
 /// # Errors
 ///
 /// [`Error::Build`]: a mistake in this program.
-pub async fn observe(
+pub fn observe(
     offer: &ProviderOffer,
     identity: &PeerIdentity,
     shared: &Shared,
@@ -51,20 +54,23 @@ pub async fn observe(
     let evidence = look(shared, &identity.identity.node);
     let pods = pods(shared, identity);
     let (open_seats, refused_seats) = match snapshot.as_deref() {
-        Some(snapshot) => seats(offer, identity, shared, snapshot).await,
+        Some(snapshot) => seats(offer, identity, shared, snapshot),
         None => (BTreeSet::new(), BTreeSet::new()),
     };
+    let asked = asked(offer, shared);
     let seen = Seen {
         open_seats,
         refused_seats,
-        ..peer(offer, identity, shared, (snapshot, &evidence, &pods))?
+        ..peer(asked, identity, shared, (snapshot, &evidence, &pods))?
     };
-    Ok(Sight { seen, evidence, demand: wanted(offer, shared), pods })
+    Ok(Sight { seen, evidence, demand: asked.0, pods })
 }
 
-fn wanted(offer: &ProviderOffer, shared: &Shared) -> Demand {
+/// What an offer asks of its peers' pods.
+pub fn asked(offer: &ProviderOffer, shared: &Shared) -> Asked {
     let network = shared.context.config.network(&offer.spec.network);
-    demand(offer, network.map(|network| network.prover_mode).unwrap_or_default())
+    let demand = demand(offer, network.map(|network| network.prover_mode).unwrap_or_default());
+    (demand, management(offer, shared))
 }
 
 /// One peer without the seats of its units.
@@ -73,7 +79,7 @@ fn wanted(offer: &ProviderOffer, shared: &Shared) -> Demand {
 ///
 /// [`Error::Build`]: a mistake in this program.
 pub fn peer(
-    offer: &ProviderOffer,
+    (demand, management): Asked,
     identity: &PeerIdentity,
     shared: &Shared,
     (snapshot, evidence, pods): (Option<Arc<Snapshot>>, &Evidence, &[Arc<Pod>]),
@@ -82,7 +88,7 @@ pub fn peer(
     let node = &identity.identity.node;
     let at = surroundings(shared, &shared.context.namespace, (node, evidence), "");
     let unit = UnitId::default();
-    let Demand { mode, isolation, .. } = wanted(offer, shared);
+    let Demand { mode, isolation, .. } = demand;
     let offer_key = &identity.offer;
     let order = ProverOrder { offer: offer_key, peer, unit, mode, isolation, attempt: 0 };
     let now = clock::wall();
@@ -94,7 +100,7 @@ pub fn peer(
         prover_template: prover_template(&at, &order)?,
         open_seats: BTreeSet::new(),
         refused_seats: BTreeSet::new(),
-        management: management(offer, shared),
+        management,
         cordon: shared.context.stores.nodes.get_cluster(node).map(|node| cordon(&node, now)),
         drain_noted: identity.drained,
         snapshot,
@@ -132,7 +138,7 @@ pub fn surroundings<'a>(
 }
 
 /// Pods of a peer in all namespaces.
-fn pods(shared: &Shared, identity: &PeerIdentity) -> Vec<Arc<Pod>> {
+pub fn pods(shared: &Shared, identity: &PeerIdentity) -> Vec<Arc<Pod>> {
     let text = identity.identity.peer.to_string();
     let mut pods = shared.context.stores.pods.all();
     pods.retain(|pod| pod.annotations().get(PEER_ID) == Some(&text));
@@ -149,7 +155,7 @@ fn management(offer: &ProviderOffer, shared: &Shared) -> Management {
 }
 
 /// Seats of the peer that a worker is wanted for and can be made for, and those that are given back.
-async fn seats(
+fn seats(
     offer: &ProviderOffer,
     identity: &PeerIdentity,
     shared: &Shared,
@@ -163,7 +169,7 @@ async fn seats(
         let place = Place { offer: OfferKey::of(offer), network: offer.spec.network.clone(), deal };
         let name = place.offer.deal_name(&place.network, deal);
         let mirror = shared.context.stores.deals.get(&place.offer.namespace, &name);
-        let sight = whom_to_serve(offer, mirror.as_deref(), place, shared).await;
+        let sight = whom_to_serve(offer, mirror.as_deref(), place, shared);
         let plan = deal_plan(&sight.seen);
         for seat in seats.iter().filter(|seat| seat.deal == deal) {
             match plan.workers.get(&seat.worker) {

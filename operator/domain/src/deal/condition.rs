@@ -5,7 +5,9 @@ use crate::condition::{BREAKER, ConditionType, Truth, Verdict};
 use crate::gate::Hold;
 use crate::id::OnchainWorkerId;
 
-use super::{Desired, Leaving, Plan, Seen, Why, WorkerPlan, WorkerPod, WorkerWhy, stopped};
+use super::{
+    ArtifactFault, Desired, Leaving, Plan, Seen, Why, WorkerPlan, WorkerPod, WorkerWhy, stopped,
+};
 
 /// The conditions of a deal.
 #[must_use]
@@ -180,25 +182,24 @@ fn workers_activated(plan: &Plan) -> Verdict {
 fn artifact_available(seen: &Seen, plan: &Plan) -> Verdict {
     let kind = ConditionType::ArtifactAvailable;
     let pods = || plan.workers.keys().filter_map(|id| Some((id, &seen.workers.get(id)?.pod)));
-    let failed = pods().find_map(|(id, pod)| match pod {
-        WorkerPod::Failed { fault, message } => Some((id, fault, message)),
-        WorkerPod::Unknown | WorkerPod::Missing | WorkerPod::Starting(_) | WorkerPod::Ready(_) => {
-            None
-        }
+    let failed = pods().find_map(|(id, pod)| {
+        let (fault, message) = fault(pod)?;
+        let stays = matches!(pod, WorkerPod::Rolling { .. });
+        let rest = if stays { "; the version before it goes on serving" } else { "" };
+        Some((fault, format!("worker {}: {message}{rest}", id.decimal())))
     });
-    if let Some((id, fault, message)) = failed {
-        return Verdict::new(
-            kind,
-            Truth::False,
-            fault.reason(),
-            format!("worker {}: {message}", id.decimal()),
-        );
+    if let Some((fault, message)) = failed {
+        return Verdict::new(kind, Truth::False, fault.reason(), message);
     }
     if pods().any(|(_, pod)| matches!(pod, WorkerPod::Ready(_))) {
         return Verdict::new(kind, Truth::True, "Pulled", "");
     }
     let obstacle = pods().find_map(|(id, pod)| match pod {
         WorkerPod::Starting(Some(reason)) => Some(format!("worker {}: {reason}", id.decimal())),
+        WorkerPod::Rolling { .. } => Some(format!(
+            "worker {}: the new version is being made ready, and the one before it serves",
+            id.decimal()
+        )),
         WorkerPod::Starting(None)
         | WorkerPod::Unknown
         | WorkerPod::Missing
@@ -206,6 +207,20 @@ fn artifact_available(seen: &Seen, plan: &Plan) -> Verdict {
         | WorkerPod::Failed { .. } => None,
     });
     Verdict::unknown(kind, "Unknown", obstacle.unwrap_or_default())
+}
+
+/// What is wrong with the ordered version on a pod, if that is known.
+#[must_use]
+pub fn fault(pod: &WorkerPod) -> Option<(ArtifactFault, &str)> {
+    match pod {
+        WorkerPod::Failed { fault, message }
+        | WorkerPod::Rolling { failure: Some((fault, message)), .. } => Some((*fault, message)),
+        WorkerPod::Unknown
+        | WorkerPod::Missing
+        | WorkerPod::Starting(_)
+        | WorkerPod::Ready(_)
+        | WorkerPod::Rolling { failure: None, .. } => None,
+    }
 }
 
 fn subnet_joined(seen: &Seen) -> Verdict {

@@ -53,7 +53,9 @@ pub(super) fn plan(
         peer: scene.worker.peer,
         units,
         activated: scene.worker.is_activated(),
-        ready: scene.local().is_some_and(|local| matches!(local.pod, WorkerPod::Ready(_))),
+        ready: scene.local().is_some_and(|local| {
+            matches!(local.pod, WorkerPod::Ready(_) | WorkerPod::Rolling { .. })
+        }),
         served: leaving.is_none(),
         joined: scene.worker.joined_epoch,
         why,
@@ -128,7 +130,9 @@ fn serve(draft: &mut Draft<'_>, scene: &Scene<'_>) -> WorkerWhy {
         WorkerPod::Missing | WorkerPod::Starting(_) if is_activated => WorkerWhy::Degraded,
         WorkerPod::Missing | WorkerPod::Starting(_) => WorkerWhy::Starting,
         WorkerPod::Failed { fault, .. } => WorkerWhy::Failed(*fault),
-        WorkerPod::Ready(key) => activate(draft, scene, local, *key),
+        WorkerPod::Ready(key) | WorkerPod::Rolling { key, .. } => {
+            activate(draft, scene, local, *key)
+        }
     }
 }
 

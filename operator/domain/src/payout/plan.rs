@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use alloy_primitives::U256;
 
 use crate::call::Call;
-use crate::chain::{Deal, DealStatus, Snapshot};
+use crate::chain::{Deal, DealStatus, Snapshot, Worker};
 use crate::gate::{Draft, Urgency};
-use crate::id::CommitmentId;
+use crate::id::{CommitmentId, OnchainWorkerId};
 
 use super::{Plan, Seen, Source, Step, Why};
 
@@ -40,6 +40,29 @@ pub fn plan(seen: &Seen) -> Plan {
         retired: retired(seen, snapshot),
         why,
     }
+}
+
+/// Whatever the offer may draw from, whether that is due or not.
+#[must_use]
+pub fn sources(seen: &Seen) -> BTreeSet<Source> {
+    let Some(snapshot) = seen.snapshot.as_deref() else { return BTreeSet::new() };
+    let commitments = commitments(seen, snapshot).into_iter();
+    let commitments = commitments.map(|(id, _)| Source::Commitment(id));
+    let workers = snapshot.deals.iter().flat_map(|(deal, known)| {
+        own_workers(seen, known).map(|(worker, _)| Source::Worker(*deal, *worker))
+    });
+    commitments.chain(workers).collect()
+}
+
+/// Sources of which a withdrawal is wanted that no block shows: planned, held or on its way. `None` while the chain is unknown.
+#[must_use]
+pub fn due(seen: &Seen, plan: &Plan) -> Option<BTreeSet<Source>> {
+    let head = seen.snapshot.as_deref()?.head.number;
+    let own = sources(seen);
+    let flying = seen.flights.iter().filter(|flight| flight.is_open_at(head));
+    let calls = plan.planned.iter().map(|planned| &planned.call);
+    let wanted = calls.chain(flying.map(|flight| &flight.call)).filter_map(Source::of);
+    Some(wanted.filter(|source| own.contains(source)).collect())
 }
 
 /// All commitments that may hold rewards, and whether each is a peer's present one.
@@ -85,9 +108,7 @@ fn workers(draft: &mut Draft<'_>, seen: &Seen, snapshot: &Snapshot) {
     let pays =
         |deal: &&Deal| deal.status != DealStatus::Ended && snapshot.epoch < deal.max_paid_epoch;
     for (deal, known) in snapshot.deals.iter().filter(|(_, known)| pays(known)) {
-        for (worker, ours) in
-            known.workers.iter().filter(|(_, worker)| seen.peers.contains(&worker.peer))
-        {
+        for (worker, ours) in own_workers(seen, known) {
             let source = Source::Worker(*deal, *worker);
             let is_enough = ours.reward > U256::ZERO && ours.reward >= seen.policy.minimum_pay;
             if ours.is_activated() && is_enough && is_due(seen, snapshot, source) {
@@ -100,6 +121,13 @@ fn workers(draft: &mut Draft<'_>, seen: &Seen, snapshot: &Snapshot) {
             }
         }
     }
+}
+
+fn own_workers<'a>(
+    seen: &'a Seen,
+    deal: &'a Deal,
+) -> impl Iterator<Item = (&'a OnchainWorkerId, &'a Worker)> {
+    deal.workers.iter().filter(|(_, worker)| seen.peers.contains(&worker.peer))
 }
 
 /// Whether the interval since the last withdrawal is over, by chain time.

@@ -6,7 +6,7 @@ use crate::chain::{Commitment, CommitmentStatus, Peer, Seat, Snapshot};
 use crate::id::UnitId;
 
 use super::pods::{Desk, Slot};
-use super::{Plan, Pod, PodRole, Role, Running, Seen, Step, Why};
+use super::{Plan, Pod, Role, Running, Seen, Step, Why};
 
 /// Decides which pods of a peer are made and deleted.
 ///
@@ -109,12 +109,8 @@ fn running(pods: &[Pod]) -> BTreeMap<UnitId, Running> {
     let (here, elsewhere): (Vec<_>, Vec<_>) =
         pods.iter().filter(|pod| pod.holds_cores()).partition(|pod| pod.elsewhere.is_none());
     for pod in here.into_iter().chain(elsewhere) {
-        let units: Vec<_> = match &pod.role {
-            PodRole::Prover(unit) => vec![*unit],
-            PodRole::Worker { units, .. } => units.iter().copied().collect(),
-        };
         let ready = pod.phase == super::Phase::Ready;
-        for unit in units {
+        for unit in pod.role.units() {
             if running
                 .get(&unit)
                 .is_none_or(|other| ready && !other.ready && pod.elsewhere.is_none())

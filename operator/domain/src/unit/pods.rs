@@ -116,7 +116,7 @@ impl<'seen> Desk<'seen> {
             (pod.elsewhere.is_some(), pod.phase != Phase::Ready, &pod.name, &pod.uid)
         });
         for pod in pods {
-            let units = units_of(&pod.role);
+            let units = pod.role.units();
             let cause = self.cause(&pod.role).or_else(|| {
                 let rival = units.iter().find_map(|unit| kept.get(unit))?;
                 match pod.elsewhere {
@@ -298,12 +298,5 @@ impl<'seen> Desk<'seen> {
                 self.delete(pod, DeletionCause::Ended);
             }
         }
-    }
-}
-
-fn units_of(role: &PodRole) -> Vec<UnitId> {
-    match role {
-        PodRole::Prover(unit) => vec![*unit],
-        PodRole::Worker { units, .. } => units.iter().copied().collect(),
     }
 }

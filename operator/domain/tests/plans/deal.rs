@@ -385,3 +385,20 @@ fn a_bad_artifact_is_named(#[case] fault: ArtifactFault) {
     assert_eq!(verdict(&seen, ConditionType::ArtifactAvailable), (Truth::False, fault.reason()));
     assert_eq!(verdict(&seen, ConditionType::Ready), (Truth::False, "Degraded"));
 }
+
+#[test]
+fn a_version_that_does_not_run_leaves_the_one_before_it_in_service() {
+    let mut seen = serving();
+    let ready = verdict(&seen, ConditionType::Ready);
+    local(&mut seen).pod = WorkerPod::Rolling { key: key(1), failure: None };
+    assert_eq!(verdict(&seen, ConditionType::ArtifactAvailable), (Truth::Unknown, "Unknown"));
+    assert_eq!(verdict(&seen, ConditionType::Ready), ready);
+    assert!(plan(&seen).workers.values().all(|worker| worker.ready));
+    let failure = Some((ArtifactFault::InvalidWasm, "it traps".to_owned()));
+    local(&mut seen).pod = WorkerPod::Rolling { key: key(1), failure };
+    let told = conditions(&seen, &plan(&seen));
+    let told = told.iter().find(|told| told.kind == ConditionType::ArtifactAvailable).unwrap();
+    assert_eq!((told.status, told.reason), (Truth::False, "InvalidWasm"));
+    assert!(told.message.ends_with("; the version before it goes on serving"), "{}", told.message);
+    assert_eq!(verdict(&seen, ConditionType::Ready), ready);
+}

@@ -1,26 +1,22 @@
-//! The offer's rules, one row each.
+//! How an offer comes onto the chain and grows there, one row per rule.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::U256;
 use coreward_domain::call::{Call, NewResource};
-use coreward_domain::chain::{ResourceClass, Snapshot};
-use coreward_domain::condition::{ChainHealth, ConditionType, Truth};
+use coreward_domain::chain::{CommitmentStatus, ResourceClass, Snapshot};
+use coreward_domain::condition::ChainHealth;
 use coreward_domain::epoch::Epoch;
-use coreward_domain::gate::{Flight, Hold, Management, Signer};
+use coreward_domain::gate::{Flight, Hold};
 use coreward_domain::id::UnitId;
 use coreward_domain::offer::{
-    CLOSED_PRICE, DatacenterChoice, Deletion, Eligibility, Identity, IneligibleReason, Intake,
-    Life, NoNode, Node, PendingReason, Seen, Step, Wanted, WantedResource, Why, conditions,
-    owner_of, plan,
+    DatacenterChoice, Eligibility, Identity, Intake, Life, Node, PendingReason, Seen, Step, Wanted,
+    WantedResource, Why, plan,
 };
 use rstest::rstest;
 
-use crate::market::{
-    self, HOT, NAME, PROVIDER, STRANGER, TOKEN, datacenter, offer_id, peer_id, resource,
-};
-use coreward_domain::chain::CommitmentStatus;
+use crate::market::{self, HOT, NAME, PROVIDER, TOKEN, datacenter, offer_id, peer_id, resource};
 
 pub(crate) fn wanted() -> Wanted {
     let plain = |id, quantity| WantedResource {
@@ -93,17 +89,17 @@ pub(crate) fn seen(snapshot: Snapshot) -> Seen {
     }
 }
 
-fn change(seen: &mut Seen, edit: impl FnOnce(&mut Snapshot)) {
+pub(crate) fn change(seen: &mut Seen, edit: impl FnOnce(&mut Snapshot)) {
     edit(Arc::make_mut(seen.snapshot.as_mut().expect("a snapshot")));
 }
 
-fn fresh() -> Seen {
+pub(crate) fn fresh() -> Seen {
     let mut snapshot = market::empty();
     snapshot.peers.insert(peer_id(1), None);
     seen(snapshot)
 }
 
-fn calls(seen: &Seen) -> Vec<Call> {
+pub(crate) fn calls(seen: &Seen) -> Vec<Call> {
     let sends = plan(seen).steps.into_iter().filter_map(|step| match step {
         Step::Send(call) => Some(call),
         Step::MakeIdentity { .. }
@@ -259,247 +255,4 @@ fn a_commitment_on_its_way_locks_the_number_of_units_too() {
     };
     seen.flights = vec![Flight { call, included: None }];
     assert_eq!(calls(&seen), []);
-}
-
-#[rstest]
-#[case::of_a_price(|wanted: &mut Wanted| { wanted.prices.insert(resource(1), U256::from(11)); }, "changeResourcePriceV2")]
-#[case::of_the_place(|wanted: &mut Wanted| wanted.datacenter = DatacenterChoice::Id(datacenter(3)), "setOfferDatacenter")]
-#[case::of_details(|wanted: &mut Wanted| wanted.resources[0].details = r#"{"model":"x"}"#.to_owned(), "changeResourceDetails")]
-#[case::of_storage(|wanted: &mut Wanted| wanted.resources[2].quantity = Some(2000), "changeResourceMaxSupplyV2")]
-#[case::of_the_name(|wanted: &mut Wanted| wanted.provider_name = "Other".to_owned(), "setProviderInfo")]
-fn a_change_of_the_spec_is_one_call(#[case] edit: fn(&mut Wanted), #[case] function: &str) {
-    let mut seen = seen(market::registered(2));
-    edit(&mut seen.wanted);
-    let calls = calls(&seen);
-    assert_eq!(calls.iter().map(Call::function).collect::<Vec<_>>(), [function]);
-    let flights = calls.into_iter().map(|call| Flight { call, included: None }).collect();
-    seen.flights = flights;
-    let repeated = plan(&seen);
-    assert_eq!((repeated.steps, repeated.why), (Vec::new(), Why::WaitingForReceipt));
-}
-
-#[test]
-fn a_new_resource_waits_for_its_price() {
-    let mut seen = seen(market::registered(2));
-    seen.wanted.prices.insert(resource(9), U256::from(3));
-    let address =
-        WantedResource { resource: resource(9), details: "{}".to_owned(), quantity: Some(1) };
-    seen.wanted.resources.push(address);
-    assert_eq!(
-        calls(&seen).iter().map(Call::function).collect::<Vec<_>>(),
-        ["changeResourcePriceV2"]
-    );
-    change(&mut seen, |snapshot| {
-        let offer = snapshot.offers.get_mut(&offer_id(1)).and_then(Option::as_mut).expect("offer");
-        offer.prices.insert(resource(9), U256::from(3));
-    });
-    assert_eq!(
-        calls(&seen).iter().map(Call::function).collect::<Vec<_>>(),
-        ["registerPeerResource"]
-    );
-}
-
-#[test]
-fn another_token_must_be_one_that_the_market_takes() {
-    let mut seen = seen(market::registered(2));
-    seen.wanted.payment_token = STRANGER;
-    change(&mut seen, |snapshot| {
-        snapshot.tokens.insert(STRANGER, true);
-    });
-    assert_eq!(calls(&seen), [Call::ChangePaymentToken { offer: offer_id(1), token: STRANGER }]);
-    change(&mut seen, |snapshot| {
-        snapshot.tokens.insert(STRANGER, false);
-    });
-    assert!(matches!(plan(&seen).why, Why::InvalidSpec { field: "spec.paymentToken", .. }));
-}
-
-#[test]
-fn a_closed_intake_is_a_price_that_no_match_pays() {
-    let mut seen = seen(market::registered(2));
-    seen.wanted.intake = Intake::Closed;
-    let call = Call::ChangePrice { offer: offer_id(1), resource: resource(1), price: CLOSED_PRICE };
-    assert_eq!(calls(&seen), [call]);
-}
-
-#[test]
-fn storage_that_deals_use_is_not_taken_away() {
-    let mut seen = seen(market::registered(2));
-    change(&mut seen, |snapshot| {
-        market::peer_mut(snapshot, 1).resources.get_mut(&resource(5)).expect("storage").available =
-            100;
-    });
-    seen.wanted.resources[2].quantity = Some(500);
-    assert_eq!(
-        (calls(&seen), plan(&seen).why),
-        (Vec::new(), Why::Pending(PendingReason::LockedByDeal))
-    );
-}
-
-#[rstest]
-#[case::unknown_datacenter(|wanted: &mut Wanted| wanted.datacenter = DatacenterChoice::Id(datacenter(99)), "spec.datacenter")]
-#[case::unknown_resource(|wanted: &mut Wanted| wanted.resources[2].resource = resource(77), "spec.capacity.resources")]
-#[case::no_price(|wanted: &mut Wanted| { wanted.prices.remove(&resource(5)); }, "spec.prices")]
-#[case::a_price_of_zero(|wanted: &mut Wanted| { wanted.prices.insert(resource(5), U256::ZERO); }, "spec.prices")]
-#[case::no_quantity(|wanted: &mut Wanted| wanted.resources[2].quantity = None, "spec.capacity.resources")]
-#[case::a_quantity_of_vcpu(|wanted: &mut Wanted| wanted.resources[0].quantity = Some(4), "spec.capacity.resources")]
-#[case::no_vcpu(|wanted: &mut Wanted| { wanted.resources.remove(0); }, "spec.capacity.resources")]
-#[case::no_signer(|wanted: &mut Wanted| wanted.peer_owners.clear(), "spec.peers.signers")]
-#[case::no_name(|wanted: &mut Wanted| wanted.provider_name.clear(), "spec.provider.address")]
-#[case::a_foreign_offer(|wanted: &mut Wanted| wanted.adopt = Some(offer_id(7)), "spec.offerID")]
-fn a_wrong_field_is_named(#[case] edit: fn(&mut Wanted), #[case] field: &str) {
-    let mut seen = fresh();
-    change(&mut seen, |snapshot| {
-        snapshot.offers.insert(offer_id(7), None);
-    });
-    edit(&mut seen.wanted);
-    let plan = plan(&seen);
-    assert_eq!(plan.steps, []);
-    let Why::InvalidSpec { field: named, .. } = plan.why.clone() else { panic!("{:?}", plan.why) };
-    assert_eq!(named, field);
-    let stalled = conditions(&seen, &plan, &[])
-        .into_iter()
-        .find(|verdict| verdict.kind == ConditionType::Stalled);
-    let stalled = stalled.expect("a verdict of every type");
-    assert_eq!((stalled.status, stalled.reason), (Truth::True, "InvalidSpec"));
-    assert!(stalled.message.starts_with(field), "{}", stalled.message);
-}
-
-#[test]
-fn a_strangers_peer_under_our_id_means_a_new_identity() {
-    let mut seen = seen(market::registered(2));
-    change(&mut seen, |snapshot| {
-        snapshot.offers.get_mut(&offer_id(1)).and_then(Option::as_mut).expect("offer").provider =
-            STRANGER;
-        snapshot.providers.get_mut(&PROVIDER).expect("provider").unit_count = 0;
-    });
-    let expected = [
-        Step::MakeIdentity { node: "n1".to_owned(), ordinal: 1 },
-        Step::RetireIdentity { peer: peer_id(1) },
-    ];
-    assert_eq!(plan(&seen).steps, expected);
-}
-
-#[test]
-fn units_that_we_do_not_know_stop_every_registration() {
-    let mut seen = fresh();
-    change(&mut seen, |snapshot| {
-        let provider = snapshot.providers.get_mut(&PROVIDER).expect("provider");
-        (provider.unit_count, provider.name) = (2, NAME.to_owned());
-    });
-    assert_eq!(
-        (plan(&seen).steps, plan(&seen).why),
-        (Vec::new(), Why::UnknownUnits { on_chain: 2, known: 0 })
-    );
-    seen.units_of_other_offers = Some(2);
-    assert_eq!(calls(&seen).len(), 1, "they belong to another offer of ours");
-    seen.units_of_other_offers = Some(0);
-    seen.wanted.accept_unknown_units = true;
-    assert_eq!(calls(&seen).len(), 1, "a human has said so");
-}
-
-#[test]
-fn a_peer_of_a_foreign_owner_is_told_and_left_alone() {
-    let mut seen = seen(market::registered(2));
-    change(&mut seen, |snapshot| market::peer_mut(snapshot, 1).owner = STRANGER);
-    seen.nodes = Some(vec![node("n1", 5)]);
-    let plan = plan(&seen);
-    assert_eq!(
-        (plan.steps, plan.why),
-        (Vec::new(), Why::WrongPeerOwner { peer: peer_id(1), owner: STRANGER })
-    );
-}
-
-#[rstest]
-#[case::observing(Management::Observe, Hold::Observe)]
-#[case::read_only(Management::ReadOnly, Hold::ReadOnly)]
-#[case::suspended(Management::Suspended, Hold::Suspended)]
-fn without_leave_the_plan_is_shown_and_nothing_is_sent(
-    #[case] management: Management,
-    #[case] hold: Hold,
-) {
-    let mut seen = fresh();
-    let free = plan(&seen);
-    seen.gate.management = management;
-    let held = plan(&seen);
-    assert_eq!((held.steps, held.why), (Vec::new(), Why::Held(hold)));
-    let shown = |planned: &[coreward_domain::gate::PlannedCall]| -> Vec<Call> {
-        planned.iter().map(|planned| planned.call.clone()).collect()
-    };
-    assert_eq!(shown(&held.planned), shown(&free.planned));
-}
-
-#[rstest]
-#[case::a_signer_by_hand(Signer::Manual, Hold::AwaitingSignature)]
-#[case::a_signer_that_is_away(Signer::Unreachable, Hold::SignerUnavailable)]
-#[case::a_signer_of_another_address(Signer::WrongAddress, Hold::SignerUnavailable)]
-#[case::a_signer_not_tried_yet(Signer::Unknown, Hold::SignerUnavailable)]
-#[case::a_key_that_somebody_else_uses(Signer::Shared, Hold::ForeignSigner)]
-fn the_signer_must_be_there(#[case] signer: Signer, #[case] hold: Hold) {
-    let mut seen = fresh();
-    seen.gate.provider_signer = signer;
-    assert_eq!((plan(&seen).steps, plan(&seen).why), (Vec::new(), Why::Held(hold)));
-}
-
-#[rstest]
-#[case::nothing_pledged(market::registered(2), Why::Released)]
-#[case::pledged(market::committed(2, CommitmentStatus::Active), Why::DeletionBlocked { until: Some(Epoch(110)) })]
-#[case::in_a_deal(market::matched(2), Why::DeletionBlocked { until: None })]
-fn deletion_waits_for_what_is_staked(#[case] snapshot: Snapshot, #[case] why: Why) {
-    let mut seen = seen(snapshot);
-    seen.wanted.deletion = Some(Deletion::Block);
-    let plan = plan(&seen);
-    let steps = if why == Why::Released { vec![Step::Release] } else { Vec::new() };
-    assert_eq!((plan.steps, plan.why), (steps, why));
-}
-
-#[test]
-fn an_invalid_spec_does_not_keep_an_object_from_going() {
-    let mut seen = fresh();
-    seen.wanted.prices.clear();
-    seen.wanted.deletion = Some(Deletion::Block);
-    assert_eq!(plan(&seen).steps, [Step::Release]);
-}
-
-#[test]
-fn orphaning_needs_no_knowledge() {
-    let mut seen = seen(market::matched(2));
-    seen.wanted.deletion = Some(Deletion::Orphan);
-    seen.snapshot = None;
-    assert_eq!(plan(&seen).steps, [Step::Release]);
-}
-
-#[test]
-fn no_node_can_carry_a_unit() {
-    let mut seen = fresh();
-    let reason = IneligibleReason::CpuPolicyNotStatic;
-    seen.nodes.as_mut().expect("nodes")[0].eligibility = Eligibility::Ineligible(reason);
-    change(&mut seen, |snapshot| {
-        snapshot.providers.get_mut(&PROVIDER).expect("provider").name = NAME.to_owned();
-    });
-    let unfit = NoNode::Unfit { node: "n1".to_owned(), reason };
-    assert_eq!((plan(&seen).steps, plan(&seen).why), (Vec::new(), Why::NoEligibleNode(unfit)));
-}
-
-#[test]
-fn several_signers_share_the_peers_by_their_ids() {
-    let owners = [HOT, STRANGER];
-    let mut taken: Vec<_> =
-        (0..16).filter_map(|number| owner_of(peer_id(number), &owners)).collect();
-    taken.sort_unstable();
-    taken.dedup();
-    assert_eq!(taken.len(), 2);
-    assert_eq!(owner_of(peer_id(1), &[]), None);
-}
-
-#[test]
-fn nothing_new_is_registered_on_a_cordoned_node() {
-    let mut seen = fresh();
-    change(&mut seen, |snapshot| {
-        snapshot.providers.get_mut(&PROVIDER).expect("provider").name = NAME.to_owned();
-    });
-    assert_eq!(calls(&seen).len(), 1);
-    seen.nodes.as_mut().expect("nodes")[0].cordoned = true;
-    let cordoned = NoNode::Cordoned { node: "n1".to_owned() };
-    let why = plan(&seen).why;
-    assert_eq!((calls(&seen), why), (Vec::new(), Why::NoEligibleNode(cordoned)));
 }

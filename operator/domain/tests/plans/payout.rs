@@ -8,7 +8,7 @@ use coreward_domain::call::Call;
 use coreward_domain::chain::{CommitmentStatus, DealStatus, Snapshot};
 use coreward_domain::epoch::Epoch;
 use coreward_domain::gate::{Flight, Hold, Management};
-use coreward_domain::payout::{Policy, Seen, Source, Step, Why, plan};
+use coreward_domain::payout::{Policy, Seen, Source, Step, Why, due, plan, sources};
 use rstest::rstest;
 
 use crate::market::{self, DEAL, commitment_id, key, peer_id, worker_id};
@@ -53,6 +53,17 @@ fn reward(unlocked: u64) -> Step {
 fn pay(claimable: u64) -> Step {
     let claimable = U256::from(claimable);
     Step::Send(Call::WithdrawDealRewards { deal: DEAL, worker: worker_id(1), claimable })
+}
+
+fn observed(mut seen: Seen) -> Seen {
+    seen.gate.management = Management::Observe;
+    seen
+}
+
+fn flying(mut seen: Seen, included: Option<u64>) -> Seen {
+    let Step::Send(call) = pay(80);
+    seen.flights.push(Flight { call, included });
+    seen
 }
 
 #[rstest]
@@ -148,6 +159,37 @@ fn leaving_a_deal_pays_by_itself(#[case] status: DealStatus, #[case] epochs_paid
     let deal = market::deal_mut(&mut snapshot);
     (deal.status, deal.max_paid_epoch) = (status, last);
     assert_eq!(plan(&seen(snapshot)).steps, []);
+}
+
+#[test]
+fn whatever_may_pay_is_a_source_though_nothing_is_due() {
+    let mut seen = past(0, 3);
+    let snapshot = Arc::make_mut(seen.snapshot.as_mut().expect("snapshot"));
+    market::deal_mut(snapshot).status = DealStatus::Ended;
+    assert_eq!(plan(&seen).steps, []);
+    let all = [Source::Commitment(commitment_id(1)), Source::Worker(DEAL, worker_id(1))];
+    assert_eq!(sources(&seen), BTreeSet::from(all));
+    seen.peers.clear();
+    assert_eq!(sources(&seen), BTreeSet::from([Source::Commitment(commitment_id(1))]));
+    seen.snapshot = None;
+    assert_eq!(sources(&seen), BTreeSet::new());
+}
+
+#[rstest]
+#[case::it_is_planned(seen(paid(80)), true)]
+#[case::it_is_held(observed(seen(paid(80))), true)]
+#[case::it_is_on_its_way(flying(seen(paid(80)), None), true)]
+#[case::a_block_shows_it(flying(seen(paid(0)), Some(1)), false)]
+#[case::nothing_is_there(seen(paid(0)), false)]
+fn a_withdrawal_is_due_until_a_block_shows_it(#[case] seen: Seen, #[case] is_due: bool) {
+    let sources = is_due.then_some(Source::Worker(DEAL, worker_id(1)));
+    assert_eq!(due(&seen, &plan(&seen)), Some(sources.into_iter().collect()));
+}
+
+#[test]
+fn nothing_is_known_to_be_due_while_the_chain_is_unknown() {
+    let seen = Seen { snapshot: None, ..seen(paid(80)) };
+    assert_eq!(due(&seen, &plan(&seen)), None);
 }
 
 #[test]

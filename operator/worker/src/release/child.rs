@@ -90,8 +90,14 @@ impl Compiler {
         };
         let output = timeout(wall, run).await.map_err(late)?.map_err(broken)?;
         judge(&output, memory_mib, self.cpu_seconds)?;
-        tokio::fs::rename(&partial, code).await.map_err(broken)
+        settle(&partial, code).await.map_err(broken)
     }
+}
+
+/// Gives whole code its name: what is found under it after a crash of the machine will be run.
+async fn settle(partial: &Path, code: &Path) -> io::Result<()> {
+    tokio::fs::File::open(partial).await?.sync_all().await?;
+    tokio::fs::rename(partial, code).await
 }
 
 fn judge(output: &Output, memory_mib: u64, cpu_seconds: u64) -> Result<(), Rejection> {

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use coreward_wire::{ArtifactFault, WorkerStage};
 
@@ -26,21 +28,48 @@ async fn a_component_that_takes_too_long_to_compile_is_cut() {
 }
 
 #[tokio::test]
-async fn a_new_version_takes_over_and_a_broken_one_does_not() {
+async fn a_new_version_takes_over_and_a_broken_one_does_not_even_after_a_crash() {
     let world = World::new().await;
     let (old, new) =
         (world.publish(GOOD.build()), world.publish(Guest { status: 201, ..GOOD }.build()));
     let broken = world.publish(Guest { first: "unreachable", ..GOOD }.build());
-    let worker = world.start(world.duty(1, &old)).await;
+    let mut worker = world.start(world.duty(1, &old)).await;
     worker.serves(&old).await;
     worker.order("2", world.duty(1, &new));
     worker.serves(&new).await;
     assert_eq!(worker.get("/").await, 201);
     worker.order("3", world.duty(1, &broken));
     let report = worker.until(|report| report.stage == WorkerStage::Failed).await;
-    assert_eq!(report.cid, broken);
+    assert_eq!((report.cid, report.serving), (broken, Some(new)));
     assert_eq!(worker.get("/").await, 201, "the version before it still serves");
     assert_eq!(worker.page("/readyz").await.0, 200);
+    worker.restart_alone().await;
+    worker.is_ready().await;
+    assert_eq!(worker.get("/").await, 201, "it serves after a restart too");
+}
+
+#[tokio::test]
+async fn no_request_fails_while_a_version_takes_over() {
+    let world = World::new().await;
+    let versions = [200, 201, 202].map(|status| Guest { status, ..GOOD }.build());
+    let cids = versions.map(|version| world.publish(version));
+    let worker = world.start(world.duty(1, &cids[0])).await;
+    worker.serves(&cids[0]).await;
+    let asking = async {
+        let mut seen = BTreeMap::<u16, usize>::new();
+        while !seen.contains_key(&202) {
+            *seen.entry(worker.get("/").await).or_default() += 1;
+        }
+        seen
+    };
+    let rolling = async {
+        for (revision, cid) in ["2", "3"].into_iter().zip(&cids[1..]) {
+            worker.order(revision, world.duty(1, cid));
+            worker.serves(cid).await;
+        }
+    };
+    let (seen, ()) = tokio::join!(asking, rolling);
+    assert!(seen.keys().all(|status| (200..=202).contains(status)), "{seen:?}");
 }
 
 #[tokio::test]
