@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use coreward_telemetry::causes;
-use coreward_wire::Assignment;
+use coreward_wire::{Assignment, Duty};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -37,7 +37,8 @@ impl AssignmentFile {
         Self { path: state.join("assignment.json") }
     }
 
-    /// What was kept; `None` if nothing was, or it cannot be read: the operator will tell again.
+    /// What was kept, with the time since taken off what it says is left; `None` if nothing was, or it cannot be read: the
+    /// operator will tell again.
     fn load(&self) -> Option<Assignment> {
         let bytes = match fs::read(&self.path) {
             Ok(bytes) => bytes,
@@ -48,11 +49,17 @@ impl AssignmentFile {
             }
         };
         // The error of the parser may quote the text, which may hold a seed: it is not logged.
-        let kept = serde_json::from_slice(&bytes).ok();
+        let kept: Option<Assignment> = serde_json::from_slice(&bytes).ok();
         if kept.is_none() {
             warn!(file.path = %self.path.display(), "the last assignment is not whole; it is asked for again");
         }
-        kept
+        kept.map(|assignment| aged(assignment, self.age()))
+    }
+
+    /// How long ago it was written; a file of the future, after the clock was set back, counts as new.
+    fn age(&self) -> Duration {
+        let written = fs::metadata(&self.path).and_then(|file| file.modified()).ok();
+        written.and_then(|written| written.elapsed().ok()).unwrap_or_default()
     }
 
     async fn keep(&self, assignment: &Assignment) {
@@ -63,6 +70,16 @@ impl AssignmentFile {
             warn!(file.path = %self.path.display(), error = %error, "the assignment could not be kept; a restart will need the operator");
         }
     }
+}
+
+/// An assignment as it stands `age` later.
+fn aged(mut assignment: Assignment, age: Duration) -> Assignment {
+    if let Duty::Prover(duty) = &mut assignment.duty
+        && let Some(puzzle) = &mut duty.puzzle
+    {
+        puzzle.remaining_seconds = puzzle.remaining_seconds.saturating_sub(age.as_secs());
+    }
+    assignment
 }
 
 /// The long poll; [`Assignments::run`] must be driven for the receiver to hear anything.
@@ -145,5 +162,53 @@ impl Assignments {
             );
         }
         pauses.pause(error.retry().unwrap_or(REFUSED))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::B256;
+    use coreward_wire::{ProofTarget, ProverDuty, Puzzle};
+    use rstest::rstest;
+
+    use super::*;
+
+    fn told(remaining_seconds: u64) -> Assignment {
+        let target = ProofTarget { minimum: 1, useful: 2, on_chain: 0 };
+        let (global_nonce, difficulty) = (B256::ZERO, B256::ZERO);
+        let puzzle = Puzzle { epoch: 7, global_nonce, difficulty, target, remaining_seconds };
+        let (unit_id, acknowledged) = (B256::ZERO, Vec::new());
+        let duty = ProverDuty { unit_id, puzzle: Some(puzzle), acknowledged };
+        Assignment { revision: "1".to_owned(), leader: "a".to_owned(), duty: Duty::Prover(duty) }
+    }
+
+    #[rstest]
+    #[case::kept_just_now(0, 100)]
+    #[case::less_than_a_second_ago(999, 100)]
+    #[case::a_while_ago(40_000, 60)]
+    #[case::before_the_epoch_ended(100_000, 0)]
+    #[case::long_ago(1_000_000, 0)]
+    fn the_time_since_it_was_kept_is_not_left_of_the_epoch(
+        #[case] milliseconds: u64,
+        #[case] left: u64,
+    ) {
+        assert_eq!(aged(told(100), Duration::from_millis(milliseconds)), told(left));
+    }
+
+    #[test]
+    fn the_age_is_that_of_the_file() {
+        let state = tempfile::tempdir().unwrap();
+        let kept = AssignmentFile::in_directory(state.path());
+        fs::write(&kept.path, serde_json::to_vec(&told(361_000)).unwrap()).unwrap();
+        let file = fs::File::options().write(true).open(&kept.path).unwrap();
+        let written = file.metadata().unwrap().modified().unwrap();
+        file.set_modified(written - Duration::from_hours(100)).unwrap();
+        let Some(Duty::Prover(duty)) = kept.load().map(|assignment| assignment.duty) else {
+            unreachable!("a prover's duty was kept")
+        };
+        assert!(duty.puzzle.unwrap().remaining_seconds <= 1_000);
+
+        file.set_modified(written + Duration::from_hours(100)).unwrap();
+        assert_eq!(kept.load(), Some(told(361_000)), "the clock was set back");
     }
 }

@@ -28,7 +28,20 @@ pub(crate) struct Book {
 struct Kept {
     entry: Entry,
     posted: bool,
-    saved: bool,
+    saving: Saving,
+}
+
+/// How far a proof has come on its way to the volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Saving {
+    /// The volume was not asked, or has not answered: nobody may hear of the proof yet.
+    Waiting,
+    /// The volume has it.
+    Saved,
+    /// The volume refused it: it is posted from memory.
+    Refused,
+    /// The same, and the volume is to be asked again.
+    Again,
 }
 
 /// Proofs that are no longer needed.
@@ -42,7 +55,7 @@ impl Book {
     /// A book with what the volume has.
     pub(crate) fn with_saved(entries: Vec<Entry>) -> Self {
         let kept = entries.into_iter().map(|entry| {
-            let kept = Kept { entry, posted: false, saved: true };
+            let kept = Kept { entry, posted: false, saving: Saving::Saved };
             (kept.entry.proof.local_nonce, kept)
         });
         Self { kept: kept.collect(), ..Self::default() }
@@ -68,20 +81,37 @@ impl Book {
             self.stale += 1;
             return false;
         }
-        self.kept.insert(entry.proof.local_nonce, Kept { entry, posted: false, saved: false });
+        let kept = Kept { entry, posted: false, saving: Saving::Waiting };
+        self.kept.insert(kept.entry.proof.local_nonce, kept);
         true
+    }
+
+    /// The proof that the volume is to be asked for next: those that were never tried come first.
+    pub(crate) fn to_save(&self) -> Option<Entry> {
+        let first = |saving| self.kept.values().find(|kept| kept.saving == saving);
+        first(Saving::Waiting).or_else(|| first(Saving::Again)).map(|kept| kept.entry.clone())
     }
 
     /// Remembers that a proof is on the volume.
     pub(crate) fn saved(&mut self, local_nonce: B256) {
-        if let Some(kept) = self.kept.get_mut(&local_nonce) {
-            kept.saved = true;
+        self.set_saving(local_nonce, Saving::Saved);
+    }
+
+    /// Remembers that the volume refused a proof.
+    pub(crate) fn refused(&mut self, local_nonce: B256) {
+        self.set_saving(local_nonce, Saving::Refused);
+    }
+
+    /// Has the volume asked once more for all that it refused.
+    pub(crate) fn save_again(&mut self) {
+        for kept in self.kept.values_mut().filter(|kept| kept.saving == Saving::Refused) {
+            kept.saving = Saving::Again;
         }
     }
 
-    /// Proofs that the volume has not taken yet.
-    pub(crate) fn unsaved(&self) -> Vec<Entry> {
-        self.kept.values().filter(|kept| !kept.saved).map(|kept| kept.entry.clone()).collect()
+    /// Proofs that the volume has neither taken nor refused.
+    pub(crate) fn waiting(&self) -> usize {
+        self.kept.values().filter(|kept| kept.saving == Saving::Waiting).count()
     }
 
     /// Removes the proofs with these local nonces; gives those that were here.
@@ -97,13 +127,13 @@ impl Book {
         removed
     }
 
-    /// What to post now, at most 64 at once; `None` if all was posted. Only proofs of the puzzle as it stands: one of
-    /// another global nonce waits, for a reorganised chain may come back to it.
+    /// What to post now, at most 64 at once; `None` if all was posted. Only proofs that the volume has taken or refused, and
+    /// only of the puzzle as it stands: one of another global nonce waits, for a reorganised chain may come back to it.
     pub(crate) fn to_post(&self) -> Option<FoundProofs> {
         let unit_id = self.duty.as_ref()?.unit_id;
-        let unposted =
-            self.current().filter(|kept| !kept.posted).map(|kept| kept.entry.proof.clone());
-        let proofs: Vec<FoundProof> = unposted.take(MOST_IN_POST).collect();
+        let unposted = self.current().filter(|kept| !kept.posted && kept.saving != Saving::Waiting);
+        let proofs = unposted.map(|kept| kept.entry.proof.clone());
+        let proofs: Vec<FoundProof> = proofs.take(MOST_IN_POST).collect();
         (!proofs.is_empty()).then_some(FoundProofs { unit_id, proofs })
     }
 
@@ -165,6 +195,12 @@ impl Book {
     /// Proofs dropped as stale since the start of the process.
     pub(crate) fn stale(&self) -> u64 {
         self.stale
+    }
+
+    fn set_saving(&mut self, local_nonce: B256, saving: Saving) {
+        if let Some(kept) = self.kept.get_mut(&local_nonce) {
+            kept.saving = saving;
+        }
     }
 
     fn current(&self) -> impl Iterator<Item = &Kept> {

@@ -45,6 +45,13 @@ fn book_at(puzzle: Puzzle) -> Book {
     book
 }
 
+/// Takes a found proof that the volume takes, too.
+fn find_and_save(book: &mut Book, entry: Entry) {
+    let local_nonce = entry.proof.local_nonce;
+    assert!(book.find(entry));
+    book.saved(local_nonce);
+}
+
 #[rstest]
 #[case::nothing_on_chain(0, 0, true)]
 #[case::on_its_way_counts(0, 5, false)]
@@ -81,7 +88,7 @@ fn a_new_epoch_drops_the_proofs_of_the_old_and_counts_them() {
 #[test]
 fn another_global_nonce_of_the_same_epoch_keeps_them_for_the_way_back() {
     let mut book = book_at(puzzle(7, 1, 0));
-    book.find(proof(7, 1, 1));
+    find_and_save(&mut book, proof(7, 1, 1));
     assert_eq!(book.take("a", duty(Some(puzzle(7, 2, 0)))), Done::default());
     assert_eq!((book.found(), posted_locals(&book)), (0, vec![]));
     book.take("a", duty(Some(puzzle(7, 1, 0))));
@@ -91,7 +98,7 @@ fn another_global_nonce_of_the_same_epoch_keeps_them_for_the_way_back() {
 #[test]
 fn a_new_leader_is_told_everything_again() {
     let mut book = book_at(puzzle(7, 1, 0));
-    book.find(proof(7, 1, 1));
+    find_and_save(&mut book, proof(7, 1, 1));
     let post = book.to_post().unwrap();
     book.posted("a", &post);
     assert_eq!(book.to_post(), None);
@@ -121,7 +128,7 @@ fn an_acknowledgement_removes_and_is_safe_to_repeat() {
 fn a_post_carries_at_most_what_the_wire_allows() {
     let mut book = book_at(puzzle(7, 1, 0));
     for each in 0..100 {
-        book.find(proof(7, 1, each));
+        find_and_save(&mut book, proof(7, 1, each));
     }
     let first = book.to_post().unwrap();
     book.posted("a", &first);
@@ -130,12 +137,32 @@ fn a_post_carries_at_most_what_the_wire_allows() {
 }
 
 #[test]
+fn a_proof_is_not_posted_before_the_volume_has_taken_or_refused_it() {
+    let mut book = book_at(puzzle(7, 1, 0));
+    book.find(proof(7, 1, 1));
+    book.find(proof(7, 1, 2));
+    assert_eq!((book.waiting(), posted_locals(&book)), (2, vec![]));
+    book.saved(B256::repeat_byte(2));
+    assert_eq!((book.waiting(), posted_locals(&book)), (1, local(&[2])));
+    book.refused(B256::repeat_byte(1));
+    assert_eq!((book.waiting(), posted_locals(&book)), (0, local(&[1, 2])));
+}
+
+#[test]
 fn what_the_volume_refused_is_remembered_until_it_takes_it() {
     let mut book = book_at(puzzle(7, 1, 0));
     book.find(proof(7, 1, 1));
-    assert_eq!(book.unsaved(), [proof(7, 1, 1)]);
+    assert_eq!(book.to_save(), Some(proof(7, 1, 1)));
+    book.refused(B256::repeat_byte(1));
+    assert_eq!(book.to_save(), None, "it is not asked for at once");
+    book.save_again();
+    book.find(proof(7, 1, 2));
+    assert_eq!(book.to_save(), Some(proof(7, 1, 2)), "the new one comes first");
+    book.saved(B256::repeat_byte(2));
+    assert_eq!((book.to_save(), posted_locals(&book)), (Some(proof(7, 1, 1)), local(&[1, 2])));
     book.saved(B256::repeat_byte(1));
-    assert_eq!(book.unsaved(), []);
+    book.save_again();
+    assert_eq!(book.to_save(), None);
 }
 
 #[test]

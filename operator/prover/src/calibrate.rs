@@ -27,6 +27,9 @@ const TOLD_EVERY: Duration = Duration::from_secs(5);
 /// How long a build runs before it is stopped to see how soon that is obeyed.
 const INTO_THE_BUILD: Duration = Duration::from_secs(2);
 
+/// How long it hashes before it is told something else: each thread is then in the midst of a hash.
+const INTO_THE_HASHING: Duration = Duration::from_millis(500);
+
 /// Why there is no measurement.
 #[derive(Debug, thiserror::Error)]
 pub enum CalibrateError {
@@ -56,6 +59,14 @@ struct Measured {
     /// Part of the threads' time that was spent outside hashes.
     lost: f64,
     stop_hashing: Duration,
+    reactions: Reactions,
+}
+
+/// How long it takes from an order until it has left what it did and begun on what it was told.
+struct Reactions {
+    new_difficulty: Duration,
+    new_epoch: Duration,
+    new_epoch_while_building: Duration,
     stop_building: Duration,
 }
 
@@ -85,7 +96,7 @@ async fn measure(
     let miner = Miner::start(mode, threads, found)?;
     let mut phase = miner.phase();
     let begun = now();
-    miner.set(Goal::Hash(job(1)));
+    miner.set(Goal::Hash(job(1, 0)));
     until(&miner, &mut phase, Phase::Hashing(mode)).await?;
     let build = begun.elapsed();
     info!("measures the hash rate for {} seconds", length.as_secs());
@@ -94,13 +105,8 @@ async fn measure(
     let (hashes, took) = (miner.hashes() - before, since.elapsed());
     let stop_hashing = rests(&miner, &mut phase).await?;
     let (hashing, between) = miner.spent();
-    let (items, wanted) = miner.progress();
-    miner.set(Goal::Hash(job(2)));
-    until(&miner, &mut phase, Phase::Building).await?;
-    if wanted > 0 {
-        sleep(INTO_THE_BUILD).await;
-    }
-    let stop_building = rests(&miner, &mut phase).await?;
+    let (items, _wanted) = miner.progress();
+    let reactions = react(&miner, &mut phase, mode).await?;
     Ok(Measured {
         cpu,
         threads,
@@ -111,8 +117,44 @@ async fn measure(
         per_second: per_second(hashes, took),
         lost: between.as_secs_f64() / (hashing + between).as_secs_f64(),
         stop_hashing,
-        stop_building,
+        reactions,
     })
+}
+
+/// Hashes on with the key that is loaded, then gives one order after another.
+async fn react(
+    miner: &Miner,
+    phase: &mut watch::Receiver<Phase>,
+    mode: Mode,
+) -> Result<Reactions, CalibrateError> {
+    let into_the_build = if mode == Mode::Full { INTO_THE_BUILD } else { Duration::ZERO };
+    miner.set(Goal::Hash(job(1, 0)));
+    until(miner, phase, Phase::Hashing(mode)).await?;
+    sleep(INTO_THE_HASHING).await;
+    let new_difficulty = takes(miner, phase, job(1, 1)).await?;
+    sleep(INTO_THE_HASHING).await;
+    let new_epoch = takes(miner, phase, job(2, 1)).await?;
+    sleep(into_the_build).await;
+    let new_epoch_while_building = takes(miner, phase, job(3, 1)).await?;
+    sleep(into_the_build).await;
+    let stop_building = rests(miner, phase).await?;
+    Ok(Reactions { new_difficulty, new_epoch, new_epoch_while_building, stop_building })
+}
+
+/// Gives the miner another job; how long it takes to begin on it: to hash for another difficulty, to build for another key.
+async fn takes(
+    miner: &Miner,
+    phase: &mut watch::Receiver<Phase>,
+    job: Job,
+) -> Result<Duration, CalibrateError> {
+    phase.mark_unchanged();
+    let told = now();
+    miner.set(Goal::Hash(job));
+    let begun = phase.changed().await;
+    if begun.is_err() || *phase.borrow() == Phase::Broken {
+        return Err(CalibrateError::Engine);
+    }
+    Ok(told.elapsed())
 }
 
 /// Tells the miner to rest; how long it takes to obey.
@@ -151,15 +193,15 @@ async fn until(
     }
 }
 
-/// A puzzle whose hashes are worth nothing.
-fn job(number: u8) -> Job {
+/// A puzzle of this number's key whose hashes are worth nothing: none will be as small as either difficulty, 0 or 1.
+fn job(number: u8, difficulty: u8) -> Job {
     let (global_nonce, unit_id) = (B256::ZERO, B256::with_last_byte(number));
     Job {
         unit_id,
         epoch: 0,
         global_nonce,
         key: Key::of(global_nonce, unit_id),
-        difficulty: Difficulty::new([0; 32]),
+        difficulty: Difficulty::new(B256::with_last_byte(difficulty).0),
     }
 }
 
@@ -229,7 +271,27 @@ impl fmt::Display for Measured {
         )?;
         writeln!(out, "time lost outside hashes      {:.4} %", self.lost * 100.0)?;
         writeln!(out, "stops hashing within          {:.1} ms", milliseconds(self.stop_hashing))?;
-        write!(out, "stops building within         {:.1} ms", milliseconds(self.stop_building))
+        write!(out, "{}", self.reactions)
+    }
+}
+
+impl fmt::Display for Reactions {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [stop, difficulty, epoch, while_building] = [
+            self.stop_building,
+            self.new_difficulty,
+            self.new_epoch,
+            self.new_epoch_while_building,
+        ]
+        .map(milliseconds);
+        write!(
+            out,
+            "\
+stops building within         {stop:.1} ms
+takes a new difficulty within {difficulty:.1} ms (until it hashes for it)
+takes a new epoch within      {epoch:.1} ms (until it builds for it)
+takes a new epoch while building within {while_building:.1} ms (until it builds for it)"
+        )
     }
 }
 

@@ -138,4 +138,38 @@ mod tests {
         }
         assert!(read > 0, "no name was found in the rules");
     }
+    #[test]
+    fn all_that_is_shown_is_listed() {
+        let metrics = Metrics::new("prover", "0").unwrap();
+        let series = Series::register(&metrics).unwrap();
+        series.hashed(B256::ZERO, 1);
+        series.hashes_at(&Rate::default());
+        series.spent((Duration::ZERO, Duration::ZERO));
+        series.hindered(None);
+        let page = metrics.page().unwrap();
+        let prefix = format!("# TYPE {}_", coreward_telemetry::PREFIX);
+        let names = page.lines().filter_map(|line| line.strip_prefix(&prefix)?.split(' ').next());
+        let names: Vec<&str> = names.collect();
+        assert_eq!(
+            names,
+            [
+                "build_info",
+                "dataset_huge_page_bytes",
+                "dataset_items_made",
+                "dataset_items_wanted",
+                "hash_rate_hertz",
+                "hashes_total",
+                "idle_seconds_total",
+                "not_ready",
+                "post_failures_total",
+                "proofs_acknowledged_total",
+                "proofs_found_total",
+                "proofs_kept",
+                "proofs_stale_total",
+                "puzzle_epoch",
+                "thread_seconds_total",
+                "volume_failures_total",
+            ]
+        );
+    }
 }

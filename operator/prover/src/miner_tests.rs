@@ -1,5 +1,8 @@
 use std::time::Instant;
 
+use alloy_primitives::B256;
+use coreward_randomx::{Engine, Work};
+
 use super::*;
 
 fn job(nonce: u8, difficulty: u8) -> Job {

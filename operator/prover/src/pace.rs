@@ -4,6 +4,8 @@ use core::time::Duration;
 
 use coreward_randomx::Mode;
 
+use crate::puzzle::Key;
+
 /// How many times as fast it hashes in full mode, where it has not shown that itself. Source: the engine's `BENCH.md`.
 const FULL_OVER_LIGHT: f64 = 16.0;
 
@@ -27,6 +29,22 @@ pub(crate) struct Build {
     pub(crate) missing: u64,
     /// Time since it was begun.
     pub(crate) time: Duration,
+}
+
+/// The first part of a dataset that was given up; the engine goes on with it if it is next keyed with the same key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FirstPart {
+    pub(crate) key: Key,
+    /// Items of it that are made.
+    pub(crate) made: u64,
+}
+
+impl FirstPart {
+    /// Items that a dataset of this key still lacks, of so many that it has when it is whole.
+    pub(crate) fn missing(kept: Option<Self>, key: Key, items: u64) -> u64 {
+        let kept = kept.filter(|kept| kept.key == key);
+        items.saturating_sub(kept.map_or(0, |kept| kept.made))
+    }
 }
 
 impl Pace {
@@ -81,6 +99,7 @@ const fn as_float(count: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use alloy_primitives::B256;
     use rstest::rstest;
 
     use super::*;
@@ -142,6 +161,24 @@ mod tests {
     ) {
         let build = Build { made, missing: ITEMS - made, time: seconds(took) };
         assert_eq!(Pace::default().still_pays(build, Some(seconds(left))), pays);
+    }
+
+    #[rstest]
+    #[case::nothing_is_made(None, 20, ITEMS, false)]
+    #[case::another_key(Some((2, ITEMS / 10 * 9)), 20, ITEMS, false)]
+    #[case::nine_tenths_are_made(Some((1, ITEMS / 10 * 9)), 20, ITEMS / 10, true)]
+    #[case::and_even_that_takes_too_long(Some((1, ITEMS / 10 * 9)), 6, ITEMS / 10, false)]
+    #[case::all_is_made(Some((1, ITEMS)), 1, 0, true)]
+    fn a_dataset_that_was_given_up_is_weighed_by_what_is_missing(
+        #[case] kept: Option<(u8, u64)>,
+        #[case] left: u64,
+        #[case] missing: u64,
+        #[case] pays: bool,
+    ) {
+        let key = |byte| Key(B256::repeat_byte(byte));
+        let kept = kept.map(|(byte, made)| FirstPart { key: key(byte), made });
+        assert_eq!(FirstPart::missing(kept, key(1), ITEMS), missing);
+        assert_eq!(known().full_pays(missing, Some(seconds(left))), pays);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::threads::hashing_threads;
 use crate::turns::Prover;
 use crate::volume::Volume;
 
-/// Found proofs that wait to be saved; each takes a few milliseconds, a hash takes longer.
+/// Found proofs that the loop has not taken yet; it does at once, unless the volume is far behind.
 const FOUND_QUEUE: usize = 256;
 
 /// Why the prover ended.

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use coreward_randomx::Mode;
 use coreward_wire::CpuEvidence;
 
 use crate::miner::Phase;
@@ -20,14 +21,22 @@ pub(crate) enum Hindrance {
     Unmeasured,
     /// Its engine cannot be built.
     Broken,
+    /// It hashes in light mode only because its memory limit is too small for a dataset.
+    MemoryLimit,
     /// It works on CPUs that are not whole cores of its own, and must not.
     SharedCores,
 }
 
 impl Hindrance {
     /// All, for what is told of each.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Starting, Self::Building, Self::Unmeasured, Self::Broken, Self::SharedCores];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Starting,
+        Self::Building,
+        Self::Unmeasured,
+        Self::Broken,
+        Self::MemoryLimit,
+        Self::SharedCores,
+    ];
 
     /// Its name on the metrics page.
     pub(crate) const fn reason(self) -> &'static str {
@@ -36,6 +45,7 @@ impl Hindrance {
             Self::Building => "Building",
             Self::Unmeasured => "Unmeasured",
             Self::Broken => "Broken",
+            Self::MemoryLimit => "MemoryLimit",
             Self::SharedCores => "SharedCores",
         }
     }
@@ -48,6 +58,10 @@ impl Hindrance {
             Self::Broken => {
                 Some("the prover cannot build its RandomX engine: see its log".to_owned())
             }
+            Self::MemoryLimit => Some(
+                "the prover hashes in light mode, at about a sixteenth of the rate: its memory limit is too small for a dataset; give the pod the memory that its log tells"
+                    .to_owned(),
+            ),
             Self::SharedCores => Some(format!(
                 "the prover has CPUs {} of {}, which are not whole cores of its own: give the node the CPU manager policy static with full-pcpus-only, or set spec.capacity.coreIsolation to Preferred",
                 cpu.cpus, cpu.online
@@ -57,6 +71,7 @@ impl Hindrance {
 }
 
 /// What is known of the pod's work.
+#[expect(clippy::struct_excessive_bools, reason = "each is an observation of its own")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Work<'a> {
     /// What the miner does.
@@ -67,6 +82,8 @@ pub(crate) struct Work<'a> {
     pub(crate) is_measured: bool,
     /// Whether the pod was ready just before.
     pub(crate) was_ready: bool,
+    /// Whether there is no memory for the dataset that it was to hash with.
+    pub(crate) lacks_memory: bool,
     /// Its CPUs.
     pub(crate) cpu: &'a CpuEvidence,
     /// Whether it may only work on whole cores.
@@ -79,6 +96,7 @@ pub(crate) fn hindrance(work: Work<'_>) -> Option<Hindrance> {
         return Some(Hindrance::SharedCores);
     }
     match work.phase {
+        Phase::Hashing(Mode::Light) if work.lacks_memory => Some(Hindrance::MemoryLimit),
         Phase::Hashing(_) => (!work.is_measured).then_some(Hindrance::Unmeasured),
         Phase::Resting => None,
         Phase::Building if work.was_ready && work.in_phase < REBUILD_GRACE => None,
@@ -90,7 +108,6 @@ pub(crate) fn hindrance(work: Work<'_>) -> Option<Hindrance> {
 
 #[cfg(test)]
 mod tests {
-    use coreward_randomx::Mode;
     use rstest::rstest;
 
     use super::*;
@@ -115,7 +132,36 @@ mod tests {
     ) {
         let in_phase = Duration::from_secs(seconds);
         let cpu = CpuEvidence::default();
-        let work = Work { phase, in_phase, is_measured, was_ready, cpu: &cpu, whole_cores: false };
+        let work = Work {
+            phase,
+            in_phase,
+            is_measured,
+            was_ready,
+            lacks_memory: false,
+            cpu: &cpu,
+            whole_cores: false,
+        };
+        assert_eq!(hindrance(work), told);
+    }
+
+    #[rstest]
+    #[case::light_for_want_of_memory(Phase::Hashing(Mode::Light), Some(Hindrance::MemoryLimit))]
+    #[case::it_was_given_more(Phase::Hashing(Mode::Full), None)]
+    #[case::all_of_use_is_found_all_the_same(Phase::Resting, None)]
+    fn light_mode_where_full_was_wanted_is_not_ready(
+        #[case] phase: Phase,
+        #[case] told: Option<Hindrance>,
+    ) {
+        let cpu = CpuEvidence::default();
+        let work = Work {
+            phase,
+            in_phase: Duration::ZERO,
+            is_measured: true,
+            was_ready: true,
+            lacks_memory: true,
+            cpu: &cpu,
+            whole_cores: false,
+        };
         assert_eq!(hindrance(work), told);
     }
 
@@ -139,6 +185,7 @@ mod tests {
             in_phase: Duration::ZERO,
             is_measured: true,
             was_ready: true,
+            lacks_memory: false,
             cpu: &cpu,
             whole_cores: required,
         };

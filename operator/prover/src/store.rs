@@ -1,6 +1,6 @@
 //! Found proofs on the pod's volume, one file each, until acknowledged.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -32,16 +32,23 @@ impl Store {
     /// Makes the directory and reads what an earlier process kept, with the number of files that do not read; a half-written
     /// file of it is deleted.
     pub(crate) fn load(&self) -> io::Result<(Vec<Entry>, u64)> {
-        fs::create_dir_all(&self.directory)?;
+        self.make_directory()?;
         let (mut entries, mut unreadable) = (Vec::new(), 0);
         for file in fs::read_dir(&self.directory)? {
-            let path = file?.path();
+            let path = match file {
+                Ok(file) => file.path(),
+                Err(error) => {
+                    unreadable += 1;
+                    warn!(file.path = %self.directory.display(), error = %error, "the kept proofs cannot all be listed");
+                    continue;
+                }
+            };
             if path.extension().is_some_and(|end| end == durable::UNFINISHED) {
                 // It only takes room; a volume that cannot delete it will say so when it is written to.
                 drop(fs::remove_file(&path));
                 continue;
             }
-            match serde_json::from_slice(&fs::read(&path)?) {
+            match read(&path) {
                 Ok(entry) => entries.push(entry),
                 Err(error) => {
                     unreadable += 1;
@@ -52,8 +59,10 @@ impl Store {
         Ok((entries, unreadable))
     }
 
-    /// Keeps a proof; when it returns, the proof survives a crash of the machine. Two syncs.
+    /// Keeps a proof; when it returns, the proof survives a crash of the machine. Two syncs, and one more where the directory
+    /// has to be made first.
     pub(crate) fn keep(&self, entry: &Entry) -> io::Result<()> {
+        self.make_directory()?;
         durable::replace(&self.path(entry.proof.local_nonce), &serde_json::to_vec(entry)?)
     }
 
@@ -65,9 +74,25 @@ impl Store {
         }
     }
 
+    fn make_directory(&self) -> io::Result<()> {
+        if self.directory.is_dir() {
+            return Ok(());
+        }
+        fs::create_dir_all(&self.directory)?;
+        // A proof is only as durable as the name of its directory.
+        match self.directory.parent() {
+            Some(state) => File::open(state)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+
     fn path(&self, local_nonce: B256) -> PathBuf {
         self.directory.join(format!("{}.json", hex::encode(local_nonce)))
     }
+}
+
+fn read(path: &Path) -> io::Result<Entry> {
+    Ok(serde_json::from_slice(&fs::read(path)?)?)
 }
 
 #[cfg(test)]
@@ -120,6 +145,30 @@ mod tests {
         fs::write(store.directory.join("ff.json"), b"{}").unwrap();
         store.keep(&entry(1)).unwrap();
         assert_eq!(store.load().unwrap(), (vec![entry(1)], 1));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_hides_none() {
+        let state = tempfile::tempdir().unwrap();
+        let store = Store::in_directory(state.path());
+        store.keep(&entry(1)).unwrap();
+        store.keep(&entry(2)).unwrap();
+        fs::create_dir(store.directory.join("x.json")).unwrap();
+        let (mut entries, unreadable) = store.load().unwrap();
+        entries.sort_by_key(|entry| entry.proof.local_nonce);
+        assert_eq!((entries, unreadable), (vec![entry(1), entry(2)], 1));
+    }
+
+    #[test]
+    fn a_directory_that_could_not_be_made_at_first_is_made_when_a_proof_is_kept() {
+        let state = tempfile::tempdir().unwrap();
+        let in_the_way = state.path().join("proofs");
+        fs::write(&in_the_way, b"a file where the directory belongs").unwrap();
+        let store = Store::in_directory(state.path());
+        store.load().unwrap_err();
+        fs::remove_file(&in_the_way).unwrap();
+        store.keep(&entry(1)).unwrap();
+        assert_eq!(store.load().unwrap(), (vec![entry(1)], 0));
     }
 
     #[test]

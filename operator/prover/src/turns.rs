@@ -11,7 +11,7 @@ use coreward_telemetry::{Health, Liveness, Readiness, causes};
 use coreward_wire::{Assignment, Duty, FoundProofs, HashMode, ProofReceipt, ProverReport};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -23,6 +23,7 @@ use crate::rate::Rate;
 use crate::readiness::{Hindrance, Work, hindrance};
 use crate::report::Addressed;
 use crate::store::Entry;
+use crate::volume::Outcome;
 
 /// How often rate, readiness and metrics are brought up to date: whoever waits for this prover waits for the first look, too.
 const TICK: Duration = Duration::from_millis(100);
@@ -35,6 +36,13 @@ const STUCK: Duration = Duration::from_mins(2);
 
 /// How long to leave an operator alone that refuses a post for good.
 const REFUSED: Duration = Duration::from_secs(10);
+
+/// Found proofs that may wait for the volume before no more are taken: then the hashing threads wait, too.
+const MOST_WAITING: usize = 64;
+
+/// How long a stop waits for the hashes that are under way and for their proofs to be kept: together with the drain it is less
+/// than the pod's grace of one second.
+const LAST_PROOFS: Duration = Duration::from_millis(300);
 
 /// A post that ended: who it was meant for, what it carried, and the answer.
 struct Post {
@@ -101,18 +109,20 @@ impl Prover {
                 changed = assignments.changed() => {
                     if changed.is_err() { return Ok(()) }
                     let assignment = assignments.borrow_and_update().clone();
-                    if let Some(assignment) = assignment { self.take(&assignment).await }
+                    if let Some(assignment) = assignment { self.take(&assignment) }
                 }
-                Some(entry) = found.recv() => self.keep(entry).await,
-                Some(ended) = self.posts.join_next() => if let Ok(post) = ended { self.settle(post).await },
+                Some(entry) = found.recv(), if self.parts.book.waiting() < MOST_WAITING => self.find(&entry),
+                Some(outcome) = self.parts.volume.ended() => self.remember(outcome),
+                Some(ended) = self.posts.join_next() => if let Ok(post) = ended { self.settle(post) },
                 changed = phases.changed() => {
                     if changed.is_err() { return Err(ProveError::MinerEnded) }
                     let phase = *phases.borrow_and_update();
                     self.enter(phase);
                 }
-                _ = ticks.tick() => self.tick().await,
+                _ = ticks.tick() => self.tick(),
             }
             self.parts.miner.set(self.parts.book.goal());
+            self.save();
             self.post();
             self.tell();
         }
@@ -120,15 +130,33 @@ impl Prover {
         Ok(())
     }
 
-    /// Saves what was found in the meantime; it is posted by whoever has the volume next.
-    async fn end(&mut self, mut found: mpsc::Receiver<Entry>) {
+    /// Saves what the threads find in the hashes they are at; it is posted by whoever has the volume next.
+    async fn end(&mut self, found: mpsc::Receiver<Entry>) {
         self.parts.miner.set(Goal::End);
-        while let Ok(entry) = found.try_recv() {
-            self.keep(entry).await;
+        if timeout(LAST_PROOFS, self.save_the_last(found)).await.is_err() {
+            warn!(
+                "the hashing threads or the volume were still at work after {LAST_PROOFS:?}; a proof found just now may be lost"
+            );
         }
     }
 
-    async fn take(&mut self, assignment: &Assignment) {
+    /// Ends when the last hashing thread has, and the volume has answered for all that was found.
+    async fn save_the_last(&mut self, mut found: mpsc::Receiver<Entry>) {
+        let mut is_over = false;
+        loop {
+            self.save();
+            tokio::select! {
+                entry = found.recv(), if !is_over => match entry {
+                    Some(entry) => self.find(&entry),
+                    None => is_over = true,
+                },
+                Some(outcome) = self.parts.volume.ended() => self.remember(outcome),
+                else => return,
+            }
+        }
+    }
+
+    fn take(&mut self, assignment: &Assignment) {
         let Duty::Prover(duty) = &assignment.duty else {
             error!(
                 assignment.revision = assignment.revision,
@@ -152,11 +180,11 @@ impl Prover {
         if let Some(puzzle) = self.parts.book.puzzle() {
             self.parts.miner.ends(now() + Duration::from_secs(puzzle.remaining_seconds));
         }
-        self.forget(done).await;
+        self.forget(done);
     }
 
-    /// Makes a found proof durable, then lets it be posted; what the volume refuses is posted from memory.
-    async fn keep(&mut self, entry: Entry) {
+    /// Takes a found proof, which is kept next, and posted then; what the volume refuses is posted from memory.
+    fn find(&mut self, entry: &Entry) {
         self.parts.series.found.inc();
         if !self.parts.book.find(entry.clone()) {
             self.parts.series.stale.inc();
@@ -166,17 +194,23 @@ impl Prover {
             unit.id = %entry.unit_id, puzzle.epoch = entry.proof.epoch, proof.local_nonce = %entry.proof.local_nonce,
             "found a proof of unit {} for epoch {}", entry.unit_id, entry.proof.epoch
         );
-        self.save(entry).await;
     }
 
-    async fn save(&mut self, entry: Entry) {
-        let local_nonce = entry.proof.local_nonce;
-        if self.parts.volume.keep(entry).await {
-            self.parts.book.saved(local_nonce);
+    /// Gives the volume its next proof if it has none at hand; the loop goes on meanwhile.
+    fn save(&mut self) {
+        let Parts { volume, book, .. } = &mut self.parts;
+        volume.go_on(|| book.to_save());
+    }
+
+    fn remember(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Kept(local_nonce) => self.parts.book.saved(local_nonce),
+            Outcome::Refused(local_nonce) => self.parts.book.refused(local_nonce),
+            Outcome::Forgot => {}
         }
     }
 
-    async fn forget(&mut self, done: Done) {
+    fn forget(&mut self, done: Done) {
         self.parts.series.acknowledged.inc_by(done.acknowledged.len() as u64);
         self.parts.series.stale.inc_by(done.stale.len() as u64);
         if !done.stale.is_empty() {
@@ -185,7 +219,7 @@ impl Prover {
         }
         let local_nonces: Vec<B256> = done.acknowledged.into_iter().chain(done.stale).collect();
         if !local_nonces.is_empty() {
-            self.parts.volume.forget(local_nonces).await;
+            self.parts.volume.forget(local_nonces);
         }
     }
 
@@ -206,13 +240,13 @@ impl Prover {
         });
     }
 
-    async fn settle(&mut self, post: Post) {
+    fn settle(&mut self, post: Post) {
         match post.answer {
             Ok(receipt) => {
                 self.pauses.succeeded();
                 self.parts.book.posted(&post.leader, &post.proofs);
                 let acknowledged = self.parts.book.acknowledge(&receipt.acknowledged);
-                self.forget(Done { acknowledged, stale: Vec::new() }).await;
+                self.forget(Done { acknowledged, stale: Vec::new() });
             }
             Err(error) => {
                 self.parts.series.post_failures.inc();
@@ -266,15 +300,13 @@ impl Prover {
         }
     }
 
-    async fn tick(&mut self) {
+    fn tick(&mut self) {
         self.turns.tick();
         self.measure();
         if self.ticked - self.again >= AGAIN {
             self.again = self.ticked;
             self.parts.book.post_again();
-            for entry in self.parts.book.unsaved() {
-                self.save(entry).await;
-            }
+            self.parts.book.save_again();
         }
     }
 
@@ -286,6 +318,7 @@ impl Prover {
             in_phase: self.ticked - self.phase_since,
             is_measured: rate.is_some(),
             was_ready: self.hindrance.is_none(),
+            lacks_memory: self.parts.miner.lacks_memory(),
             cpu: &self.parts.cpu,
             whole_cores: self.parts.whole_cores,
         });
@@ -333,3 +366,7 @@ impl Drop for Prover {
         self.parts.miner.set(Goal::End);
     }
 }
+
+#[cfg(test)]
+#[path = "turns_tests.rs"]
+mod tests;

@@ -9,10 +9,10 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use alloy_primitives::B256;
+use alloy_primitives::{B256, hex};
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -23,8 +23,8 @@ use coreward_prover::{Args, Command, Key, probe, prove};
 use coreward_randomx::{Engine, Fluence, Mode, Progress, Work};
 use coreward_telemetry::Shutdown;
 use coreward_wire::{
-    Assignment, Duty, FoundProof, FoundProofs, ProofReceipt, ProofTarget, ProverDuty, Puzzle,
-    Report,
+    Assignment, Duty, FoundProof, FoundProofs, HashMode, ProofReceipt, ProofTarget, ProverDuty,
+    Puzzle, Report,
 };
 use serde::Deserialize;
 use tokio::net::TcpListener;
@@ -44,6 +44,10 @@ struct Desk {
     away: bool,
     /// Whether posted proofs are acknowledged at once.
     acknowledges: bool,
+    /// Where a proof has to lie before it is posted.
+    volume: Option<PathBuf>,
+    /// Posted proofs that did not lie there.
+    not_kept: Vec<B256>,
     posted: Vec<FoundProof>,
     reports: Vec<Report>,
 }
@@ -76,7 +80,16 @@ async fn proofs(State(desk): State<Shared>, Json(found): Json<FoundProofs>) -> R
     } else {
         Vec::new()
     };
-    desk.send_modify(|desk| desk.posted.extend(found.proofs));
+    desk.send_modify(|desk| {
+        let volume = desk.volume.clone();
+        let is_missing = |nonce: &B256| {
+            let file = |volume: &PathBuf| volume.join(format!("{}.json", hex::encode(nonce)));
+            volume.as_ref().map(file).is_some_and(|file| !file.exists())
+        };
+        let posted = found.proofs.iter().map(|proof| proof.local_nonce);
+        desk.not_kept.extend(posted.filter(is_missing));
+        desk.posted.extend(found.proofs);
+    });
     Json(ProofReceipt { acknowledged }).into_response()
 }
 
@@ -143,7 +156,8 @@ async fn while_proving(operator: SocketAddr, state: &Path, story: impl Future<Ou
 }
 
 async fn until(desk: &Shared, holds: impl FnMut(&Desk) -> bool) -> Desk {
-    desk.subscribe().wait_for(holds).await.unwrap().clone()
+    let mut told = desk.subscribe();
+    timeout(LIMIT, told.wait_for(holds)).await.expect("it comes to that in time").unwrap().clone()
 }
 
 /// Looks until it is so; the volume tells nobody when it changes.
@@ -162,6 +176,15 @@ fn kept(state: &Path) -> usize {
     fs::read_dir(state.join("state/proofs")).unwrap().count()
 }
 
+fn kept_nonces(proofs: &Path) -> BTreeSet<B256> {
+    let files = fs::read_dir(proofs).into_iter().flatten();
+    files
+        .filter_map(|file| {
+            file.unwrap().path().file_name()?.to_str()?.strip_suffix(".json")?.parse().ok()
+        })
+        .collect()
+}
+
 fn ready(desk: &Desk) -> bool {
     matches!(desk.reports.last(), Some(Report::Prover(report)) if report.ready)
 }
@@ -169,7 +192,11 @@ fn ready(desk: &Desk) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_proves_until_nothing_more_is_of_use_and_keeps_nothing_that_was_acknowledged() {
     let state = tempfile::tempdir().unwrap();
-    let first = Desk { assignment: Some(told("a", 2, 5, 0)), ..Desk::default() };
+    let first = Desk {
+        assignment: Some(told("a", 2, 5, 0)),
+        volume: Some(state.path().join("state/proofs")),
+        ..Desk::default()
+    };
     let (desk, address) = operator(first).await;
     let on_volume = state.path().to_owned();
     while_proving(address, state.path(), async {
@@ -188,6 +215,7 @@ async fn it_proves_until_nothing_more_is_of_use_and_keeps_nothing_that_was_ackno
             nonces(&heard.posted).len() <= 5 + threads,
             "one more of a thread at most, found while the fifth was kept"
         );
+        assert!(heard.not_kept.is_empty(), "each was durable before it was told");
         // All on chain, and the one who leads then acknowledges what it is told: the volume is empty.
         desk.send_modify(|desk| {
             desk.acknowledges = true;
@@ -199,7 +227,7 @@ async fn it_proves_until_nothing_more_is_of_use_and_keeps_nothing_that_was_ackno
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_prover_posts_what_it_had_found_to_whoever_leads_then() {
+async fn a_stopped_prover_posts_what_it_had_found_to_whoever_leads_then() {
     let state = tempfile::tempdir().unwrap();
     let away = Desk { assignment: Some(told("a", 2, 3, 0)), away: true, ..Desk::default() };
     let (_desk, address) = operator(away).await;
@@ -208,10 +236,7 @@ async fn a_killed_prover_posts_what_it_had_found_to_whoever_leads_then() {
         holds(|| on_volume.join("state/proofs").exists() && kept(&on_volume) >= 3).await;
     })
     .await;
-    let found: BTreeSet<_> = fs::read_dir(state.path().join("state/proofs"))
-        .unwrap()
-        .filter_map(|file| file.unwrap().path().file_stem()?.to_str()?.parse::<B256>().ok())
-        .collect();
+    let found = kept_nonces(&state.path().join("state/proofs"));
 
     // The next operator has nothing to say: the kept assignment is enough to go on with.
     let (desk, address) = operator(Desk { acknowledges: true, ..Desk::default() }).await;
