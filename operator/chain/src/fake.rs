@@ -29,13 +29,20 @@ pub(crate) struct FakeNode {
     pub(crate) asked: Arc<Mutex<Vec<String>>>,
     /// Whether nothing is answered.
     pub(crate) is_away: Arc<Mutex<bool>>,
+    /// Whether transactions are taken and no answer follows.
+    pub(crate) is_mute: Arc<Mutex<bool>>,
 }
 
 impl FakeNode {
     pub(crate) fn new(
         answer: impl Fn(&str, &Value) -> Result<Value, ErrorPayload> + Send + Sync + 'static,
     ) -> Self {
-        Self { answer: Arc::new(answer), asked: Arc::default(), is_away: Arc::default() }
+        Self {
+            answer: Arc::new(answer),
+            asked: Arc::default(),
+            is_away: Arc::default(),
+            is_mute: Arc::default(),
+        }
     }
 
     pub(crate) fn endpoint(&self, name: &str) -> Endpoint {
@@ -74,7 +81,14 @@ impl tower::Service<RequestPacket> for FakeNode {
 
     fn call(&mut self, packet: RequestPacket) -> Self::Future {
         let node = self.clone();
-        Box::pin(async move { node.respond(packet) })
+        Box::pin(async move {
+            let is_order = matches!(&packet, RequestPacket::Single(request) if request.method() == "eth_sendRawTransaction");
+            let answer = node.respond(packet);
+            if is_order && *node.is_mute.lock().unwrap() {
+                std::future::pending::<()>().await;
+            }
+            answer
+        })
     }
 }
 

@@ -44,6 +44,7 @@ impl<J: Journal> Sender<J> {
         let spent = head.map_err(|source| Error::Chain { function: "transfer", source })?;
         desk.watched_from.get_or_insert(spent);
         self.follow_unkept(&mut desk, at, spent).await?;
+        self.send_unkept_again(&desk, spent, may_send).await;
         for entry in open.into_values() {
             let name = entry.record.name();
             match self.follow(&mut desk, entry, (at, spent), may_send).await {
@@ -69,7 +70,7 @@ impl<J: Journal> Sender<J> {
             else {
                 continue;
             };
-            let found = self.pool.receipt(proofs.hash).await;
+            let found = self.pool.receipt(proofs.attempt.hash).await;
             let function = proofs.call.function();
             let found = found.map_err(|source| Error::Chain { function, source })?;
             proofs.mined = found.and_then(|receipt| receipt.block_number);
@@ -78,6 +79,15 @@ impl<J: Journal> Sender<J> {
             }
         }
         Ok(())
+    }
+
+    /// Hands proofs without a record to the node once more, the same bytes: it may have lost them, or never got them.
+    async fn send_unkept_again(&self, desk: &Desk, spent: u64, may_send: &MaySend<'_>) {
+        for (nonce, proofs) in desk.unkept.range(spent..) {
+            if may_send(&proofs.call) {
+                self.send(&format!("with nonce {nonce}, not kept"), &proofs.attempt).await;
+            }
+        }
     }
 
     /// Height of the newest final block.

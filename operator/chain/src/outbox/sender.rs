@@ -59,7 +59,7 @@ pub struct Sender<J> {
 #[derive(Clone, Debug)]
 pub(super) struct Unkept {
     pub(super) call: Call,
-    pub(super) hash: B256,
+    pub(super) attempt: Attempt,
     /// Height of the block that holds them, if any.
     pub(super) mined: Option<u64>,
 }
@@ -324,10 +324,13 @@ impl<J: Journal> Sender<J> {
         attempt: &Attempt,
         nonce: u64,
     ) -> Result<Submitted, Error> {
-        let sent = self.pool.send(&attempt.raw).await;
-        sent.map_err(|source| Error::Chain { function: call.function(), source })?;
-        let unkept = Unkept { call: call.clone(), hash: attempt.hash, mined: None };
+        // Remembered first: a term that ends while the node has it already must not have the next one send it again.
+        let unkept = Unkept { call: call.clone(), attempt: attempt.clone(), mined: None };
         desk.unkept.insert(nonce, unkept);
+        if let Err(source) = self.pool.send(&attempt.raw).await {
+            desk.unkept.remove(&nonce);
+            return Err(Error::Chain { function: call.function(), source });
+        }
         warn!(transaction.hash = %attempt.hash, transaction.nonce = nonce, "sent proofs that could not be kept");
         Ok(Submitted::Unkept { hash: attempt.hash })
     }

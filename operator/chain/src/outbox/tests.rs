@@ -305,6 +305,29 @@ async fn while_nothing_can_be_kept_proofs_go_out_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn proofs_that_the_node_took_before_a_term_ended_are_remembered() {
+    let world = World::new();
+    world.shelf.inside().is_away = true;
+    *world.node.is_mute.lock().unwrap() = true;
+    let taken = async {
+        while world.ledger().sent.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        ended = world.submit(proofs(5)) => panic!("{ended:?}"),
+        () = taken => {}
+    }
+    *world.node.is_mute.lock().unwrap() = false;
+    world.shelf.inside().is_away = false;
+    let known = world.sender.proofs_in_flight(100).await.unwrap();
+    assert_eq!(known.len(), 1, "the next term plans them again");
+    world.tick().await;
+    let sent = world.ledger().sent.clone();
+    assert_eq!((sent.len(), &sent[1]), (2, &sent[0]), "the same bytes, until they are in a block");
+}
+
+#[tokio::test]
 async fn a_call_is_in_flight_until_it_is_final_and_its_block_is_seen() {
     let world = World::new();
     let Submitted::Kept { hash, .. } = world.submit(proofs(5)).await.unwrap() else { panic!() };
