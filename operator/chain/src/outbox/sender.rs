@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use alloy::primitives::{Address, B256};
+use alloy::primitives::Address;
 use alloy::rpc::types::BlockId;
 use coreward_domain::call::Call;
 use tokio::sync::Mutex;
