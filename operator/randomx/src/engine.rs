@@ -92,7 +92,7 @@ pub enum Error {
     Map(#[from] MapError),
     /// The control group's limit is below what hashing takes: past it the kernel kills instead of refusing.
     #[error(
-        "RandomX needs {need} bytes of {pages}, and their limit is {limit} bytes: give the pod more memory, or hash in light mode"
+        "RandomX needs {need} bytes, and the {pages} limit is {limit} bytes: give the pod more memory, or hash in light mode"
     )]
     Limit {
         /// Bytes that the mode needs.
@@ -284,7 +284,7 @@ impl<F: Function> Engine<F> {
 /// Compares what is needed with what the control group allows of such pages.
 fn check_limit(need: u64, pages: Pages, limits: &Limits) -> Result<(), Error> {
     let (limit, pages) = match pages {
-        Pages::Huge => (limits.huge, "huge pages"),
+        Pages::Huge => (limits.huge, "huge page"),
         Pages::Transparent | Pages::Small => (limits.memory, "memory"),
     };
     match limit {

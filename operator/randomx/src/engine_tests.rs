@@ -171,10 +171,10 @@ fn a_dataset_is_filled_anew_only_when_nobody_reads_it() {
     Pages::Transparent,
     Some(4_601_151_423),
     None,
-    Some("bytes of memory, and their limit is 4601151423 bytes")
+    Some("needs 4601151424 bytes, and the memory limit is 4601151423 bytes")
 )]
 #[case::just_enough(Pages::Transparent, Some(4_601_151_424), Some(0), None)]
-#[case::huge_pages(Pages::Huge, Some(1 << 20), Some(1 << 30), Some("bytes of huge pages, and their limit is"))]
+#[case::huge_pages(Pages::Huge, Some(1 << 20), Some(1 << 30), Some("needs 4601151424 bytes, and the huge page limit is 1073741824 bytes"))]
 #[case::huge_pages_are_not_memory(Pages::Huge, Some(1 << 20), None, None)]
 #[case::no_limit(Pages::Small, None, None, None)]
 fn a_limit_below_the_need_is_told_before_the_kernel_kills(
