@@ -14,9 +14,7 @@ async fn at_an_epochs_end_without_a_block_only_pending_sees_the_new_nonce() -> R
     let Market { driver, oracle, peer_owner, .. } = &market;
     let contracts = driver.contracts();
     check_work_by_keccak(driver.node(), &contracts).await?;
-    let (peer, unit) = (id(0xa1), id(1));
-    market.offer(&[(peer, vec![unit])]).await?;
-    market.commit(peer).await?;
+    let (_, unit) = market.committed_unit().await?;
 
     let epoch = oracle.epoch().await?;
     let key = key_of(epoch.global_nonce, unit);
@@ -55,9 +53,7 @@ async fn the_stock_verifier_takes_everything_and_the_oracle_has_the_last_word() 
     // Hashing takes longer than a short epoch.
     let market = Market::open_with_long_epochs().await?;
     let Market { driver, oracle, peer_owner, .. } = &market;
-    let (peer, unit) = (id(0xa1), id(1));
-    market.offer(&[(peer, vec![unit])]).await?;
-    market.commit(peer).await?;
+    let (_, unit) = market.committed_unit().await?;
     let epoch = oracle.epoch().await?;
     let nonces: Vec<B256> = (0..16_u8).map(id).collect();
     let hashes = randomx_hashes(key_of(epoch.global_nonce, unit), nonces.clone()).await?;
@@ -82,9 +78,7 @@ async fn the_stock_verifier_takes_everything_and_the_oracle_has_the_last_word() 
 async fn the_keccak_stand_in_refuses_what_is_no_work() -> Result<()> {
     let market = Market::open().await?;
     let Market { driver, oracle, peer_owner, .. } = &market;
-    let (peer, unit) = (id(0xa1), id(1));
-    market.offer(&[(peer, vec![unit])]).await?;
-    market.commit(peer).await?;
+    let (_, unit) = market.committed_unit().await?;
     check_work_by_keccak(driver.node(), &driver.contracts()).await?;
     let epoch = oracle.epoch().await?;
     let key = key_of(epoch.global_nonce, unit);

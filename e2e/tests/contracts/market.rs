@@ -79,6 +79,14 @@ impl Market {
         Ok(commitment)
     }
 
+    /// Registers an offer of one peer with one unit, and commits that peer; gives both ids.
+    pub(crate) async fn committed_unit(&self) -> Result<(B256, B256)> {
+        let (peer, unit) = (id(0xa1), id(1));
+        self.offer(&[(peer, vec![unit])]).await?;
+        self.commit(peer).await?;
+        Ok((peer, unit))
+    }
+
     pub(crate) async fn prove(&self, units: &[B256], seed: u8) -> Result<Vec<bool>> {
         let proofs: Vec<Proof> = units
             .iter()

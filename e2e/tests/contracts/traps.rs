@@ -85,9 +85,7 @@ async fn a_commitment_made_while_a_unit_is_in_a_deal_fails_with_all_units_proven
 async fn a_deal_goes_unpaid_and_the_worker_stays() -> Result<()> {
     let market = Market::open().await?;
     let Market { driver, oracle, provider, peer_owner, developer, .. } = &market;
-    let (peer, unit) = (id(0xa1), id(1));
-    market.offer(&[(peer, vec![unit])]).await?;
-    market.commit(peer).await?;
+    let (peer, unit) = market.committed_unit().await?;
     let order = DealOrder {
         paid_epochs: 2,
         left_over: 5_000_000,
@@ -114,9 +112,7 @@ async fn a_deal_goes_unpaid_and_the_worker_stays() -> Result<()> {
 async fn a_frozen_developer_blocks_neither_activation_nor_pay_nor_removal() -> Result<()> {
     let market = Market::open_with_long_epochs().await?;
     let Market { driver, oracle, provider, peer_owner, developer, .. } = &market;
-    let (peer, unit) = (id(0xa1), id(1));
-    market.offer(&[(peer, vec![unit])]).await?;
-    market.commit(peer).await?;
+    let (peer, unit) = market.committed_unit().await?;
     let deal = driver.create_deal(&DealOrder::of_one_worker(developer.address, APP)).await?;
     let worker = driver.match_deal(deal, &[(peer, vec![unit])]).await?[0];
     let freeze = BalanceKeeper::freezeAccountCall { user: developer.address };

@@ -8,8 +8,8 @@ use coreward_domain::call::Call;
 use coreward_domain::chain::{CommitmentStatus, Deal, DealStatus, Snapshot};
 use coreward_domain::condition::{ConditionType, Truth};
 use coreward_domain::deal::{
-    ArtifactFault, Desired, Leaving, Local, Member, Namespace, Policy, Seen, Step, Subnet, Why,
-    WorkerPod, WorkerWhy, conditions, members, plan,
+    ArtifactFault, Desired, Leaving, Local, Member, Namespace, Policy, Seen, Step, Why, WorkerPod,
+    WorkerWhy, conditions, members, plan,
 };
 use coreward_domain::epoch::Epoch;
 use coreward_domain::gate::{Flight, Hold, Management};
@@ -44,7 +44,7 @@ fn edit(seen: &mut Seen, edit: impl FnOnce(&mut Snapshot)) {
     edit(Arc::make_mut(seen.snapshot.as_mut().expect("snapshot")));
 }
 
-fn local(seen: &mut Seen) -> &mut Local {
+pub(crate) fn local(seen: &mut Seen) -> &mut Local {
     seen.workers.get_mut(&worker_id(1)).expect("worker")
 }
 
@@ -57,13 +57,20 @@ fn remove() -> Step {
 }
 
 /// One unit, matched and activated with key 1.
-fn serving() -> Seen {
+pub(crate) fn serving() -> Seen {
     let mut seen = seen(market::matched(2));
     edit(&mut seen, |snapshot| {
         market::deal_mut(snapshot).workers.get_mut(&worker_id(1)).expect("worker").offchain =
             key(1);
     });
     seen
+}
+
+pub(crate) fn verdict(seen: &Seen, kind: ConditionType) -> (Truth, &'static str) {
+    let verdicts = conditions(seen, &plan(seen));
+    let found =
+        verdicts.iter().find(|verdict| verdict.kind == kind).expect("a verdict of every type");
+    (found.status, found.reason)
 }
 
 fn why(seen: &Seen) -> WorkerWhy {
@@ -217,7 +224,7 @@ fn a_worker_that_is_being_activated_is_served_too() {
     assert_eq!(plan(&seen).steps, []);
 }
 
-fn now(seen: &Seen) -> u64 {
+pub(crate) fn now(seen: &Seen) -> u64 {
     seen.snapshot.as_deref().map_or(0, |snapshot| snapshot.head.timestamp)
 }
 
@@ -329,76 +336,4 @@ fn members_are_the_activated_workers_as_a_set() {
     let expected = BTreeSet::from([Member { worker: worker_id(1), offchain: key(5) }]);
     assert_eq!(members(&snapshot, DEAL), Some(expected));
     assert_eq!(members(&snapshot, PROVIDER), None);
-}
-
-fn verdict(seen: &Seen, kind: ConditionType) -> (Truth, &'static str) {
-    let verdicts = conditions(seen, &plan(seen));
-    let found =
-        verdicts.iter().find(|verdict| verdict.kind == kind).expect("a verdict of every type");
-    (found.status, found.reason)
-}
-
-#[rstest]
-#[case(ConditionType::Ready, (Truth::True, "Serving"))]
-#[case(ConditionType::Reconciling, (Truth::False, "Settled"))]
-#[case(ConditionType::Stalled, (Truth::False, "NotStalled"))]
-#[case(ConditionType::Funded, (Truth::True, "Prepaid"))]
-#[case(ConditionType::WorkersActivated, (Truth::True, "Activated"))]
-#[case(ConditionType::ArtifactAvailable, (Truth::True, "Pulled"))]
-#[case(ConditionType::SubnetJoined, (Truth::Unknown, "NotProbed"))]
-#[case(ConditionType::Exiting, (Truth::False, "Serving"))]
-fn a_deal_that_is_served_says_so(#[case] kind: ConditionType, #[case] expected: (Truth, &str)) {
-    assert_eq!(verdict(&serving(), kind), expected);
-}
-
-#[test]
-fn an_exit_is_told_from_the_moment_it_is_asked_for() {
-    let mut seen = serving();
-    seen.policy.desired = Desired::Exit { leaves_at: now(&seen) + 1 };
-    let verdicts = conditions(&seen, &plan(&seen));
-    let told = verdicts.iter().find(|verdict| verdict.kind == ConditionType::Exiting).unwrap();
-    assert_eq!((told.status, told.reason), (Truth::True, "RequestedByOperator"));
-    assert!(told.message.contains("status.exit.leavesAt"), "{}", told.message);
-    assert_eq!(verdict(&seen, ConditionType::Ready), (Truth::True, "Serving"));
-}
-
-#[rstest]
-#[case::all(5, 5, (Truth::True, "Reachable"))]
-#[case::some(3, 5, (Truth::False, "PartiallyReachable"))]
-#[case::only_itself(1, 5, (Truth::False, "Unreachable"))]
-fn the_subnet_is_told(#[case] reachable: u32, #[case] expected: u32, #[case] told: (Truth, &str)) {
-    let mut seen = serving();
-    seen.subnet = Some(Subnet { expected, reachable });
-    assert_eq!(verdict(&seen, ConditionType::SubnetJoined), told);
-}
-
-#[rstest]
-#[case(ArtifactFault::GatewayUnreachable)]
-#[case(ArtifactFault::NotFound)]
-#[case(ArtifactFault::DigestMismatch)]
-#[case(ArtifactFault::TooLarge)]
-#[case(ArtifactFault::InvalidWasm)]
-#[case(ArtifactFault::CompileLimit)]
-fn a_bad_artifact_is_named(#[case] fault: ArtifactFault) {
-    let mut seen = seen(market::matched(2));
-    local(&mut seen).pod = WorkerPod::Failed { fault, message: "what is wrong".to_owned() };
-    assert_eq!(verdict(&seen, ConditionType::ArtifactAvailable), (Truth::False, fault.reason()));
-    assert_eq!(verdict(&seen, ConditionType::Ready), (Truth::False, "Degraded"));
-}
-
-#[test]
-fn a_version_that_does_not_run_leaves_the_one_before_it_in_service() {
-    let mut seen = serving();
-    let ready = verdict(&seen, ConditionType::Ready);
-    local(&mut seen).pod = WorkerPod::Rolling { key: key(1), failure: None };
-    assert_eq!(verdict(&seen, ConditionType::ArtifactAvailable), (Truth::Unknown, "Unknown"));
-    assert_eq!(verdict(&seen, ConditionType::Ready), ready);
-    assert!(plan(&seen).workers.values().all(|worker| worker.ready));
-    let failure = Some((ArtifactFault::InvalidWasm, "it traps".to_owned()));
-    local(&mut seen).pod = WorkerPod::Rolling { key: key(1), failure };
-    let told = conditions(&seen, &plan(&seen));
-    let told = told.iter().find(|told| told.kind == ConditionType::ArtifactAvailable).unwrap();
-    assert_eq!((told.status, told.reason), (Truth::False, "InvalidWasm"));
-    assert!(told.message.ends_with("; the version before it goes on serving"), "{}", told.message);
-    assert_eq!(verdict(&seen, ConditionType::Ready), ready);
 }

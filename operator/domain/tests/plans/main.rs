@@ -6,6 +6,7 @@ mod commitment;
 mod conditions;
 mod contract;
 mod deal;
+mod deal_conditions;
 mod drain;
 mod failover;
 mod market;

@@ -19,7 +19,7 @@ const FRAME_BYTES: usize = 1024;
 
 /// Items that generated code makes at once without vectors, the general registers that hold their lines, and where they are
 /// kept, from `rbp` on.
-pub(super) const TOGETHER: usize = 2;
+const TOGETHER: usize = 2;
 const LINES: [u8; TOGETHER] = [RBX, RCX];
 const PLACES: [i8; TOGETHER] = [-64, 0];
 
