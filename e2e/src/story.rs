@@ -16,6 +16,7 @@ pub mod pods;
 pub mod ports;
 pub mod product;
 pub mod proving;
+pub mod referee;
 pub mod rest;
 pub mod secrecy;
 pub mod stranger;

@@ -33,7 +33,7 @@ pub(super) struct Module {
 }
 
 /// Every program of the cluster.
-pub(super) const CLUSTER: [Module; 6] = [
+pub(super) const CLUSTER: [Module; 7] = [
     Module {
         folder: "kubernetes",
         flags: KUBERNETES_VERSION,
@@ -55,6 +55,12 @@ pub(super) const CLUSTER: [Module; 6] = [
     HELM,
     Module { folder: "ipfs-gateway", flags: PLAIN, programs: &[(".", "ipfs-gateway")] },
     Module { folder: "probe", flags: PLAIN, programs: &[(".", "probe")] },
+    // Judges what NetworkPolicies let through, apart from any network that enforces them.
+    Module {
+        folder: "cyclonus",
+        flags: PLAIN,
+        programs: &[("github.com/mattfenwick/cyclonus/cmd/cyclonus", "cyclonus")],
+    },
 ];
 
 const HELM: Module =

@@ -8,6 +8,7 @@ mod bad_input;
 mod failover;
 mod hands_off;
 mod held_back;
+mod holes;
 mod killed_anywhere;
 mod killed_once;
 mod left;

@@ -8,7 +8,7 @@ use coreward_e2e::{
     world::{Error, Result, World, until},
 };
 
-use super::{Needs, Told, alone, people, tell_and_release};
+use super::{Needs, Told, alone, holes, people, tell_and_release};
 
 /// Requests between the two workers, half in each direction.
 const REQUESTS: usize = 4_000;
@@ -60,6 +60,8 @@ async fn tell((first, second): (&World, &World), teller: &Teller, app: &str) -> 
     };
     teller.step("each guest calls the other through subnet.internal", joined).await?;
     turn_strangers_away(teller, [&ours, &theirs]).await?;
+    let judged = holes::are_as_written(first, (&ours, &theirs)).await?;
+    teller.aside(&format!("of {judged} connections the policies allow those of NETWORK.md alone"));
     let all = async {
         let halves = [(&ours, &theirs), (&theirs, &ours)];
         let [there, back] = halves.map(|(from, to)| traffic::lost(from, to, REQUESTS / 2));

@@ -1,0 +1,186 @@
+//! The table of network holes against the policies of the live cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use coreward_e2e::{
+    bed::NAMESPACE,
+    story::{
+        deal, ensure, pods,
+        referee::{Connection, Inside, Peer, judge},
+    },
+    world::{Error, Result, World, cluster},
+};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::{Api, ResourceExt};
+
+/// Ports that something listens at, and one where nothing does.
+const PORTS: [(&str, u16); 9] = [
+    ("TCP", 53),
+    ("UDP", 53),
+    ("TCP", 443),
+    ("TCP", 4001),
+    ("TCP", 8080),
+    ("TCP", 8081),
+    ("TCP", 8443),
+    ("TCP", 9090),
+    ("UDP", 4001),
+];
+/// Ends of both IP families by the table's words.
+const ADDRESSES: [(&str, &str); 6] = [
+    ("public address", "8.8.8.8"),
+    ("public address", "2600:1f18::5"),
+    ("private address", "10.77.0.1"),
+    ("private address", "fd12:3456::1"),
+    ("metadata address", "169.254.169.254"),
+    ("metadata address", "fe80::a9fe:a9fe"),
+];
+/// Whose own policies are not ours: as one end of a connection they are judged by the other's.
+const FOREIGN: [&str; 6] = [
+    "worker of another deal",
+    "stranger",
+    "cluster DNS",
+    "public address",
+    "private address",
+    "metadata address",
+];
+
+/// From whom, to whom, and a port such as `TCP 8443`.
+type Hole = (String, String, String);
+type Ends = Vec<(&'static str, Peer)>;
+
+/// Judges every connection between any two of those that the table names, and compares.
+pub(super) async fn are_as_written(
+    world: &World,
+    (one, other): (&deal::Served, &deal::Served),
+) -> Result<usize> {
+    let ends = ends(world, one, other).await?;
+    let mut wanted = Vec::new();
+    for (from, source) in &ends {
+        for (to, destination) in &ends {
+            // Between two foreign ends no policy of ours decides; nor within one pod.
+            if source == destination || FOREIGN.contains(from) && FOREIGN.contains(to) {
+                continue;
+            }
+            wanted.extend(PORTS.map(|(protocol, port)| {
+                let connection = Connection {
+                    source: source.clone(),
+                    destination: destination.clone(),
+                    resolved_port: port,
+                    resolved_port_name: String::new(),
+                    protocol: protocol.to_owned(),
+                };
+                let hole = ((*from).to_owned(), (*to).to_owned(), format!("{protocol} {port}"));
+                (hole, connection)
+            }));
+        }
+    }
+    let connections: Vec<_> = wanted.iter().map(|(_, connection)| connection.clone()).collect();
+    let judged = judge(world, &connections).await?;
+    let open: BTreeSet<Hole> = wanted
+        .iter()
+        .zip(&judged)
+        .filter_map(|((hole, _), open)| open.then(|| hole.clone()))
+        .collect();
+    let pairs = wanted.iter().map(|((from, to, _), _)| (from.as_str(), to.as_str())).collect();
+    let written = written(&pairs);
+    let words = |holes: Vec<&Hole>| {
+        holes
+            .iter()
+            .map(|(from, to, port)| format!("{from} → {to} {port}"))
+            .collect::<Vec<_>>()
+            .join("; ")
+    };
+    let unwritten = words(open.difference(&written).collect());
+    ensure(unwritten.is_empty(), || format!("open, and not in NETWORK.md: {unwritten}"))?;
+    let closed = words(written.difference(&open).collect());
+    ensure(closed.is_empty(), || format!("in NETWORK.md, and closed: {closed}"))?;
+    Ok(connections.len())
+}
+
+/// The holes of the table, one by one, between the pairs that can be judged.
+fn written(pairs: &BTreeSet<(&str, &str)>) -> BTreeSet<Hole> {
+    let table = include_str!("../../../charts/coreward/NETWORK.md");
+    let rows = table.lines().filter(|line| line.starts_with("| "));
+    let mut holes = BTreeSet::new();
+    for row in rows.filter(|row| !row.starts_with("| from") && !row.starts_with("| ---")) {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [from, to, ports, _why] = cells[..] else { panic!("no row of four cells: {row}") };
+        let ports: Vec<String> = if ports == "any" {
+            PORTS.map(|(protocol, port)| format!("{protocol} {port}")).to_vec()
+        } else {
+            ports.split(", ").map(str::to_owned).collect()
+        };
+        for from in from.split(", ") {
+            for to in to.split(", ").filter(|to| pairs.contains(&(from, to))) {
+                holes.extend(
+                    ports.iter().map(|port| (from.to_owned(), to.to_owned(), port.clone())),
+                );
+            }
+        }
+    }
+    holes
+}
+
+/// One of each whom the table names.
+async fn ends(world: &World, one: &deal::Served, other: &deal::Served) -> Result<Ends> {
+    let client = world.client();
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let of = async |pod: &Pod| -> Result<Peer> {
+        let name = pod.namespace().unwrap_or_default();
+        let namespace = namespaces.get(&name).await.map_err(cluster("read a namespace"))?;
+        let inside = Inside {
+            pod_labels: pod.labels().clone(),
+            namespace_labels: namespace.labels().clone(),
+            namespace: name,
+        };
+        let ip = pod.status.as_ref().and_then(|it| it.pod_ip.clone()).unwrap_or_default();
+        Ok(Peer { internal: Some(inside), ip })
+    };
+    let mut ends: Ends =
+        vec![("worker", of(&one.pod).await?), ("worker of the same deal", of(&other.pod).await?)];
+    for (name, component) in [("operator", "operator"), ("node agent", "node")] {
+        let pods = pods::of_component(&client, component).await?;
+        let pod = pods.first().ok_or_else(|| Error::Finding(format!("there is no {name}")))?;
+        ends.push((name, of(pod).await?));
+    }
+    // Both live too shortly, or not now, and differ from an agent by this label alone.
+    let agent = ends.last().map(|(_, peer)| peer.clone());
+    for name in ["probe", "prover"] {
+        let mut peer = agent.clone().ok_or_else(|| Error::Finding("no agent".to_owned()))?;
+        if let Some(inside) = &mut peer.internal {
+            inside.pod_labels.insert("coreward.dev/component".to_owned(), name.to_owned());
+            ensure(inside.namespace == NAMESPACE, || format!("an agent in {}", inside.namespace))?;
+        }
+        peer.ip = format!("10.244.250.{}", name.len());
+        ends.push((name, peer));
+    }
+    ends.extend(foreign(&ends[0].1));
+    Ok(ends)
+}
+
+/// Those whose pods and namespaces are not ours, and addresses outside.
+fn foreign(worker: &Peer) -> Ends {
+    let mut of_another_deal = worker.clone();
+    of_another_deal.ip = "10.244.250.20".to_owned();
+    if let Some(inside) = &mut of_another_deal.internal {
+        inside.namespace = "deal-0000000000-000000".to_owned();
+        inside.namespace_labels.insert("coreward.dev/deal".to_owned(), "00".repeat(20));
+    }
+    let pod = |namespace: &str, ip: &str| {
+        let name = ("kubernetes.io/metadata.name".to_owned(), namespace.to_owned());
+        let inside = Inside {
+            pod_labels: BTreeMap::new(),
+            namespace_labels: BTreeMap::from([name]),
+            namespace: namespace.to_owned(),
+        };
+        Peer { internal: Some(inside), ip: ip.to_owned() }
+    };
+    let mut ends = vec![
+        ("worker of another deal", of_another_deal),
+        ("stranger", pod("somebody-elses", "10.244.250.30")),
+        ("cluster DNS", pod("kube-system", "10.244.250.31")),
+    ];
+    let outside = ADDRESSES.map(|(name, ip)| (name, Peer { internal: None, ip: ip.to_owned() }));
+    ends.extend(outside);
+    ends
+}
