@@ -146,10 +146,11 @@ impl Assignments {
         if !is_new {
             return;
         }
+        // Given before it is kept: a slow volume must not hold up a new epoch. A restart in between asks the operator anew.
+        self.sender.send_replace(Some(Arc::new(assignment.clone())));
         if let Some(file) = &self.file {
             file.keep(&assignment).await;
         }
-        self.sender.send_replace(Some(Arc::new(assignment)));
     }
 
     fn pause_after(&self, error: &LinkError, pauses: &mut BackOff) -> Duration {
