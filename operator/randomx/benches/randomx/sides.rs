@@ -219,36 +219,71 @@ fn step<T>(machine: &RandomXVM<T>, is_begun: &mut bool, input: &[u8; 32]) -> Opt
 
 /// Items that one turn makes.
 const TURN_ITEMS: u64 = 1_500_000;
+/// Steps of the loop without memory: about a second.
+const SPINS: u64 = 500_000_000;
 
-/// Time for an item with two threads, ours divided by the reference's; and how much faster two threads of ours are than one.
-pub(crate) fn items(turns: usize) -> (Vec<f64>, Vec<f64>) {
+/// What was seen of making items, turn by turn.
+#[derive(Debug, Default)]
+pub(crate) struct Items {
+    /// Time for an item with two threads, ours divided by the reference's.
+    pub(crate) ratios: Vec<f64>,
+    /// How much faster two threads of ours are than one.
+    pub(crate) scaling: Vec<f64>,
+    /// The same of the reference.
+    pub(crate) reference_scaling: Vec<f64>,
+    /// The same of a loop that needs no memory: what the machine's second core is worth at that moment.
+    pub(crate) machine_scaling: Vec<f64>,
+}
+
+/// Makes items in turns, on both sides, with one thread and with two.
+pub(crate) fn items(turns: usize) -> Items {
     let mut engine =
         Engine::<Market>::new(options(Mode::Full, Execution::Compiled, Pages::Transparent));
     let (dataset, cache) = (
         reference_memory(),
         Cache::new(KEY, flags(true)).expect("memory for the reference's cache"),
     );
-    let (mut ratios, mut scaling) = (Vec::new(), Vec::new());
-    let mut first = 0;
-    for turn in 0..=turns {
-        let two = ours_per_item(&mut engine, 2);
+    let (mut seen, mut first) = (Items::default(), 0);
+    let mut theirs_per_item = |threads: usize| {
         let begun = Instant::now();
-        fill(&dataset, &cache, first, TURN_ITEMS, 2);
-        let reference = begun.elapsed().as_secs_f64() / TURN_ITEMS as f64;
-        let one = ours_per_item(&mut engine, 1);
+        fill(&dataset, &cache, first, TURN_ITEMS, threads);
         first += TURN_ITEMS;
+        begun.elapsed().as_secs_f64() / TURN_ITEMS as f64
+    };
+    for turn in 0..=turns {
+        let (two, reference_two) = (ours_per_item(&mut engine, 2), theirs_per_item(2));
+        let (one, reference_one) = (ours_per_item(&mut engine, 1), theirs_per_item(1));
+        let machine = spin(1) / spin(2) * 2.0;
         if turn > 0 {
+            let of = [two, reference_two, one, reference_one].map(|time| time * 1e9);
+            let [two_ns, reference_two_ns, one_ns, reference_one_ns] = of;
             println!(
-                "items: {:.0} ns to {:.0} ns with 2 threads, {:.0} ns with 1",
-                two * 1e9,
-                reference * 1e9,
-                one * 1e9
+                "items: {two_ns:.0} ns to {reference_two_ns:.0} ns with 2 threads, {one_ns:.0} ns to \
+                 {reference_one_ns:.0} ns with 1; the machine scales {machine:.3}"
             );
-            ratios.push(two / reference);
-            scaling.push(one / two);
+            seen.ratios.push(two / reference_two);
+            seen.scaling.push(one / two);
+            seen.reference_scaling.push(reference_one / reference_two);
+            seen.machine_scaling.push(machine);
         }
     }
-    (ratios, scaling)
+    seen
+}
+
+/// Seconds that as many threads take for the same sums each, without memory.
+fn spin(threads: usize) -> f64 {
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        for seed in 0..threads as u64 {
+            scope.spawn(move || {
+                let sum = (0..SPINS).fold(seed, |sum, next| {
+                    sum.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(17) ^ next
+                });
+                core::hint::black_box(sum);
+            });
+        }
+    });
+    begun.elapsed().as_secs_f64()
 }
 
 /// Goes on with the dataset for a turn's items, and gives the seconds for one; the first call fills the cache as well, and its
