@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use http::{Request, Response};
 use tokio::sync::{Semaphore, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store, Trap};
@@ -142,14 +142,21 @@ impl App {
         let guard = abandoned.clone().drop_guard();
         let stopped = Stopped::default();
         let work = Arc::clone(self).work(request, passage, sender, stopped.clone());
-        let task = self.host.surroundings.tasks.spawn(async move {
+        let Surroundings { tasks, threads, .. } = &*self.host.surroundings;
+        let guarded = async move {
             let _place = place;
             abandoned.run_until_cancelled(timeout(limit, work)).await
-        });
-        match receiver.await {
+        };
+        let (task, deadline) =
+            (tasks.spawn_on(guarded, &threads.guests), Instant::now() + limit);
+        // The clock of this thread: the component's may be held up by the component.
+        let Ok(answered) = timeout_at(deadline, receiver).await else {
+            return Err(Failure::OutOfTime);
+        };
+        match answered {
             Ok(Ok(response)) => {
                 guard.disarm();
-                Ok(response.map(|body| stopped.guard(body)))
+                Ok(response.map(|body| stopped.guard(body, deadline)))
             }
             Ok(Err(code)) => Err(Failure::Refused(code.to_string())),
             Err(_) => Err(match task.await {

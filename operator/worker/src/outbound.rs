@@ -10,7 +10,8 @@ use coreward_wire::WorkerDuty;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
 };
-use tokio_util::task::TaskTracker;
+use tokio::runtime::Handle;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiHttpHooks};
 
 use crate::app::{App, Passage};
@@ -40,6 +41,17 @@ pub(crate) struct Surroundings {
     pub(crate) outside: Outside,
     /// All tasks of guests and their connections.
     pub(crate) tasks: TaskTracker,
+    /// Where they run.
+    pub(crate) threads: Threads,
+}
+
+/// The two runtimes: what runs on one cannot hold up the other.
+#[derive(Debug)]
+pub(crate) struct Threads {
+    /// For components.
+    pub(crate) guests: Handle,
+    /// For all else: what components ask of others, too.
+    pub(crate) rest: Handle,
 }
 
 /// The outgoing side of one instance, for one request.
@@ -145,8 +157,11 @@ impl WasiHttpHooks for Outbound {
             > + Send,
     > {
         let sending = self.clone().send(request, options.unwrap_or_default());
+        let Surroundings { tasks, threads, .. } = &*self.app.host().surroundings;
+        let sending = AbortOnDropHandle::new(tasks.spawn_on(sending, &threads.rest));
         Box::new(async move {
-            let (answer, connection) = sending.await?;
+            let broken = |error: tokio::task::JoinError| Error::InternalError(Some(error.to_string()));
+            let (answer, connection) = sending.await.map_err(broken)??;
             let kept: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(async move {
                 if let Some(connection) = connection {
                     // It was cut or it ended: the body that was read through it says which.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until};
 use wasmtime_wasi_http::Error;
 
 use crate::body::Body;
@@ -23,8 +24,9 @@ impl Stopped {
     }
 
     /// The body, with an error where it ends because the component was stopped: by itself its host lets it end well.
-    pub(super) fn guard(self, body: Body) -> Body {
-        Guarded { body, stopped: self }.boxed_unsync()
+    /// What the component has not written by `deadline` is not waited for.
+    pub(super) fn guard(self, body: Body, deadline: Instant) -> Body {
+        Guarded { body, stopped: self, late: None, deadline }.boxed_unsync()
     }
 }
 
@@ -50,6 +52,9 @@ impl Drop for Running {
 struct Guarded {
     body: Body,
     stopped: Stopped,
+    deadline: Instant,
+    /// Set once the body is waited for: most never are.
+    late: Option<Pin<Box<Sleep>>>,
 }
 
 impl HttpBody for Guarded {
@@ -64,7 +69,12 @@ impl HttpBody for Guarded {
             Poll::Ready(None) if self.stopped.0.load(Ordering::Acquire) => {
                 Poll::Ready(Some(Err(Error::HttpResponseIncomplete)))
             }
-            polled @ (Poll::Ready(_) | Poll::Pending) => polled,
+            Poll::Pending => {
+                let deadline = self.deadline;
+                let late = self.late.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+                late.as_mut().poll(context).map(|()| Some(Err(Error::HttpResponseTimeout)))
+            }
+            polled @ Poll::Ready(_) => polled,
         }
     }
 
@@ -79,16 +89,31 @@ impl HttpBody for Guarded {
 
 #[cfg(test)]
 mod tests {
+    use core::time::Duration;
+
+    use http_body_util::StreamBody;
+
     use super::*;
     use crate::body::full;
+
+    fn in_a_minute() -> Instant {
+        Instant::now() + Duration::from_mins(1)
+    }
 
     #[tokio::test]
     async fn a_body_is_whole_only_if_its_component_returned() {
         let stopped = Stopped::default();
         stopped.unless_it_returns().returned();
-        let body = stopped.clone().guard(full("all"));
+        let body = stopped.clone().guard(full("all"), in_a_minute());
         assert_eq!(body.collect().await.unwrap().to_bytes(), "all");
         drop(stopped.unless_it_returns());
-        assert!(stopped.guard(full("half")).collect().await.is_err());
+        assert!(stopped.guard(full("half"), in_a_minute()).collect().await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_its_component_never_ends_is_cut() {
+        let never = StreamBody::new(futures::stream::pending()).boxed_unsync();
+        let body = Stopped::default().guard(never, in_a_minute());
+        assert!(matches!(body.collect().await, Err(Error::HttpResponseTimeout)));
     }
 }

@@ -12,5 +12,6 @@ mod hostile;
 mod process;
 mod request;
 mod subnet;
+mod threads;
 mod world;
 mod wrong;

@@ -130,6 +130,13 @@ impl Worker {
         timeout(PATIENCE, request.send()).await.unwrap().unwrap().status().as_u16()
     }
 
+    /// The value of one of its metrics; the name may have labels.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let page = self.page("/metrics").await.1;
+        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().unwrap())
+    }
+
     /// A page of its own port: `/readyz` or `/metrics`.
     pub(crate) async fn page(&self, path: &str) -> (u16, String) {
         let answer = reqwest::get(format!("{}{path}", self.health)).await.unwrap();
