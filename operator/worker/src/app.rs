@@ -1,5 +1,6 @@
 //! A loaded component, and how it answers one request: in an instance of its own, within memory and time.
 
+mod cpu;
 pub(crate) mod engine;
 mod failure;
 mod guest;
@@ -175,15 +176,18 @@ impl App {
         sender: oneshot::Sender<Answer>,
         stopped: Stopped,
     ) -> Result<(), Failure> {
-        let memory =
-            Share::of(&self.host.budget, self.host.orders.borrow().limits.memory_mib << 20);
+        let limits = self.host.orders.borrow().limits.clone();
+        let memory = Share::of(&self.host.budget, limits.memory_mib << 20);
         let outbound = Outbound::new(Arc::clone(&self), passage);
         let mut store = Store::new(&self.host.engine, Guest::new(memory, outbound, &self.host.log));
         store.limiter(|guest| &mut guest.memory);
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
         let running = stopped.unless_it_returns();
-        let result = self.call(&mut store, request, sender).await;
+        let cpu = Duration::from_millis(limits.request.cpu_milliseconds);
+        let (result, used) = cpu::within(cpu, self.call(&mut store, request, sender)).await;
+        self.host.metrics.cpu_used(used);
+        let Ok(result) = result else { return Err(Failure::OutOfCpu) };
         if result.is_ok() {
             running.returned();
         } else {

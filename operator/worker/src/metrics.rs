@@ -1,6 +1,8 @@
 //! What the worker counts.
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use core::time::Duration;
+
+use prometheus::{Counter, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 /// Where a request to the component came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,7 @@ pub(crate) enum Ending {
     Trapped,
     Silent,
     OutOfTime,
+    OutOfCpu,
     OutOfMemory,
     Busy,
 }
@@ -53,6 +56,7 @@ impl Ending {
             Self::Trapped => "trapped",
             Self::Silent => "silent",
             Self::OutOfTime => "out_of_time",
+            Self::OutOfCpu => "out_of_cpu",
             Self::OutOfMemory => "out_of_memory",
             Self::Busy => "busy",
         }
@@ -77,6 +81,7 @@ pub(crate) struct Metrics {
     requests: IntCounterVec,
     seconds: Histogram,
     outbound: IntCounterVec,
+    cpu_seconds: Counter,
     memory: IntGauge,
     members: IntGauge,
     members_block: IntGauge,
@@ -103,6 +108,10 @@ impl Metrics {
             ),
             &["route"],
         )?;
+        let cpu_seconds = Counter::new(
+            "worker_component_cpu_seconds_total",
+            "CPU time of the component, over all requests",
+        )?;
         let memory = IntGauge::new(
             "worker_component_memory_bytes",
             "Linear memory of the component's live instances",
@@ -118,11 +127,12 @@ impl Metrics {
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
         registry.register(Box::new(outbound.clone()))?;
+        registry.register(Box::new(cpu_seconds.clone()))?;
         registry.register(Box::new(memory.clone()))?;
         registry.register(Box::new(members.clone()))?;
         registry.register(Box::new(members_block.clone()))?;
         registry.register(Box::new(log_lines_dropped.clone()))?;
-        Ok(Self { requests, seconds, outbound, memory, members, members_block, log_lines_dropped })
+        Ok(Self { requests, seconds, outbound, cpu_seconds, memory, members, members_block, log_lines_dropped })
     }
 
     pub(crate) fn ended(&self, origin: Origin, ending: Ending, seconds: f64) {
@@ -132,6 +142,10 @@ impl Metrics {
 
     pub(crate) fn sent(&self, route: Route) {
         self.outbound.with_label_values(&[route.name()]).inc();
+    }
+
+    pub(crate) fn cpu_used(&self, time: Duration) {
+        self.cpu_seconds.inc_by(time.as_secs_f64());
     }
 
     pub(crate) fn memory_is(&self, bytes: u64) {

@@ -23,7 +23,7 @@ const KEPT_MEMORY: usize = 2 << 20;
 /// The same for tables and stacks.
 const KEPT_TABLE: usize = 64 << 10;
 /// How often running code is asked to give way; also the grain of the time limit.
-const EPOCH: Duration = Duration::from_millis(10);
+const EPOCH: Duration = Duration::from_millis(5);
 
 /// What compiled code depends on.
 fn config() -> Config {
