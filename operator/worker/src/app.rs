@@ -25,6 +25,7 @@ pub(crate) use failure::Failure;
 use guest::Guest;
 pub(crate) use log::GuestLog;
 use memory::{Budget, Share};
+pub(crate) use memory::Reserved;
 use whole::Stopped;
 
 use crate::body::Body;
@@ -75,11 +76,19 @@ impl Host {
     pub(crate) const fn engine(&self) -> &Engine {
         &self.engine
     }
+
+    /// Takes so much of the worker's memory, or what is left of it.
+    pub(crate) fn reserve(&self, bytes: u64) -> Reserved {
+        let limit = self.orders.borrow().limits.memory_mib << 20;
+        self.budget.reserve(bytes, limit)
+    }
 }
 
 /// One version of the component, ready to answer.
 pub(crate) struct App {
     host: Host,
+    /// Its code's part of the memory.
+    _code: Reserved,
     component: ProxyPre<Guest>,
 }
 
@@ -95,12 +104,16 @@ impl App {
     /// # Errors
     ///
     /// If it imports what is not granted, or exports no `wasi:http/incoming-handler`; the text names it.
-    pub(crate) fn link(host: Host, component: &Component) -> wasmtime::Result<Arc<Self>> {
+    pub(crate) fn link(
+        host: Host,
+        component: &Component,
+        code: Reserved,
+    ) -> wasmtime::Result<Arc<Self>> {
         let mut linker = Linker::new(&host.engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
         let component = ProxyPre::new(linker.instantiate_pre(component)?)?;
-        Ok(Arc::new(Self { host, component }))
+        Ok(Arc::new(Self { host, _code: code, component }))
     }
 
     /// Answers a request, come what may.
@@ -177,7 +190,7 @@ impl App {
         stopped: Stopped,
     ) -> Result<(), Failure> {
         let limits = self.host.orders.borrow().limits.clone();
-        let memory = Share::of(&self.host.budget, limits.memory_mib << 20);
+        let memory = Share::of(&self.host.budget, &limits);
         let outbound = Outbound::new(Arc::clone(&self), passage);
         let mut store = Store::new(&self.host.engine, Guest::new(memory, outbound, &self.host.log));
         store.limiter(|guest| &mut guest.memory);

@@ -114,7 +114,7 @@ impl Metrics {
         )?;
         let memory = IntGauge::new(
             "worker_component_memory_bytes",
-            "Linear memory of the component's live instances",
+            "Memories and tables of the component's live instances",
         )?;
         let members =
             IntGauge::new("worker_subnet_members", "Workers on the member list of the subnet")?;
@@ -148,8 +148,12 @@ impl Metrics {
         self.cpu_seconds.inc_by(time.as_secs_f64());
     }
 
-    pub(crate) fn memory_is(&self, bytes: u64) {
-        self.memory.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    pub(crate) fn memory_grows(&self, bytes: u64) {
+        self.memory.add(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn memory_shrinks(&self, bytes: u64) {
+        self.memory.sub(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn members_are(&self, count: usize, block: u64) {

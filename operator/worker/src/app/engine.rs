@@ -36,7 +36,10 @@ fn config() -> Config {
 
 /// An engine to compile with: no pool, since nothing runs.
 pub(crate) fn compiling() -> wasmtime::Result<Engine> {
-    Engine::new(&config())
+    let mut config = config();
+    // Beside what serves, on one core.
+    config.parallel_compilation(false);
+    Engine::new(&config)
 }
 
 /// An engine to run with, and the clock that interrupts what runs on it.
