@@ -3,6 +3,7 @@
 mod cpu;
 pub(crate) mod engine;
 mod failure;
+mod granted;
 mod guest;
 mod log;
 mod memory;
@@ -15,7 +16,7 @@ use http::{Request, Response};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::Component;
 use wasmtime::{Engine, Store, Trap};
 use wasmtime_wasi_http::WasiHttpView as _;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
@@ -99,7 +100,7 @@ impl core::fmt::Debug for App {
 }
 
 impl App {
-    /// Links a component with WASI 0.2 (`cli` and `http`).
+    /// Links a component with what is granted.
     ///
     /// # Errors
     ///
@@ -109,9 +110,7 @@ impl App {
         component: &Component,
         code: Reserved,
     ) -> wasmtime::Result<Arc<Self>> {
-        let mut linker = Linker::new(&host.engine);
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+        let linker = granted::linker(&host.engine)?;
         let component = ProxyPre::new(linker.instantiate_pre(component)?)?;
         Ok(Arc::new(Self { host, _code: code, component }))
     }
@@ -194,6 +193,7 @@ impl App {
         let outbound = Outbound::new(Arc::clone(&self), passage);
         let mut store = Store::new(&self.host.engine, Guest::new(memory, outbound, &self.host.log));
         store.limiter(|guest| &mut guest.memory);
+        store.set_hostcall_fuel(guest::CALL_BYTES);
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
         let running = stopped.unless_it_returns();

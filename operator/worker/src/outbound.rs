@@ -29,6 +29,9 @@ pub(crate) const HOPS: HeaderName = HeaderName::from_static("coreward-hops");
 /// A request that came through this many members goes no further.
 pub(crate) const MOST_HOPS: u8 = 8;
 
+/// Bytes of a body that an instance may write at once: the host holds twice as many for each that nobody reads.
+const WRITTEN_AT_ONCE: usize = 64 << 10;
+
 /// An answer, with what keeps its connection open.
 type Sent = (Response<Body>, Connection);
 
@@ -143,6 +146,10 @@ impl Outbound {
 }
 
 impl WasiHttpHooks for Outbound {
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        WRITTEN_AT_ONCE
+    }
+
     fn send_request(
         &mut self,
         request: Request<Body>,

@@ -32,6 +32,14 @@ fn with_an_import(world: &World) -> WorkerDuty {
     of(world, Guest { wants_gpu: true, first, ..GOOD }.build())
 }
 
+/// A component that imports one function of a WASI interface and calls it never.
+fn importing(interface: &str, function: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(component (import "{interface}" (instance (export "{function}" (func)))))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
 fn truncated(world: &World) -> WorkerDuty {
     let whole = GOOD.build();
     of(world, whole.slice(..whole.len() / 2))
@@ -152,6 +160,10 @@ fn unfolding(world: &World) -> WorkerDuty {
 #[case::a_core_module(|world: &World| of_text(world, "(module)"), ArtifactFault::InvalidWasm, "not a usable component")]
 #[case::without_a_handler(|world: &World| of_text(world, "(component)"), ArtifactFault::InvalidWasm, "no exported instance named `wasi:http/incoming-handler")]
 #[case::with_an_import(with_an_import, ArtifactFault::InvalidWasm, "acme:gpu/compute")]
+#[case::with_sockets(|world: &World| of(world, importing("wasi:sockets/tcp-create-socket@0.2.0", "create-tcp-socket")), ArtifactFault::InvalidWasm, "wasi:sockets/tcp-create-socket@0.2.0")]
+#[case::with_a_method_of_sockets(|world: &World| of(world, importing("wasi:sockets/tcp@0.2.0", "start-connect")), ArtifactFault::InvalidWasm, "start-connect")]
+#[case::with_name_lookup(|world: &World| of(world, importing("wasi:sockets/ip-name-lookup@0.2.0", "resolve-addresses")), ArtifactFault::InvalidWasm, "wasi:sockets/ip-name-lookup@0.2.0")]
+#[case::with_wasi_of_another_version(|world: &World| of(world, importing("wasi:cli/exit@0.3.0", "exit")), ArtifactFault::InvalidWasm, "wasi:cli/exit@0.3.0")]
 #[case::many_tables(|world: &World| module_of(world, "(table 1 funcref)", 5), ArtifactFault::InvalidWasm, "5 exceeds the per-instance limit of 4")]
 #[case::a_large_table(|world: &World| module_of(world, "(table 1000000 funcref)", 1), ArtifactFault::InvalidWasm, "1000000 which exceeds the limit of 100000")]
 #[case::many_memories(|world: &World| module_of(world, "(memory 1)", 3), ArtifactFault::InvalidWasm, "3 exceeds the per-instance limit of 2")]
