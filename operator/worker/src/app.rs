@@ -1,5 +1,6 @@
 //! A loaded component, and how it answers one request: in an instance of its own, within memory and time.
 
+mod arriving;
 mod cpu;
 pub(crate) mod engine;
 mod failure;
@@ -7,13 +8,15 @@ mod granted;
 mod guest;
 mod log;
 mod memory;
+mod places;
 mod whole;
 
 use core::time::Duration;
 use std::sync::Arc;
 
 use http::{Request, Response};
-use tokio::sync::{Semaphore, oneshot};
+use hyper::body::Body as _;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::Component;
@@ -22,12 +25,14 @@ use wasmtime_wasi_http::WasiHttpView as _;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 
+use arriving::Arrival;
 pub(crate) use failure::Failure;
 use guest::Guest;
 pub(crate) use log::GuestLog;
 use memory::{Budget, Share};
 pub(crate) use memory::Reserved;
-use whole::Stopped;
+use places::Places;
+use whole::{Bounds, Stopped};
 
 use crate::body::Body;
 use crate::metrics::{Ending, Metrics, Origin};
@@ -53,7 +58,7 @@ pub(crate) struct Host {
     pub(crate) log: GuestLog,
     engine: Engine,
     budget: Arc<Budget>,
-    room: Arc<Semaphore>,
+    places: Places,
 }
 
 impl Host {
@@ -70,8 +75,8 @@ impl Host {
     ) -> wasmtime::Result<Self> {
         let engine = engine::running()?;
         let budget = Budget::new(metrics.clone());
-        let room = Arc::new(Semaphore::new(engine::INSTANCES as usize));
-        Ok(Self { orders, surroundings, metrics, log, engine, budget, room })
+        let places = Places::new();
+        Ok(Self { orders, surroundings, metrics, log, engine, budget, places })
     }
 
     pub(crate) const fn engine(&self) -> &Engine {
@@ -143,13 +148,10 @@ impl App {
         request: Request<Body>,
         passage: Passage,
     ) -> Result<Response<Body>, Failure> {
-        let limit = Duration::from_millis(self.host.orders.borrow().limits.request_milliseconds);
-        let room = Arc::clone(&self.host.room);
-        let place = timeout(limit, room.acquire_owned())
-            .await
-            .ok()
-            .and_then(Result::ok)
-            .ok_or(Failure::Busy)?;
+        let limits = self.host.orders.borrow().limits.clone();
+        let limit = Duration::from_millis(limits.request_milliseconds);
+        let (request, mut arrival) = Arrival::of(request, limits.request.request_bytes)?;
+        let place = self.host.places.take(passage, limit).await?;
         let (sender, receiver) = oneshot::channel();
         let abandoned = CancellationToken::new();
         let guard = abandoned.clone().drop_guard();
@@ -162,14 +164,21 @@ impl App {
         };
         let (task, deadline) =
             (tasks.spawn_on(guarded, &threads.guests), Instant::now() + limit);
-        // The clock of this thread: the component's may be held up by the component.
-        let Ok(answered) = timeout_at(deadline, receiver).await else {
-            return Err(Failure::OutOfTime);
+        let answered = tokio::select! {
+            biased;
+            failure = arrival.ended() => return Err(failure),
+            // By the clock of this thread: the component's may be held up by the component.
+            answered = timeout_at(deadline, receiver) => answered.map_err(|_| arrival.late())?,
         };
         match answered {
             Ok(Ok(response)) => {
+                let most = limits.request.answer_bytes;
+                if response.body().size_hint().lower() > most {
+                    return Err(Failure::AnswerTooLarge);
+                }
                 guard.disarm();
-                Ok(response.map(|body| stopped.guard(body, deadline)))
+                let metrics = self.host.metrics.clone();
+                Ok(response.map(|body| stopped.guard(body, Bounds { deadline, most, metrics })))
             }
             Ok(Err(code)) => Err(Failure::Refused(code.to_string())),
             Err(_) => Err(match task.await {

@@ -26,6 +26,35 @@ pub(crate) enum Ending {
     OutOfCpu,
     OutOfMemory,
     Busy,
+    RequestTooLarge,
+    RequestTooSlow,
+    AnswerTooLarge,
+}
+
+/// Why a connection or a request did not get as far as the component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// As many connections are open as may be.
+    Connections,
+    HeadTooLarge,
+    HeadTooSlow,
+    HeadMalformed,
+    /// It names no host, or one of the subnet at the public port.
+    Host,
+    /// Whoever asked is not on the member list any more.
+    Stranger,
+    /// It came through too many members.
+    Loop,
+    /// An answer was not taken.
+    ReaderTooSlow,
+}
+
+/// Why an answer ended before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    Stopped,
+    TooLarge,
+    Late,
 }
 
 /// Where a request of the component went.
@@ -59,6 +88,34 @@ impl Ending {
             Self::OutOfCpu => "out_of_cpu",
             Self::OutOfMemory => "out_of_memory",
             Self::Busy => "busy",
+            Self::RequestTooLarge => "request_too_large",
+            Self::RequestTooSlow => "request_too_slow",
+            Self::AnswerTooLarge => "answer_too_large",
+        }
+    }
+}
+
+impl Refusal {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::HeadTooLarge => "head_too_large",
+            Self::HeadTooSlow => "head_too_slow",
+            Self::HeadMalformed => "head_malformed",
+            Self::Host => "host",
+            Self::Stranger => "stranger",
+            Self::Loop => "loop",
+            Self::ReaderTooSlow => "reader_too_slow",
+        }
+    }
+}
+
+impl Cut {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::TooLarge => "too_large",
+            Self::Late => "late",
         }
     }
 }
@@ -79,6 +136,8 @@ impl Route {
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     requests: IntCounterVec,
+    refused: IntCounterVec,
+    cut: IntCounterVec,
     seconds: Histogram,
     outbound: IntCounterVec,
     cpu_seconds: Counter,
@@ -96,6 +155,17 @@ impl Metrics {
         let requests = IntCounterVec::new(
             Opts::new("worker_requests_total", "Requests to the component, by origin and ending"),
             &["origin", "ending"],
+        )?;
+        let refused = IntCounterVec::new(
+            Opts::new(
+                "worker_refused_total",
+                "Connections and requests that did not get as far as the component, by reason",
+            ),
+            &["reason"],
+        )?;
+        let cut = IntCounterVec::new(
+            Opts::new("worker_answers_cut_total", "Answers cut after their head, by reason"),
+            &["reason"],
         )?;
         let seconds = Histogram::with_opts(HistogramOpts::new(
             "worker_request_seconds",
@@ -125,6 +195,8 @@ impl Metrics {
             "Lines of the component's output that were over the rate and not logged",
         )?;
         registry.register(Box::new(requests.clone()))?;
+        registry.register(Box::new(refused.clone()))?;
+        registry.register(Box::new(cut.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
         registry.register(Box::new(outbound.clone()))?;
         registry.register(Box::new(cpu_seconds.clone()))?;
@@ -132,12 +204,31 @@ impl Metrics {
         registry.register(Box::new(members.clone()))?;
         registry.register(Box::new(members_block.clone()))?;
         registry.register(Box::new(log_lines_dropped.clone()))?;
-        Ok(Self { requests, seconds, outbound, cpu_seconds, memory, members, members_block, log_lines_dropped })
+        Ok(Self {
+            requests,
+            refused,
+            cut,
+            seconds,
+            outbound,
+            cpu_seconds,
+            memory,
+            members,
+            members_block,
+            log_lines_dropped,
+        })
     }
 
     pub(crate) fn ended(&self, origin: Origin, ending: Ending, seconds: f64) {
         self.requests.with_label_values(&[origin.name(), ending.name()]).inc();
         self.seconds.observe(seconds);
+    }
+
+    pub(crate) fn refused(&self, reason: Refusal) {
+        self.refused.with_label_values(&[reason.name()]).inc();
+    }
+
+    pub(crate) fn answer_cut(&self, reason: Cut) {
+        self.cut.with_label_values(&[reason.name()]).inc();
     }
 
     pub(crate) fn sent(&self, route: Route) {

@@ -137,7 +137,11 @@ impl Worker {
         self.shutdown
             .spawn_vital("orders", follow_orders(assignments, order_sender, self.shutdown.clone()));
         let (current_sender, current) = watch::channel(None);
-        let inbound = Inbound { orders: orders.clone(), current: current.clone() };
+        let inbound = Inbound {
+            orders: orders.clone(),
+            current: current.clone(),
+            metrics: self.metrics.clone(),
+        };
         self.shutdown.spawn_vital("readiness", tell_ready(current, ready, stop.clone()));
 
         let config = coreward_overlay::Config {
