@@ -199,7 +199,7 @@ impl App {
     ) -> Result<(), Failure> {
         let limits = self.host.orders.borrow().limits.clone();
         let memory = Share::of(&self.host.budget, &limits);
-        let outbound = Outbound::new(Arc::clone(&self), passage);
+        let outbound = Outbound::new(Arc::clone(&self), passage, &limits.request);
         let mut store = Store::new(&self.host.engine, Guest::new(memory, outbound, &self.host.log));
         store.limiter(|guest| &mut guest.memory);
         store.set_hostcall_fuel(guest::CALL_BYTES);

@@ -65,6 +65,10 @@ pub(crate) enum Route {
     Host,
     Outside,
     Denied,
+    /// As many connections to others are open as may be.
+    OverConnections,
+    /// More bytes went to and from others than may.
+    OverBytes,
 }
 
 impl Origin {
@@ -128,6 +132,8 @@ impl Route {
             Self::Host => "host",
             Self::Outside => "outside",
             Self::Denied => "denied",
+            Self::OverConnections => "over_connections",
+            Self::OverBytes => "over_bytes",
         }
     }
 }

@@ -1,17 +1,21 @@
 //! What a component asks of others: members of its subnet, itself, its host, or the outside.
 
 mod address;
+mod budget;
 mod egress;
+mod network;
 
+use std::error::Error as _;
 use std::sync::Arc;
 
 use alloy_primitives::B256;
-use coreward_wire::WorkerDuty;
+use coreward_wire::{RequestLimits, WorkerDuty};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
 };
 use tokio::runtime::Handle;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiHttpHooks};
 
 use crate::app::{App, Passage};
@@ -19,8 +23,11 @@ use crate::body::{self, Body};
 use crate::metrics::{Origin, Route};
 use crate::orders;
 use crate::subnet::Name;
+use budget::Allowance;
+pub(crate) use budget::Shared;
 use egress::Connection;
 pub(crate) use egress::Outside;
+pub(crate) use network::System;
 
 /// Says which member asks, in decimal; set by hosts only.
 pub(crate) const CALLER: HeaderName = HeaderName::from_static("coreward-caller");
@@ -42,6 +49,8 @@ pub(crate) struct Surroundings {
     pub(crate) members: coreward_overlay::Client,
     /// The way to everybody else.
     pub(crate) outside: Outside,
+    /// What all instances may ask of others.
+    pub(crate) allowance: Arc<Shared>,
     /// All tasks of guests and their connections.
     pub(crate) tasks: TaskTracker,
     /// Where they run.
@@ -62,15 +71,25 @@ pub(crate) struct Threads {
 pub(crate) struct Outbound {
     app: Arc<App>,
     passage: Passage,
+    allowance: Allowance,
 }
 
 impl Outbound {
     /// The outgoing side of an instance that answers a request of this passage.
-    pub(crate) fn new(app: Arc<App>, passage: Passage) -> Self {
-        Self { app, passage }
+    pub(crate) fn new(app: Arc<App>, passage: Passage, limits: &RequestLimits) -> Self {
+        let allowance = Allowance::of(limits, &app.host().surroundings.allowance);
+        Self { app, passage, allowance }
     }
 
-    async fn send(
+    async fn send(self, request: Request<Body>, options: RequestOptions) -> Result<Sent, Error> {
+        let allowance = self.allowance.clone();
+        let opened = allowance.open()?;
+        let request = request.map(|body| allowance.sending(body));
+        let (answer, connection) = self.route(request, options).await?;
+        Ok((answer.map(|body| allowance.receiving(body, opened)), connection))
+    }
+
+    async fn route(
         self,
         mut request: Request<Body>,
         options: RequestOptions,
@@ -148,6 +167,14 @@ impl Outbound {
 impl WasiHttpHooks for Outbound {
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
         WRITTEN_AT_ONCE
+    }
+
+    fn p2_error_from_hyper(&mut self, error: &hyper::Error) -> ErrorCode {
+        let cause = error.source().and_then(|source| source.downcast_ref::<Error>());
+        match cause {
+            Some(Error::HttpRequestBodySize(most)) => ErrorCode::HttpRequestBodySize(*most),
+            Some(_) | None => ErrorCode::HttpProtocolError,
+        }
     }
 
     fn send_request(

@@ -20,7 +20,7 @@ use crate::inbound::public::PublicPort;
 use crate::inbound::{Current, Inbound};
 use crate::metrics::Metrics;
 use crate::orders::{self, Orders};
-use crate::outbound::{Outside, Surroundings, Threads};
+use crate::outbound::{Outside, Shared, Surroundings, System, Threads};
 use crate::release::child::Compiler;
 use crate::release::{Progress, Releases, fetch};
 use crate::report::Reporter;
@@ -169,9 +169,15 @@ impl Worker {
         current: watch::Sender<Option<Arc<crate::app::App>>>,
     ) -> Result<Releases, ServeError> {
         let tasks = TaskTracker::new();
-        let outside = Outside::new(tasks.clone());
+        let outside = Outside::new(tasks.clone(), Arc::new(System));
         let threads = Threads { guests: self.guests.clone(), rest: Handle::current() };
-        let surroundings = Surroundings { members: overlay.clone(), outside, tasks, threads };
+        let surroundings = Surroundings {
+            members: overlay.clone(),
+            outside,
+            allowance: Shared::new(self.metrics.clone()),
+            tasks,
+            threads,
+        };
         let surroundings = Arc::new(surroundings);
         let log = {
             let duty = orders.borrow();
