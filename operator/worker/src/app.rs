@@ -29,8 +29,8 @@ use arriving::Arrival;
 pub(crate) use failure::Failure;
 use guest::Guest;
 pub(crate) use log::GuestLog;
-use memory::{Budget, Share};
 pub(crate) use memory::Reserved;
+use memory::{Budget, Share};
 use places::Places;
 use whole::{Bounds, Stopped};
 
@@ -162,8 +162,7 @@ impl App {
             let _place = place;
             abandoned.run_until_cancelled(timeout(limit, work)).await
         };
-        let (task, deadline) =
-            (tasks.spawn_on(guarded, &threads.guests), Instant::now() + limit);
+        let (task, deadline) = (tasks.spawn_on(guarded, &threads.guests), Instant::now() + limit);
         let answered = tokio::select! {
             biased;
             failure = arrival.ended() => return Err(failure),
@@ -184,7 +183,7 @@ impl App {
             Err(_) => Err(match task.await {
                 Ok(Some(Ok(Ok(())))) => Failure::Silent,
                 Ok(Some(Ok(Err(failure)))) => failure,
-                Ok(Some(Err(_)) | None) => Failure::OutOfTime,
+                Ok(Some(Err(_)) | None) => arrival.late(),
                 Err(panic) => Failure::Trapped(format!("the host failed: {panic}")),
             }),
         }

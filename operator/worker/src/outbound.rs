@@ -160,7 +160,11 @@ impl Outbound {
 
     fn next_hop(&self) -> Result<u8, Error> {
         let next = self.passage.hops.saturating_add(1);
-        if next > MOST_HOPS { Err(Error::LoopDetected) } else { Ok(next) }
+        if next > MOST_HOPS {
+            self.app.host().metrics.sent(Route::Loop);
+            return Err(Error::LoopDetected);
+        }
+        Ok(next)
     }
 }
 
@@ -194,7 +198,8 @@ impl WasiHttpHooks for Outbound {
         let Surroundings { tasks, threads, .. } = &*self.app.host().surroundings;
         let sending = AbortOnDropHandle::new(tasks.spawn_on(sending, &threads.rest));
         Box::new(async move {
-            let broken = |error: tokio::task::JoinError| Error::InternalError(Some(error.to_string()));
+            let broken =
+                |error: tokio::task::JoinError| Error::InternalError(Some(error.to_string()));
             let (answer, connection) = sending.await.map_err(broken)??;
             let kept: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(async move {
                 if let Some(connection) = connection {

@@ -96,6 +96,7 @@ impl Releases {
             };
             let Rejection { failure, may_pass } = rejection;
             tracing::warn!(artifact.cid = %order.cid, artifact.fault = ?failure.fault, error = failure.message, "the ordered version cannot be served");
+            self.host.metrics.version_rejected(failure.fault);
             self.tell(order, WorkerStage::Failed, Some(failure));
             if !may_pass {
                 return;
@@ -140,7 +141,11 @@ impl Releases {
                 self.progress.send_modify(|progress| progress.serving = Some(last));
             }
             Err(Rejection { failure, .. }) => {
-                tracing::warn!(artifact.cid = last, error = failure.message, "the version from before the restart cannot be loaded");
+                tracing::warn!(
+                    artifact.cid = last,
+                    error = failure.message,
+                    "the version from before the restart cannot be loaded"
+                );
             }
         }
     }
@@ -188,8 +193,8 @@ impl Releases {
         let mebibytes = (COMPILER_OF_HOST + memory.bytes()) >> 20;
         let compiled = self.compiler.compile(wasm, code, mebibytes).await;
         compiled.map_err(|rejection| {
-            let short = memory.bytes() < wanted
-                && rejection.failure.fault == ArtifactFault::CompileLimit;
+            let short =
+                memory.bytes() < wanted && rejection.failure.fault == ArtifactFault::CompileLimit;
             Rejection { may_pass: rejection.may_pass || short, ..rejection }
         })
     }

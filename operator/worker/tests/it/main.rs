@@ -9,6 +9,9 @@
 mod artifact;
 mod guest;
 mod hostile;
+mod hostile_guests;
+mod hostile_requests;
+mod malformed;
 mod process;
 mod request;
 mod subnet;
