@@ -119,12 +119,46 @@ pub struct ArtifactOrder {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkerLimits {
-    /// MiB that the component's instances may use together.
+    /// MiB that the component's instances may use together; the compiler draws from them, too.
     pub memory_mib: u64,
     /// Longest request in milliseconds of wall time.
     pub request_milliseconds: u64,
     /// Connections open at once on the public port.
     pub connections: u32,
+    /// What one request may use; an order of an older operator does not say.
+    #[serde(default)]
+    pub request: RequestLimits,
+}
+
+/// What one request to a component may use, and the instance that answers it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RequestLimits {
+    /// Milliseconds of CPU time.
+    pub cpu_milliseconds: u64,
+    /// MiB of memory.
+    pub memory_mib: u64,
+    /// Bytes of the request's body.
+    pub request_bytes: u64,
+    /// Bytes of the answer's body.
+    pub answer_bytes: u64,
+    /// Connections and requests to others open at once.
+    pub connections: u32,
+    /// Bytes of bodies to and from others.
+    pub outbound_bytes: u64,
+}
+
+impl Default for RequestLimits {
+    fn default() -> Self {
+        Self {
+            cpu_milliseconds: 10_000,
+            memory_mib: 512,
+            request_bytes: 256 << 20,
+            answer_bytes: 256 << 20,
+            connections: 16,
+            outbound_bytes: 256 << 20,
+        }
+    }
 }
 
 /// Hosts that a component may reach outside its subnet.

@@ -17,7 +17,7 @@ mod report;
 
 pub use assignment::{
     ArtifactOrder, Assignment, Duty, Egress, Member, NodeDuty, ProofTarget, ProverDuty, Puzzle,
-    SecretSeed, WorkerDuty, WorkerLimits,
+    RequestLimits, SecretSeed, WorkerDuty, WorkerLimits,
 };
 pub use report::{
     ArtifactFailure, ArtifactFault, CpuEvidence, FoundProof, FoundProofs, HashMode, NodeFacts,

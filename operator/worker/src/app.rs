@@ -1,30 +1,38 @@
 //! A loaded component, and how it answers one request: in an instance of its own, within memory and time.
 
+mod arriving;
+mod cpu;
 pub(crate) mod engine;
 mod failure;
+mod granted;
 mod guest;
 mod log;
 mod memory;
+mod places;
 mod whole;
 
 use core::time::Duration;
 use std::sync::Arc;
 
 use http::{Request, Response};
-use tokio::sync::{Semaphore, oneshot};
-use tokio::time::{Instant, timeout};
+use hyper::body::Body as _;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::Component;
 use wasmtime::{Engine, Store, Trap};
 use wasmtime_wasi_http::WasiHttpView as _;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 
+use arriving::Arrival;
 pub(crate) use failure::Failure;
 use guest::Guest;
 pub(crate) use log::GuestLog;
+pub(crate) use memory::Reserved;
 use memory::{Budget, Share};
-use whole::Stopped;
+use places::Places;
+use whole::{Bounds, Stopped};
 
 use crate::body::Body;
 use crate::metrics::{Ending, Metrics, Origin};
@@ -50,7 +58,7 @@ pub(crate) struct Host {
     pub(crate) log: GuestLog,
     engine: Engine,
     budget: Arc<Budget>,
-    room: Arc<Semaphore>,
+    places: Places,
 }
 
 impl Host {
@@ -67,18 +75,26 @@ impl Host {
     ) -> wasmtime::Result<Self> {
         let engine = engine::running()?;
         let budget = Budget::new(metrics.clone());
-        let room = Arc::new(Semaphore::new(engine::INSTANCES as usize));
-        Ok(Self { orders, surroundings, metrics, log, engine, budget, room })
+        let places = Places::new();
+        Ok(Self { orders, surroundings, metrics, log, engine, budget, places })
     }
 
     pub(crate) const fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Takes so much of the worker's memory, or what is left of it.
+    pub(crate) fn reserve(&self, bytes: u64) -> Reserved {
+        let limit = self.orders.borrow().limits.memory_mib << 20;
+        self.budget.reserve(bytes, limit)
     }
 }
 
 /// One version of the component, ready to answer.
 pub(crate) struct App {
     host: Host,
+    /// Its code's part of the memory.
+    _code: Reserved,
     component: ProxyPre<Guest>,
 }
 
@@ -89,17 +105,19 @@ impl core::fmt::Debug for App {
 }
 
 impl App {
-    /// Links a component with WASI 0.2 (`cli` and `http`).
+    /// Links a component with what is granted.
     ///
     /// # Errors
     ///
     /// If it imports what is not granted, or exports no `wasi:http/incoming-handler`; the text names it.
-    pub(crate) fn link(host: Host, component: &Component) -> wasmtime::Result<Arc<Self>> {
-        let mut linker = Linker::new(&host.engine);
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    pub(crate) fn link(
+        host: Host,
+        component: &Component,
+        code: Reserved,
+    ) -> wasmtime::Result<Arc<Self>> {
+        let linker = granted::linker(&host.engine)?;
         let component = ProxyPre::new(linker.instantiate_pre(component)?)?;
-        Ok(Arc::new(Self { host, component }))
+        Ok(Arc::new(Self { host, _code: code, component }))
     }
 
     /// Answers a request, come what may.
@@ -130,32 +148,42 @@ impl App {
         request: Request<Body>,
         passage: Passage,
     ) -> Result<Response<Body>, Failure> {
-        let limit = Duration::from_millis(self.host.orders.borrow().limits.request_milliseconds);
-        let room = Arc::clone(&self.host.room);
-        let place = timeout(limit, room.acquire_owned())
-            .await
-            .ok()
-            .and_then(Result::ok)
-            .ok_or(Failure::Busy)?;
+        let limits = self.host.orders.borrow().limits.clone();
+        let limit = Duration::from_millis(limits.request_milliseconds);
+        let (request, mut arrival) = Arrival::of(request, limits.request.request_bytes)?;
+        let place = self.host.places.take(passage, limit).await?;
         let (sender, receiver) = oneshot::channel();
         let abandoned = CancellationToken::new();
         let guard = abandoned.clone().drop_guard();
         let stopped = Stopped::default();
         let work = Arc::clone(self).work(request, passage, sender, stopped.clone());
-        let task = self.host.surroundings.tasks.spawn(async move {
+        let Surroundings { tasks, threads, .. } = &*self.host.surroundings;
+        let guarded = async move {
             let _place = place;
             abandoned.run_until_cancelled(timeout(limit, work)).await
-        });
-        match receiver.await {
+        };
+        let (task, deadline) = (tasks.spawn_on(guarded, &threads.guests), Instant::now() + limit);
+        let answered = tokio::select! {
+            biased;
+            failure = arrival.ended() => return Err(failure),
+            // By the clock of this thread: the component's may be held up by the component.
+            answered = timeout_at(deadline, receiver) => answered.map_err(|_| arrival.late())?,
+        };
+        match answered {
             Ok(Ok(response)) => {
+                let most = limits.request.answer_bytes;
+                if response.body().size_hint().lower() > most {
+                    return Err(Failure::AnswerTooLarge);
+                }
                 guard.disarm();
-                Ok(response.map(|body| stopped.guard(body)))
+                let metrics = self.host.metrics.clone();
+                Ok(response.map(|body| stopped.guard(body, Bounds { deadline, most, metrics })))
             }
             Ok(Err(code)) => Err(Failure::Refused(code.to_string())),
             Err(_) => Err(match task.await {
                 Ok(Some(Ok(Ok(())))) => Failure::Silent,
                 Ok(Some(Ok(Err(failure)))) => failure,
-                Ok(Some(Err(_)) | None) => Failure::OutOfTime,
+                Ok(Some(Err(_)) | None) => arrival.late(),
                 Err(panic) => Failure::Trapped(format!("the host failed: {panic}")),
             }),
         }
@@ -168,15 +196,19 @@ impl App {
         sender: oneshot::Sender<Answer>,
         stopped: Stopped,
     ) -> Result<(), Failure> {
-        let memory =
-            Share::of(&self.host.budget, self.host.orders.borrow().limits.memory_mib << 20);
-        let outbound = Outbound::new(Arc::clone(&self), passage);
+        let limits = self.host.orders.borrow().limits.clone();
+        let memory = Share::of(&self.host.budget, &limits);
+        let outbound = Outbound::new(Arc::clone(&self), passage, &limits.request);
         let mut store = Store::new(&self.host.engine, Guest::new(memory, outbound, &self.host.log));
         store.limiter(|guest| &mut guest.memory);
+        store.set_hostcall_fuel(guest::CALL_BYTES);
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
         let running = stopped.unless_it_returns();
-        let result = self.call(&mut store, request, sender).await;
+        let cpu = Duration::from_millis(limits.request.cpu_milliseconds);
+        let (result, used) = cpu::within(cpu, self.call(&mut store, request, sender)).await;
+        self.host.metrics.cpu_used(used);
+        let Ok(result) = result else { return Err(Failure::OutOfCpu) };
         if result.is_ok() {
             running.returned();
         } else {

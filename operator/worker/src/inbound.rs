@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::app::App;
 use crate::body::{self, Body};
+use crate::metrics::{Metrics, Refusal};
 use crate::orders::{self, Orders};
 
 /// The version of the component that answers now; `None` before the first one does.
@@ -23,13 +24,14 @@ pub(crate) type Current = watch::Receiver<Option<Arc<App>>>;
 pub(crate) struct Inbound {
     pub(crate) orders: Orders,
     pub(crate) current: Current,
+    pub(crate) metrics: Metrics,
 }
 
 impl Inbound {
     async fn answer_public(self, request: Request<Incoming>) -> Response<Body> {
         let mut request = request.map(body::incoming);
         match (head::from_public(&mut request), self.app()) {
-            (Err(refusal), _) => *refusal,
+            (Err(refusal), _) => self.refuse(Refusal::Host, *refusal),
             (Ok(_), None) => not_yet(),
             (Ok(passage), Some(app)) => app.answer(request, passage).await,
         }
@@ -43,17 +45,23 @@ impl Inbound {
         let duty = Arc::clone(&self.orders.borrow());
         // The connection is of a member, but the list may have changed while it sent.
         let Some(member) = orders::member_by_key(&duty, &caller) else {
-            return body::answer(StatusCode::FORBIDDEN, "not a member of this subnet");
+            let answer = body::answer(StatusCode::FORBIDDEN, "not a member of this subnet");
+            return self.refuse(Refusal::Stranger, answer);
         };
         let mut request = request.map(body::incoming);
         match (
             head::from_member(&mut request, member.onchain_worker_id, duty.onchain_worker_id),
             self.app(),
         ) {
-            (Err(refusal), _) => *refusal,
+            (Err(refusal), _) => self.refuse(Refusal::Loop, *refusal),
             (Ok(_), None) => not_yet(),
             (Ok(passage), Some(app)) => app.answer(request, passage).await,
         }
+    }
+
+    fn refuse(&self, reason: Refusal, answer: Response<Body>) -> Response<Body> {
+        self.metrics.refused(reason);
+        answer
     }
 
     fn app(&self) -> Option<Arc<App>> {

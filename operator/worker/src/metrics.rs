@@ -1,6 +1,12 @@
 //! What the worker counts.
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use core::time::Duration;
+
+use coreward_wire::ArtifactFault;
+use prometheus::core::Collector;
+use prometheus::{
+    Counter, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+};
 
 /// Where a request to the component came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +27,38 @@ pub(crate) enum Ending {
     Trapped,
     Silent,
     OutOfTime,
+    OutOfCpu,
     OutOfMemory,
     Busy,
+    RequestTooLarge,
+    RequestTooSlow,
+    AnswerTooLarge,
+}
+
+/// Why a connection or a request did not get as far as the component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// As many connections are open as may be.
+    Connections,
+    HeadTooLarge,
+    HeadTooSlow,
+    HeadMalformed,
+    /// It names no host, or one of the subnet at the public port.
+    Host,
+    /// Whoever asked is not on the member list any more.
+    Stranger,
+    /// It came through too many members.
+    Loop,
+    /// An answer was not taken.
+    ReaderTooSlow,
+}
+
+/// Why an answer ended before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    Stopped,
+    TooLarge,
+    Late,
 }
 
 /// Where a request of the component went.
@@ -33,6 +69,12 @@ pub(crate) enum Route {
     Host,
     Outside,
     Denied,
+    /// It came through too many members already.
+    Loop,
+    /// As many connections to others are open as may be.
+    OverConnections,
+    /// More bytes went to and from others than may.
+    OverBytes,
 }
 
 impl Origin {
@@ -53,8 +95,37 @@ impl Ending {
             Self::Trapped => "trapped",
             Self::Silent => "silent",
             Self::OutOfTime => "out_of_time",
+            Self::OutOfCpu => "out_of_cpu",
             Self::OutOfMemory => "out_of_memory",
             Self::Busy => "busy",
+            Self::RequestTooLarge => "request_too_large",
+            Self::RequestTooSlow => "request_too_slow",
+            Self::AnswerTooLarge => "answer_too_large",
+        }
+    }
+}
+
+impl Refusal {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::HeadTooLarge => "head_too_large",
+            Self::HeadTooSlow => "head_too_slow",
+            Self::HeadMalformed => "head_malformed",
+            Self::Host => "host",
+            Self::Stranger => "stranger",
+            Self::Loop => "loop",
+            Self::ReaderTooSlow => "reader_too_slow",
+        }
+    }
+}
+
+impl Cut {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::TooLarge => "too_large",
+            Self::Late => "late",
         }
     }
 }
@@ -67,19 +138,53 @@ impl Route {
             Self::Host => "host",
             Self::Outside => "outside",
             Self::Denied => "denied",
+            Self::Loop => "loop",
+            Self::OverConnections => "over_connections",
+            Self::OverBytes => "over_bytes",
         }
     }
+}
+
+fn seconds() -> HistogramOpts {
+    HistogramOpts::new(
+        "worker_request_seconds",
+        "Time from a request's head to the head of the component's answer",
+    )
+}
+
+fn cpu_seconds() -> Opts {
+    Opts::new("worker_component_cpu_seconds_total", "CPU time of the component, over all requests")
+}
+
+fn lines_dropped() -> Opts {
+    Opts::new(
+        "worker_log_lines_dropped_total",
+        "Lines of the component's output that were over the rate and not logged",
+    )
+}
+
+fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: C,
+) -> prometheus::Result<C> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
 }
 
 /// The worker's metrics; clones count together.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     requests: IntCounterVec,
+    rejected: IntCounterVec,
+    refused: IntCounterVec,
+    cut: IntCounterVec,
     seconds: Histogram,
     outbound: IntCounterVec,
+    cpu_seconds: Counter,
     memory: IntGauge,
     members: IntGauge,
     members_block: IntGauge,
+    members_unusable: IntGauge,
     log_lines_dropped: IntCounter,
 }
 
@@ -88,41 +193,53 @@ impl Metrics {
     ///
     /// [`prometheus::Error`] if a name is taken: a mistake in our wiring.
     pub(crate) fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let requests = IntCounterVec::new(
-            Opts::new("worker_requests_total", "Requests to the component, by origin and ending"),
-            &["origin", "ending"],
-        )?;
-        let seconds = Histogram::with_opts(HistogramOpts::new(
-            "worker_request_seconds",
-            "Time from a request's head to the head of the component's answer",
-        ))?;
-        let outbound = IntCounterVec::new(
-            Opts::new(
+        let counters = |name, help, labels: &[&str]| {
+            registered(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+        };
+        let gauge = |name, help| registered(registry, IntGauge::new(name, help)?);
+        Ok(Self {
+            requests: counters(
+                "worker_requests_total",
+                "Requests to the component, by origin and ending",
+                &["origin", "ending"],
+            )?,
+            rejected: counters(
+                "worker_versions_rejected_total",
+                "Attempts at a version that was not put in service, by what was wrong with it",
+                &["fault"],
+            )?,
+            refused: counters(
+                "worker_refused_total",
+                "Connections and requests that did not get as far as the component, by reason",
+                &["reason"],
+            )?,
+            cut: counters(
+                "worker_answers_cut_total",
+                "Answers cut after their head, by reason",
+                &["reason"],
+            )?,
+            seconds: registered(registry, Histogram::with_opts(seconds())?)?,
+            outbound: counters(
                 "worker_outbound_requests_total",
                 "Requests of the component, by where they went",
-            ),
-            &["route"],
-        )?;
-        let memory = IntGauge::new(
-            "worker_component_memory_bytes",
-            "Linear memory of the component's live instances",
-        )?;
-        let members =
-            IntGauge::new("worker_subnet_members", "Workers on the member list of the subnet")?;
-        let members_block =
-            IntGauge::new("worker_subnet_members_block", "Block that the member list was read at")?;
-        let log_lines_dropped = IntCounter::new(
-            "worker_log_lines_dropped_total",
-            "Lines of the component's output that were over the rate and not logged",
-        )?;
-        registry.register(Box::new(requests.clone()))?;
-        registry.register(Box::new(seconds.clone()))?;
-        registry.register(Box::new(outbound.clone()))?;
-        registry.register(Box::new(memory.clone()))?;
-        registry.register(Box::new(members.clone()))?;
-        registry.register(Box::new(members_block.clone()))?;
-        registry.register(Box::new(log_lines_dropped.clone()))?;
-        Ok(Self { requests, seconds, outbound, memory, members, members_block, log_lines_dropped })
+                &["route"],
+            )?,
+            cpu_seconds: registered(registry, Counter::with_opts(cpu_seconds())?)?,
+            memory: gauge(
+                "worker_component_memory_bytes",
+                "Memories and tables of the component's live instances",
+            )?,
+            members: gauge("worker_subnet_members", "Workers on the member list of the subnet")?,
+            members_block: gauge(
+                "worker_subnet_members_block",
+                "Block that the member list was read at",
+            )?,
+            members_unusable: gauge(
+                "worker_subnet_members_unusable",
+                "Entries of the member list that were skipped: no key, or one that stands there twice",
+            )?,
+            log_lines_dropped: registered(registry, IntCounter::with_opts(lines_dropped())?)?,
+        })
     }
 
     pub(crate) fn ended(&self, origin: Origin, ending: Ending, seconds: f64) {
@@ -130,15 +247,36 @@ impl Metrics {
         self.seconds.observe(seconds);
     }
 
+    pub(crate) fn version_rejected(&self, fault: ArtifactFault) {
+        self.rejected.with_label_values(&[&format!("{fault:?}")]).inc();
+    }
+
+    pub(crate) fn refused(&self, reason: Refusal) {
+        self.refused.with_label_values(&[reason.name()]).inc();
+    }
+
+    pub(crate) fn answer_cut(&self, reason: Cut) {
+        self.cut.with_label_values(&[reason.name()]).inc();
+    }
+
     pub(crate) fn sent(&self, route: Route) {
         self.outbound.with_label_values(&[route.name()]).inc();
     }
 
-    pub(crate) fn memory_is(&self, bytes: u64) {
-        self.memory.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    pub(crate) fn cpu_used(&self, time: Duration) {
+        self.cpu_seconds.inc_by(time.as_secs_f64());
     }
 
-    pub(crate) fn members_are(&self, count: usize, block: u64) {
+    pub(crate) fn memory_grows(&self, bytes: u64) {
+        self.memory.add(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn memory_shrinks(&self, bytes: u64) {
+        self.memory.sub(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn members_are(&self, count: usize, unusable: usize, block: u64) {
+        self.members_unusable.set(i64::try_from(unusable).unwrap_or(i64::MAX));
         self.members.set(i64::try_from(count).unwrap_or(i64::MAX));
         self.members_block.set(i64::try_from(block).unwrap_or(i64::MAX));
     }

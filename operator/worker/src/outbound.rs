@@ -1,16 +1,21 @@
 //! What a component asks of others: members of its subnet, itself, its host, or the outside.
 
 mod address;
+mod budget;
 mod egress;
+mod network;
 
+use std::error::Error as _;
 use std::sync::Arc;
 
 use alloy_primitives::B256;
-use coreward_wire::WorkerDuty;
+use coreward_wire::{RequestLimits, WorkerDuty};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
 };
-use tokio_util::task::TaskTracker;
+use tokio::runtime::Handle;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiHttpHooks};
 
 use crate::app::{App, Passage};
@@ -18,8 +23,11 @@ use crate::body::{self, Body};
 use crate::metrics::{Origin, Route};
 use crate::orders;
 use crate::subnet::Name;
+use budget::Allowance;
+pub(crate) use budget::Shared;
 use egress::Connection;
 pub(crate) use egress::Outside;
+pub(crate) use network::System;
 
 /// Says which member asks, in decimal; set by hosts only.
 pub(crate) const CALLER: HeaderName = HeaderName::from_static("coreward-caller");
@@ -27,6 +35,9 @@ pub(crate) const CALLER: HeaderName = HeaderName::from_static("coreward-caller")
 pub(crate) const HOPS: HeaderName = HeaderName::from_static("coreward-hops");
 /// A request that came through this many members goes no further.
 pub(crate) const MOST_HOPS: u8 = 8;
+
+/// Bytes of a body that an instance may write at once: the host holds twice as many for each that nobody reads.
+const WRITTEN_AT_ONCE: usize = 64 << 10;
 
 /// An answer, with what keeps its connection open.
 type Sent = (Response<Body>, Connection);
@@ -38,8 +49,21 @@ pub(crate) struct Surroundings {
     pub(crate) members: coreward_overlay::Client,
     /// The way to everybody else.
     pub(crate) outside: Outside,
+    /// What all instances may ask of others.
+    pub(crate) allowance: Arc<Shared>,
     /// All tasks of guests and their connections.
     pub(crate) tasks: TaskTracker,
+    /// Where they run.
+    pub(crate) threads: Threads,
+}
+
+/// The two runtimes: what runs on one cannot hold up the other.
+#[derive(Debug)]
+pub(crate) struct Threads {
+    /// For components.
+    pub(crate) guests: Handle,
+    /// For all else: what components ask of others, too.
+    pub(crate) rest: Handle,
 }
 
 /// The outgoing side of one instance, for one request.
@@ -47,15 +71,25 @@ pub(crate) struct Surroundings {
 pub(crate) struct Outbound {
     app: Arc<App>,
     passage: Passage,
+    allowance: Allowance,
 }
 
 impl Outbound {
     /// The outgoing side of an instance that answers a request of this passage.
-    pub(crate) fn new(app: Arc<App>, passage: Passage) -> Self {
-        Self { app, passage }
+    pub(crate) fn new(app: Arc<App>, passage: Passage, limits: &RequestLimits) -> Self {
+        let allowance = Allowance::of(limits, &app.host().surroundings.allowance);
+        Self { app, passage, allowance }
     }
 
-    async fn send(
+    async fn send(self, request: Request<Body>, options: RequestOptions) -> Result<Sent, Error> {
+        let allowance = self.allowance.clone();
+        let opened = allowance.open()?;
+        let request = request.map(|body| allowance.sending(body));
+        let (answer, connection) = self.route(request, options).await?;
+        Ok((answer.map(|body| allowance.receiving(body, opened)), connection))
+    }
+
+    async fn route(
         self,
         mut request: Request<Body>,
         options: RequestOptions,
@@ -126,11 +160,27 @@ impl Outbound {
 
     fn next_hop(&self) -> Result<u8, Error> {
         let next = self.passage.hops.saturating_add(1);
-        if next > MOST_HOPS { Err(Error::LoopDetected) } else { Ok(next) }
+        if next > MOST_HOPS {
+            self.app.host().metrics.sent(Route::Loop);
+            return Err(Error::LoopDetected);
+        }
+        Ok(next)
     }
 }
 
 impl WasiHttpHooks for Outbound {
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        WRITTEN_AT_ONCE
+    }
+
+    fn p2_error_from_hyper(&mut self, error: &hyper::Error) -> ErrorCode {
+        let cause = error.source().and_then(|source| source.downcast_ref::<Error>());
+        match cause {
+            Some(Error::HttpRequestBodySize(most)) => ErrorCode::HttpRequestBodySize(*most),
+            Some(_) | None => ErrorCode::HttpProtocolError,
+        }
+    }
+
     fn send_request(
         &mut self,
         request: Request<Body>,
@@ -145,8 +195,12 @@ impl WasiHttpHooks for Outbound {
             > + Send,
     > {
         let sending = self.clone().send(request, options.unwrap_or_default());
+        let Surroundings { tasks, threads, .. } = &*self.app.host().surroundings;
+        let sending = AbortOnDropHandle::new(tasks.spawn_on(sending, &threads.rest));
         Box::new(async move {
-            let (answer, connection) = sending.await?;
+            let broken =
+                |error: tokio::task::JoinError| Error::InternalError(Some(error.to_string()));
+            let (answer, connection) = sending.await.map_err(broken)??;
             let kept: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(async move {
                 if let Some(connection) = connection {
                     // It was cut or it ended: the body that was read through it says which.

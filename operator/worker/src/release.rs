@@ -5,12 +5,15 @@
 pub(crate) mod child;
 mod fault;
 pub(crate) mod fetch;
+mod inspect;
 
 use core::time::Duration;
+use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use coreward_link::durable;
 use coreward_wire::{ArtifactFailure, ArtifactFault, ArtifactOrder, WorkerStage};
 use http::{Request, StatusCode};
@@ -28,10 +31,10 @@ use fault::Rejection;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
-/// Memory for the compiler if the order gives the component less.
-const LEAST_COMPILER_MIB: u64 = 512;
-/// And if it gives more: beyond this a component is not worth waiting for.
-const MOST_COMPILER_MIB: u64 = 4096;
+/// Memory of the compiler that is the host's share of the pod's, not the component's.
+const COMPILER_OF_HOST: u64 = 128 << 20;
+/// The most that it draws from the component's memory: beyond this a component is not worth waiting for.
+const COMPILER_OF_COMPONENT: u64 = 4 << 30;
 
 /// The file that names the version in service.
 const LAST: &str = "serving";
@@ -93,6 +96,7 @@ impl Releases {
             };
             let Rejection { failure, may_pass } = rejection;
             tracing::warn!(artifact.cid = %order.cid, artifact.fault = ?failure.fault, error = failure.message, "the ordered version cannot be served");
+            self.host.metrics.version_rejected(failure.fault);
             self.tell(order, WorkerStage::Failed, Some(failure));
             if !may_pass {
                 return;
@@ -136,8 +140,12 @@ impl Releases {
                 self.current.send_replace(Some(app));
                 self.progress.send_modify(|progress| progress.serving = Some(last));
             }
-            Err(error) => {
-                tracing::warn!(artifact.cid = last, error = %format!("{error:#}"), "the version from before the restart cannot be loaded");
+            Err(Rejection { failure, .. }) => {
+                tracing::warn!(
+                    artifact.cid = last,
+                    error = failure.message,
+                    "the version from before the restart cannot be loaded"
+                );
             }
         }
     }
@@ -171,27 +179,33 @@ impl Releases {
         if shown.is_some() {
             self.tell(order, WorkerStage::Compiling, None);
         }
-        let memory = self
-            .host
-            .orders
-            .borrow()
-            .limits
-            .memory_mib
-            .clamp(LEAST_COMPILER_MIB, MOST_COMPILER_MIB);
-        self.compiler.compile(&wasm, &code, memory).await?;
-        let refused = |error: wasmtime::Error| {
-            Rejection::for_good(ArtifactFault::InvalidWasm, format!("{error:#}"))
-        };
-        check(self.load(code).await.map_err(refused)?).await
+        self.compile(&wasm, &code).await?;
+        check(self.load(code).await?).await
     }
 
-    async fn load(&self, code: PathBuf) -> wasmtime::Result<Arc<App>> {
+    /// Compiles with what instances leave of the pod's memory; they have no more than the rest until it is done.
+    async fn compile(&self, wasm: &Bytes, code: &Path) -> Result<(), Rejection> {
+        let all = self.host.orders.borrow().limits.memory_mib << 20;
+        // A version that serves goes on serving, and needs its half.
+        let wanted = if self.current.borrow().is_some() { all / 2 } else { all };
+        let wanted = wanted.min(COMPILER_OF_COMPONENT);
+        let memory = self.host.reserve(wanted);
+        let mebibytes = (COMPILER_OF_HOST + memory.bytes()) >> 20;
+        let compiled = self.compiler.compile(wasm, code, mebibytes).await;
+        compiled.map_err(|rejection| {
+            let short =
+                memory.bytes() < wanted && rejection.failure.fault == ArtifactFault::CompileLimit;
+            Rejection { may_pass: rejection.may_pass || short, ..rejection }
+        })
+    }
+
+    async fn load(&self, code: PathBuf) -> Result<Arc<App>, Rejection> {
         let host = self.host.clone();
-        let loading = tokio::task::spawn_blocking(move || {
-            let component = engine::load(host.engine(), &code)?;
-            App::link(host, &component)
-        });
-        loading.await?
+        let loading = tokio::task::spawn_blocking(move || load(host, &code));
+        let broken = |error: tokio::task::JoinError| {
+            Rejection::for_now(ArtifactFault::InvalidWasm, error.to_string())
+        };
+        loading.await.map_err(broken)?
     }
 
     fn tell(&self, order: &ArtifactOrder, stage: WorkerStage, failure: Option<ArtifactFailure>) {
@@ -216,6 +230,21 @@ impl Releases {
         }
         Ok(())
     }
+}
+
+fn load(host: Host, code: &Path) -> Result<Arc<App>, Rejection> {
+    let refused = |error: wasmtime::Error| {
+        Rejection::for_good(ArtifactFault::InvalidWasm, format!("{error:#}"))
+    };
+    let bytes = fs::metadata(code).map_err(|error| refused(error.into()))?.len();
+    let memory = host.reserve(bytes);
+    if memory.bytes() < bytes {
+        let left = memory.bytes();
+        let message = format!("its code has {bytes} bytes, and {left} of the memory are left");
+        return Err(Rejection::for_now(ArtifactFault::CompileLimit, message));
+    }
+    let component = engine::load(host.engine(), code).map_err(refused)?;
+    App::link(host, &component, memory).map_err(refused)
 }
 
 /// Asks the component once: ready means that it answers.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use coreward_link::{AssignmentFile, Link, LinkConfig, LinkError};
 use coreward_telemetry::{Drained, Health, Readiness, Shutdown};
 use coreward_wire::{Assignment, SubnetReport, WorkerDuty, WorkerStage};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,7 +20,7 @@ use crate::inbound::public::PublicPort;
 use crate::inbound::{Current, Inbound};
 use crate::metrics::Metrics;
 use crate::orders::{self, Orders};
-use crate::outbound::{Outside, Surroundings};
+use crate::outbound::{Outside, Shared, Surroundings, System, Threads};
 use crate::release::child::Compiler;
 use crate::release::{Progress, Releases, fetch};
 use crate::report::Reporter;
@@ -62,12 +63,13 @@ pub enum ServeError {
     },
 }
 
-/// Serves what the operator orders, until a signal; gives what the process ends with.
+/// Serves what the operator orders, until a signal; gives what the process ends with. Components run on `guests`, a
+/// runtime of their own with two threads or more; all else runs on the runtime that polls this.
 ///
 /// # Errors
 ///
 /// [`ServeError`]: a flag or the machine is wrong, and a restart alone will not help.
-pub async fn serve(args: ServeArgs) -> Result<ExitCode, ServeError> {
+pub async fn serve(args: ServeArgs, guests: Handle) -> Result<ExitCode, ServeError> {
     coreward_telemetry::log_to_stdout(&args.log)?;
     let metrics = coreward_telemetry::Metrics::new("worker", env!("CARGO_PKG_VERSION"))?;
     let counted = Metrics::register(metrics.registry())?;
@@ -92,7 +94,7 @@ pub async fn serve(args: ServeArgs) -> Result<ExitCode, ServeError> {
     let (assignments, poll) = link.assignments(Some(AssignmentFile::in_directory(&args.state_dir)));
     shutdown.spawn_vital("assignments", poll.run(shutdown.token()));
     if let Some(first) = first_order(assignments.clone(), &shutdown.token()).await {
-        let worker = Worker { args, link, shutdown: shutdown.clone(), metrics: counted };
+        let worker = Worker { args, guests, link, shutdown: shutdown.clone(), metrics: counted };
         worker.start(first, assignments, ready).await?;
         shutdown.token().cancelled().await;
     }
@@ -117,6 +119,7 @@ async fn first_order(
 /// A worker with its first order.
 struct Worker {
     args: ServeArgs,
+    guests: Handle,
     link: Link,
     shutdown: Shutdown,
     metrics: Metrics,
@@ -134,7 +137,11 @@ impl Worker {
         self.shutdown
             .spawn_vital("orders", follow_orders(assignments, order_sender, self.shutdown.clone()));
         let (current_sender, current) = watch::channel(None);
-        let inbound = Inbound { orders: orders.clone(), current: current.clone() };
+        let inbound = Inbound {
+            orders: orders.clone(),
+            current: current.clone(),
+            metrics: self.metrics.clone(),
+        };
         self.shutdown.spawn_vital("readiness", tell_ready(current, ready, stop.clone()));
 
         let config = coreward_overlay::Config {
@@ -162,8 +169,16 @@ impl Worker {
         current: watch::Sender<Option<Arc<crate::app::App>>>,
     ) -> Result<Releases, ServeError> {
         let tasks = TaskTracker::new();
-        let outside = Outside::new(tasks.clone());
-        let surroundings = Arc::new(Surroundings { members: overlay.clone(), outside, tasks });
+        let outside = Outside::new(tasks.clone(), Arc::new(System));
+        let threads = Threads { guests: self.guests.clone(), rest: Handle::current() };
+        let surroundings = Surroundings {
+            members: overlay.clone(),
+            outside,
+            allowance: Shared::new(self.metrics.clone()),
+            tasks,
+            threads,
+        };
+        let surroundings = Arc::new(surroundings);
         let log = {
             let duty = orders.borrow();
             GuestLog::new(duty.deal, orders::decimal(duty.onchain_worker_id), self.metrics.clone())

@@ -3,11 +3,13 @@
 mod name;
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use alloy_primitives::B256;
 use coreward_overlay::{Client, Member};
 use coreward_wire::{SubnetReport, WorkerDuty};
+use ed25519_dalek::VerifyingKey;
 use futures::{StreamExt as _, stream};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -27,22 +29,32 @@ const UNEASY: Duration = Duration::from_secs(1);
 
 /// Gives a member list to the overlay.
 pub(crate) async fn apply(duty: &WorkerDuty, overlay: &Client, metrics: &Metrics) {
-    let members = duty.members.iter().map(|member| Member {
-        key: member.offchain_worker_id.0,
-        addresses: member.addresses.clone(),
-    });
-    match overlay.set_members(members.collect()).await {
+    let members = usable(duty);
+    let (count, unusable) = (members.len(), duty.members.len() - members.len());
+    match overlay.set_members(members).await {
         Ok(()) => {
-            let (count, block) = (duty.members.len(), duty.members_block);
-            metrics.members_are(count, block);
+            let block = duty.members_block;
+            metrics.members_are(count, unusable, block);
             tracing::info!(
                 subnet.members = count,
+                subnet.unusable = unusable,
                 chain.block = block,
                 "the subnet has a new member list"
             );
         }
         Err(error) => tracing::error!(%error, "the member list could not be given to the overlay"),
     }
+}
+
+/// The members without those whose key is none, or was listed before: each is skipped alone.
+fn usable(duty: &WorkerDuty) -> Vec<Member> {
+    let mut seen = BTreeSet::new();
+    let members = duty.members.iter().filter_map(|member| {
+        let key = member.offchain_worker_id.0;
+        let is_key = VerifyingKey::from_bytes(&key).is_ok();
+        (is_key && seen.insert(key)).then(|| Member { key, addresses: member.addresses.clone() })
+    });
+    members.collect()
 }
 
 /// Gives each new member list to the overlay at once, and then passes the order on to `applied`; ends with the orders.

@@ -6,7 +6,7 @@ use coreward_crds::{Deal, Egress as EgressSpec, EgressMode, ProviderOffer};
 use coreward_domain::chain::{Seat, Snapshot};
 use coreward_domain::deal::{self as domain, Plan};
 use coreward_domain::id::OnchainWorkerId;
-use coreward_wire::{ArtifactOrder, Duty, Egress, Member, WorkerDuty, WorkerLimits};
+use coreward_wire::{ArtifactOrder, Duty, Egress, Member, RequestLimits, WorkerDuty, WorkerLimits};
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::context::Context;
@@ -74,6 +74,7 @@ fn duty(
             memory_mib: memory(snapshot, sight.place.deal)?,
             request_milliseconds: u64::try_from(limits.request_milliseconds).unwrap_or(0),
             connections: u32::try_from(limits.connections).unwrap_or(0),
+            request: RequestLimits::default(),
         },
         egress: egress(offer, mirror),
         members: members.clone(),

@@ -23,7 +23,7 @@ const KEPT_MEMORY: usize = 2 << 20;
 /// The same for tables and stacks.
 const KEPT_TABLE: usize = 64 << 10;
 /// How often running code is asked to give way; also the grain of the time limit.
-const EPOCH: Duration = Duration::from_millis(10);
+const EPOCH: Duration = Duration::from_millis(5);
 
 /// What compiled code depends on.
 fn config() -> Config {
@@ -36,7 +36,10 @@ fn config() -> Config {
 
 /// An engine to compile with: no pool, since nothing runs.
 pub(crate) fn compiling() -> wasmtime::Result<Engine> {
-    Engine::new(&config())
+    let mut config = config();
+    // Beside what serves, on one core.
+    config.parallel_compilation(false);
+    Engine::new(&config)
 }
 
 /// An engine to run with, and the clock that interrupts what runs on it.

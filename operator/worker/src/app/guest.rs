@@ -9,7 +9,11 @@ use super::memory::Share;
 use crate::outbound::Outbound;
 
 /// Handles (streams, requests, headers, …) that one instance may have open.
-const HANDLES: usize = 1024;
+const HANDLES: usize = 512;
+/// Bytes of one set of headers in the host's memory, some 40 of them for each beside its text.
+const HEADER_BYTES: usize = 32 << 10;
+/// Bytes that a component may hand to the host in one call.
+pub(super) const CALL_BYTES: usize = 1 << 20;
 /// Bytes of random data that one call may ask for.
 const RANDOM_BYTES: u64 = 64 << 10;
 
@@ -29,13 +33,12 @@ impl Guest {
         let mut wasi = WasiCtx::builder();
         wasi.stdout(log.output(Output::Stdout))
             .stderr(log.output(Output::Stderr))
-            .allow_tcp(false)
-            .allow_udp(false)
-            .allow_ip_name_lookup(false)
             .max_random_size(RANDOM_BYTES);
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES);
-        Self { wasi: wasi.build(), http: WasiHttpCtx::new(), table, outbound, memory }
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(HEADER_BYTES);
+        Self { wasi: wasi.build(), http, table, outbound, memory }
     }
 }
 

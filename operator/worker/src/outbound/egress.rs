@@ -11,13 +11,14 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use wasmtime_wasi_http::{Error, RequestOptions};
 
 use super::address::{is_of_host_or_link, is_public};
+use super::network::Network;
 use crate::body::{self, Body};
 
 /// To look a name up, to connect, and to agree on keys: each.
@@ -33,6 +34,7 @@ pub(crate) type Connection = Option<AbortOnDropHandle<()>>;
 pub(crate) struct Outside {
     tls: TlsConnector,
     tasks: TaskTracker,
+    network: Arc<dyn Network>,
 }
 
 impl core::fmt::Debug for Outside {
@@ -52,11 +54,11 @@ enum Reach {
 
 impl Outside {
     /// Trusts the certificate authorities that browsers trust.
-    pub(crate) fn new(tasks: TaskTracker) -> Self {
+    pub(crate) fn new(tasks: TaskTracker, network: Arc<dyn Network>) -> Self {
         let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.into() };
         let config =
             rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        Self { tls: TlsConnector::from(Arc::new(config)), tasks }
+        Self { tls: TlsConnector::from(Arc::new(config)), tasks, network }
     }
 
     /// Sends a request to the host in its URI, if `rule` allows it. One connection for one request.
@@ -73,8 +75,8 @@ impl Outside {
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let connect = options.connect_timeout.unwrap_or(CONNECT).min(CONNECT);
         let addresses =
-            timeout(connect, resolve(host, port)).await.map_err(|_| Error::DnsTimeout)??;
-        let stream = timeout(connect, dial(addresses, reach))
+            timeout(connect, self.resolve(host, port)).await.map_err(|_| Error::DnsTimeout)??;
+        let stream = timeout(connect, self.dial(addresses, reach))
             .await
             .map_err(|_| Error::ConnectionTimeout)??;
         let (sender, connection) = if secure {
@@ -92,6 +94,37 @@ impl Outside {
             .await
             .map_err(|_| Error::ConnectionReadTimeout)??;
         Ok((answer, Some(connection)))
+    }
+
+    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
+        let unknown = |error: std::io::Error| Error::DnsError {
+            rcode: Some(error.to_string()),
+            info_code: None,
+        };
+        // Brackets belong to the URI, not to the address.
+        let host = host.trim_matches(['[', ']']).to_owned();
+        self.network.lookup(host, port).await.map_err(unknown)
+    }
+
+    /// Connects to the first address that may be reached. The judged address is the one dialled: a name that is looked up
+    /// again later cannot lead elsewhere.
+    async fn dial(&self, addresses: Vec<SocketAddr>, reach: Reach) -> Result<TcpStream, Error> {
+        let may_reach = |address: &SocketAddr| match reach {
+            Reach::Named => !is_of_host_or_link(address.ip()),
+            Reach::Public => is_public(address.ip()),
+        };
+        let mut failure = if addresses.is_empty() {
+            Error::DestinationNotFound
+        } else {
+            Error::DestinationIpProhibited
+        };
+        for address in addresses.into_iter().filter(may_reach) {
+            match self.network.connect(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failure = Error::Connect(error),
+            }
+        }
+        Err(failure)
     }
 
     async fn open<S>(&self, stream: S) -> Result<(SendRequest<Body>, AbortOnDropHandle<()>), Error>
@@ -129,61 +162,6 @@ fn allowed(rule: &Egress, host: &str) -> Option<Reach> {
     }
 }
 
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
-    let unknown =
-        |error: std::io::Error| Error::DnsError { rcode: Some(error.to_string()), info_code: None };
-    // Brackets belong to the URI, not to the address.
-    Ok(lookup_host((host.trim_matches(['[', ']']), port)).await.map_err(unknown)?.collect())
-}
-
-/// Connects to the first address that may be reached. The judged address is the one dialled: a name that is looked up
-/// again later cannot lead elsewhere.
-async fn dial(addresses: Vec<SocketAddr>, reach: Reach) -> Result<TcpStream, Error> {
-    let may_reach = |address: &SocketAddr| match reach {
-        Reach::Named => !is_of_host_or_link(address.ip()),
-        Reach::Public => is_public(address.ip()),
-    };
-    let mut failure = if addresses.is_empty() {
-        Error::DestinationNotFound
-    } else {
-        Error::DestinationIpProhibited
-    };
-    for address in addresses.into_iter().filter(may_reach) {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failure = Error::Connect(error),
-        }
-    }
-    Err(failure)
-}
-
 #[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::{Egress, Error, Reach, allowed, dial};
-
-    fn list() -> Egress {
-        Egress::AllowList { hosts: vec!["api.example.com".to_owned()] }
-    }
-
-    #[rstest]
-    #[case::nothing(Egress::None, "api.example.com", None)]
-    #[case::a_listed_name(list(), "API.example.com", Some(Reach::Named))]
-    #[case::a_name_under_a_listed_one(list(), "evil.api.example.com", None)]
-    #[case::a_name_not_listed(list(), "example.com", None)]
-    #[case::any_name(Egress::Internet, "example.com", Some(Reach::Public))]
-    fn a_rule_allows(#[case] rule: Egress, #[case] host: &str, #[case] reach: Option<Reach>) {
-        assert_eq!(allowed(&rule, host), reach);
-    }
-
-    #[rstest]
-    #[case::this_host("127.0.0.1:80", Reach::Named)]
-    #[case::cloud_metadata("169.254.169.254:80", Reach::Named)]
-    #[case::a_private_address("10.0.0.1:80", Reach::Public)]
-    #[tokio::test]
-    async fn a_forbidden_address_is_not_dialled(#[case] address: &str, #[case] reach: Reach) {
-        let dialled = dial(vec![address.parse().unwrap()], reach).await;
-        assert!(matches!(dialled, Err(Error::DestinationIpProhibited)));
-    }
-}
+#[path = "egress_tests.rs"]
+mod tests;

@@ -10,12 +10,13 @@ use std::process::{ExitCode, Output, Stdio};
 
 use bytes::Bytes;
 use coreward_wire::ArtifactFault;
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, nice, setrlimit};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::fault::Rejection;
+use super::inspect::inspect;
 use crate::app::engine;
 use crate::args::CompileArgs;
 
@@ -23,12 +24,16 @@ use crate::args::CompileArgs;
 const NOT_A_COMPONENT: u8 = 3;
 /// The child's exit code when memory ran out but could still be reported.
 const NO_MEMORY: u8 = 4;
+/// The child's exit code when it refuses to begin; the reason is on its standard output.
+const TOO_MUCH: u8 = 6;
 /// The child's exit code when the machine failed, not the component.
 const BROKEN: u8 = 5;
 /// Compiled code beyond this is refused.
 const CODE_BYTES: u64 = 1 << 30;
 /// Wall time of a compilation, in multiples of its CPU time: cores may be shared.
 const WALL_PER_CPU: u32 = 2;
+/// The lowest priority for a core.
+const LAST_IN_LINE: i32 = 19;
 /// Bytes of the reason.
 const REASON_BYTES: usize = 2000;
 
@@ -110,6 +115,7 @@ fn judge(output: &Output, memory_mib: u64, cpu_seconds: u64) -> Result<(), Rejec
         (Some(Ok(NOT_A_COMPONENT)), _) => {
             Err(Rejection::for_good(ArtifactFault::InvalidWasm, reason))
         }
+        (Some(Ok(TOO_MUCH)), _) => Err(Rejection::for_good(ArtifactFault::CompileLimit, reason)),
         (Some(Ok(BROKEN)), _) => Err(Rejection::for_now(
             ArtifactFault::CompileLimit,
             format!("the compiler failed: {reason}"),
@@ -132,6 +138,7 @@ fn judge(output: &Output, memory_mib: u64, cpu_seconds: u64) -> Result<(), Rejec
 /// How the child failed.
 enum Failure {
     NotAComponent(String),
+    TooMuch(String),
     NoMemory,
     Broken(String),
 }
@@ -142,6 +149,7 @@ pub fn compile(args: &CompileArgs) -> ExitCode {
     let (code, reason) = match run(args) {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::NotAComponent(reason)) => (NOT_A_COMPONENT, reason),
+        Err(Failure::TooMuch(reason)) => (TOO_MUCH, reason),
         Err(Failure::NoMemory) => (NO_MEMORY, String::new()),
         Err(Failure::Broken(reason)) => (BROKEN, reason),
     };
@@ -157,6 +165,7 @@ fn run(args: &CompileArgs) -> Result<(), Failure> {
     limit(args).map_err(broken("set limits"))?;
     let mut wasm = Vec::new();
     io::stdin().lock().read_to_end(&mut wasm).map_err(broken("read the component"))?;
+    inspect(&wasm).map_err(Failure::TooMuch)?;
     let engine = engine::compiling()
         .map_err(|error| Failure::Broken(format!("start the compiler: {error}")))?;
     let code = engine.precompile_component(&wasm).map_err(|error| refusal(&error))?;
@@ -184,5 +193,7 @@ fn limit(args: &CompileArgs) -> io::Result<()> {
     setrlimit(Resource::Cpu, both(args.cpu_seconds))?;
     setrlimit(Resource::Fsize, both(CODE_BYTES))?;
     setrlimit(Resource::Core, both(0))?;
+    // What serves comes first.
+    nice(LAST_IN_LINE)?;
     Ok(())
 }

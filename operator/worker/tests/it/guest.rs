@@ -15,10 +15,15 @@ pub(crate) struct Guest {
     pub(crate) wants_gpu: bool,
     /// Memory that it begins with, 64 KiB each.
     pub(crate) pages: u32,
+    /// What `/evil` does before it answers; it returns 1 if it has answered itself.
+    pub(crate) evil: &'static str,
+    /// Further parts of its module.
+    pub(crate) parts: &'static str,
 }
 
 /// A guest that behaves.
-pub(crate) const GOOD: Guest = Guest { status: 200, first: "", wants_gpu: false, pages: 2 };
+pub(crate) const GOOD: Guest =
+    Guest { status: 200, first: "", wants_gpu: false, pages: 2, evil: "", parts: "" };
 
 impl Guest {
     /// The component's bytes.
@@ -27,6 +32,8 @@ impl Guest {
         let text = include_str!("guest.wat")
             .replace("IMPORT", if self.wants_gpu { import } else { "" })
             .replace("FIRST", self.first)
+            .replace("EVIL", self.evil)
+            .replace("PARTS", self.parts)
             .replace("PAGES", &self.pages.to_string())
             .replace("STATUS", &self.status.to_string());
         let mut module = wat::parse_str(text).unwrap();

@@ -1,5 +1,6 @@
 ;; A guest whose path says what it does:
 ;;   /trap /loop /hog /silent     misbehave so
+;;   /evil                        does what the test says
 ;;   /big                         answers with a body that never ends
 ;;   /flood                       answers with headers that never end
 ;;   /who                         200 if the host says which member asks, else 401
@@ -27,6 +28,10 @@
   (import "wasi:http/types@0.2.0" "[method]outgoing-response.body" (func $body-of (param i32 i32)))
   (import "wasi:http/types@0.2.0" "[method]outgoing-body.write" (func $stream-of (param i32 i32)))
   (import "wasi:io/streams@0.2.0" "[method]output-stream.blocking-write-and-flush" (func $write (param i32 i32 i32 i32)))
+  (import "wasi:http/types@0.2.0" "[method]incoming-request.consume" (func $consume (param i32 i32)))
+  (import "wasi:http/types@0.2.0" "[method]incoming-body.stream" (func $stream-in (param i32 i32)))
+  (import "wasi:io/streams@0.2.0" "[method]input-stream.blocking-read" (func $read (param i32 i64 i32)))
+  (import "wasi:cli/stderr@0.2.0" "get-stderr" (func $stderr (result i32)))
   IMPORT
 
   (memory (export "memory") PAGES)
@@ -70,6 +75,13 @@
       (local.set $count (i32.add (local.get $count) (i32.const 1)))
       (br_if $more (i32.and (i32.eqz (i32.load8_u (i32.const 3072))) (i32.lt_u (local.get $count) (i32.const 100000)))))
     (call $send (local.get $out) (call $new-response (local.get $fields))))
+
+  (type $evil-type (func (param i32 i32) (result i32)))
+  PARTS
+  (func $evil (type $evil-type) (param $request i32) (param $out i32) (result i32)
+    (local $count i32) (local $stream i32)
+    EVIL
+    (i32.const 0))
 
   (func $ask (param $host i32) (param $host-length i32) (param $path i32) (param $path-length i32) (result i32)
     (local $request i32) (local $future i32)
@@ -119,6 +131,8 @@
       (then
         (loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))
         unreachable))
+    (if (i32.eq (local.get $letter) (i32.const 101))
+      (then (if (call $evil (local.get $request) (local.get $out)) (then return))))
     (if (i32.eq (local.get $letter) (i32.const 115)) (then return))
     (if (i32.eq (local.get $letter) (i32.const 98)) (then (call $big (local.get $out)) return))
     (if (i32.eq (local.get $letter) (i32.const 102)) (then (call $flood (local.get $out)) return))

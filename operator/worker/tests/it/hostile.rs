@@ -20,15 +20,20 @@ fn socket(url: &str) -> SocketAddr {
     url.trim_start_matches("http://").parse().unwrap()
 }
 
-/// Bytes that look like noise, the same for the same seed; never none.
-fn noise(seed: u64) -> Vec<u8> {
+/// Numbers that look random, the same for the same seed.
+pub(crate) fn random(seed: u64) -> impl FnMut() -> u64 {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = || {
+    move || {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         state
-    };
+    }
+}
+
+/// Bytes that look like noise, the same for the same seed; never none.
+fn noise(seed: u64) -> Vec<u8> {
+    let mut next = random(seed);
     let length = usize::try_from(next() % 4096).unwrap() + 16;
     (0..length).map(|_| next().to_le_bytes()[0]).collect()
 }

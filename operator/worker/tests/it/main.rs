@@ -9,8 +9,12 @@
 mod artifact;
 mod guest;
 mod hostile;
+mod hostile_guests;
+mod hostile_requests;
+mod malformed;
 mod process;
 mod request;
 mod subnet;
+mod threads;
 mod world;
 mod wrong;

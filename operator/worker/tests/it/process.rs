@@ -2,8 +2,8 @@
 
 use core::sync::atomic::{AtomicU16, Ordering};
 use core::time::Duration;
+use std::fs::OpenOptions;
 use std::net::{Ipv4Addr, TcpListener as Port};
-use std::process::Stdio;
 
 use coreward_wire::{ArtifactFailure, Assignment, WorkerDuty, WorkerReport, WorkerStage};
 use tempfile::TempDir;
@@ -15,6 +15,9 @@ use crate::world::assign;
 
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Where a worker's lines go, beside its state.
+const LOG: &str = "log";
 
 /// One worker process.
 #[derive(Debug)]
@@ -49,6 +52,8 @@ pub(crate) fn spawn(
     flags: &[String],
     directory: &TempDir,
 ) -> Child {
+    let mut log = OpenOptions::new();
+    let log = log.create(true).append(true).open(directory.path().join(LOG)).unwrap();
     Command::new(env!("CARGO_BIN_EXE_coreward-worker"))
         .args(["serve", "--operator-url", operator, "--ca-file", "none", "--token-file"])
         .arg(directory.path().join("token"))
@@ -62,7 +67,7 @@ pub(crate) fn spawn(
         ])
         .args(["--overlay-listen", overlay])
         .args(flags)
-        .stdout(Stdio::inherit())
+        .stdout(log)
         .kill_on_drop(true)
         .spawn()
         .unwrap()
@@ -128,6 +133,35 @@ impl Worker {
             request = request.header(*name, *value);
         }
         timeout(PATIENCE, request.send()).await.unwrap().unwrap().status().as_u16()
+    }
+
+    /// The status of its answer, once the answer has ended, well or not.
+    pub(crate) async fn whole(&self, path: &str) -> u16 {
+        let request = reqwest::get(format!("{}{path}", self.public));
+        let answer = timeout(PATIENCE, request).await.unwrap().unwrap();
+        let status = answer.status().as_u16();
+        let _well_or_not = timeout(PATIENCE, answer.bytes()).await.unwrap();
+        status
+    }
+
+    /// Asserts that it answers, would be Ready, and has counted what it went through.
+    pub(crate) async fn is_well_and_counted(&self, counter: &str) {
+        assert_eq!((self.get("/").await, self.page("/readyz").await.0), (200, 200));
+        let moved = async { while self.metric(counter).await < 1.0 {} };
+        let moved = timeout(PATIENCE, moved).await.is_ok();
+        assert!(moved, "{counter} did not move: {}", self.page("/metrics").await.1);
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join(LOG)).unwrap()
+    }
+
+    /// The value of one of its metrics; the name may have labels.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let page = self.page("/metrics").await.1;
+        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().unwrap())
     }
 
     /// A page of its own port: `/readyz` or `/metrics`.

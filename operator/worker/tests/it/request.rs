@@ -39,6 +39,24 @@ async fn a_misbehaving_request_fails_alone() {
 }
 
 #[tokio::test]
+async fn a_request_has_its_own_limit_of_cpu_time() {
+    let world = World::new().await;
+    let cid = world.publish(GOOD.build());
+    let mut duty = world.duty(7, &cid);
+    duty.limits.request_milliseconds = 60_000;
+    duty.limits.request.cpu_milliseconds = 200;
+    let worker = world.start(duty).await;
+    worker.serves(&cid).await;
+    let answer = reqwest::get(format!("{}/loop", worker.public)).await.unwrap();
+    assert_eq!(answer.status(), 503);
+    let why = answer.text().await.unwrap();
+    assert_eq!(why, "the component used more CPU time than one request may\n");
+    let ended = "coreward_worker_requests_total{ending=\"out_of_cpu\",origin=\"public\"}";
+    assert!((worker.metric(ended).await - 1.0).abs() < f64::EPSILON);
+    assert!(worker.metric("coreward_worker_component_cpu_seconds_total").await >= 0.2);
+}
+
+#[tokio::test]
 async fn endless_requests_do_not_starve_others() {
     let worker = worker().await;
     let loops = futures::future::join_all((0..8).map(|_| worker.get("/loop")));

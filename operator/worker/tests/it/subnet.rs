@@ -1,9 +1,11 @@
+use alloy_primitives::B256;
+use coreward_wire::Member;
 use futures::StreamExt as _;
 use futures::stream;
 
 use crate::guest::GOOD;
 use crate::process::Worker;
-use crate::world::{World, member, two_ports};
+use crate::world::{World, key_of, member, two_ports};
 
 /// Two workers of one deal that know each other.
 async fn two_workers() -> (World, Worker, Worker, String) {
@@ -51,6 +53,38 @@ async fn many_requests_between_members_lose_none() {
         .count()
         .await;
     assert_eq!(lost, 0);
+}
+
+#[tokio::test]
+async fn members_that_are_listed_twice_or_with_no_key_are_skipped_alone() {
+    let world = World::new().await;
+    let cid = world.publish(GOOD.build());
+    let (one, other) = two_ports();
+    let of_key = |id: u8, key: B256| Member { offchain_worker_id: key, ..member(id, other) };
+    let members = vec![
+        of_key(3, B256::ZERO),
+        of_key(4, B256::repeat_byte(0xff)),
+        member(1, one),
+        member(1, one),
+        member(2, other),
+        of_key(5, key_of(2)),
+        Member { addresses: vec!["/dns4/-/udp/x".to_owned(), String::new()], ..member(6, other) },
+    ];
+    let duty = |id| {
+        let mut duty = world.duty(id, &cid);
+        duty.members.clone_from(&members);
+        duty
+    };
+    let first = world.start_with(duty(1), one, &[]).await;
+    let second = world.start_with(duty(2), other, &[]).await;
+    first.serves(&cid).await;
+    second.serves(&cid).await;
+    assert_eq!(first.get("/out/2.subnet.internal/who").await, 200);
+    assert_eq!(second.get("/out/1.subnet.internal/who").await, 200);
+    for no_member in ["3", "4", "6"] {
+        assert!(first.get(&format!("/out/{no_member}.subnet.internal/")).await >= 500);
+    }
+    first.is_well_and_counted("coreward_worker_subnet_members_unusable").await;
 }
 
 #[tokio::test]

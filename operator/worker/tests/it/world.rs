@@ -15,7 +15,7 @@ use bytes::Bytes;
 use coreward_artifact::{Blocks, car, raw};
 use coreward_wire::{
     ArtifactFailure, ArtifactFault, ArtifactOrder, Assignment, Duty, Egress, Member, Report,
-    SecretSeed, WorkerDuty, WorkerLimits, WorkerReport,
+    RequestLimits, SecretSeed, WorkerDuty, WorkerLimits, WorkerReport,
 };
 use ed25519_dalek::SigningKey;
 use tempfile::TempDir;
@@ -118,7 +118,12 @@ impl World {
                 max_bytes: 16 << 20,
                 from: self.node.clone(),
             },
-            limits: WorkerLimits { memory_mib: 64, request_milliseconds: 2000, connections: 64 },
+            limits: WorkerLimits {
+                memory_mib: 64,
+                request_milliseconds: 2000,
+                connections: 64,
+                request: RequestLimits::default(),
+            },
             egress: Egress::None,
             members: Vec::new(),
             members_block: 1,

@@ -1,4 +1,4 @@
-//! Apps that cannot be served: each ends in the reason that its deal's condition tells.
+//! Apps that cannot be served: each ends in the reason that its deal's condition tells, and what served before serves on.
 
 use bytes::Bytes;
 use coreward_artifact::{Blocks, Cid, DAG_PB, car, raw};
@@ -32,13 +32,20 @@ fn with_an_import(world: &World) -> WorkerDuty {
     of(world, Guest { wants_gpu: true, first, ..GOOD }.build())
 }
 
+/// A component that imports one function of a WASI interface and calls it never.
+fn importing(interface: &str, function: &str) -> Vec<u8> {
+    let text =
+        format!(r#"(component (import "{interface}" (instance (export "{function}" (func)))))"#);
+    wat::parse_str(text).unwrap()
+}
+
 fn truncated(world: &World) -> WorkerDuty {
     let whole = GOOD.build();
     of(world, whole.slice(..whole.len() / 2))
 }
 
 fn large(world: &World) -> WorkerDuty {
-    let mut duty = of(world, GOOD.build());
+    let mut duty = of(world, Guest { status: 201, ..GOOD }.build());
     duty.artifact.max_bytes = 100;
     duty
 }
@@ -46,6 +53,12 @@ fn large(world: &World) -> WorkerDuty {
 /// A component whose only module has so many of something.
 fn module_of(world: &World, part: &str, count: usize) -> WorkerDuty {
     of_text(world, &format!("(component (core module {}))", part.repeat(count)))
+}
+
+/// A function that takes long to compile, and has more bytes than it may.
+fn a_long_function(world: &World) -> WorkerDuty {
+    let text = "(drop (i32.const 1))".repeat(400_000);
+    of_text(world, &format!("(component (core module (func {text})))"))
 }
 
 /// A `dag-pb` node with these links and this UnixFS message.
@@ -137,6 +150,7 @@ fn unfolding(world: &World) -> WorkerDuty {
 
 #[rstest]
 #[case::no_cid(|world: &World| world.duty(1, "hello"), ArtifactFault::InvalidWasm, "not a CID")]
+#[case::a_path(|world: &World| world.duty(1, "../../../etc/passwd"), ArtifactFault::InvalidWasm, "not a CID")]
 #[case::missing(|world: &World| world.duty(1, &raw(b"nobody has this").to_string()), ArtifactFault::NotFound, "not found")]
 #[case::other_bytes(other_bytes, ArtifactFault::DigestMismatch, "another digest")]
 #[case::a_cycle(cycle, ArtifactFault::DigestMismatch, "another digest")]
@@ -152,6 +166,11 @@ fn unfolding(world: &World) -> WorkerDuty {
 #[case::a_core_module(|world: &World| of_text(world, "(module)"), ArtifactFault::InvalidWasm, "not a usable component")]
 #[case::without_a_handler(|world: &World| of_text(world, "(component)"), ArtifactFault::InvalidWasm, "no exported instance named `wasi:http/incoming-handler")]
 #[case::with_an_import(with_an_import, ArtifactFault::InvalidWasm, "acme:gpu/compute")]
+#[case::with_sockets(|world: &World| of(world, importing("wasi:sockets/tcp-create-socket@0.2.0", "create-tcp-socket")), ArtifactFault::InvalidWasm, "wasi:sockets/tcp-create-socket@0.2.0")]
+#[case::with_a_method_of_sockets(|world: &World| of(world, importing("wasi:sockets/tcp@0.2.0", "start-connect")), ArtifactFault::InvalidWasm, "start-connect")]
+#[case::with_name_lookup(|world: &World| of(world, importing("wasi:sockets/ip-name-lookup@0.2.0", "resolve-addresses")), ArtifactFault::InvalidWasm, "wasi:sockets/ip-name-lookup@0.2.0")]
+#[case::with_wasi_of_another_version(|world: &World| of(world, importing("wasi:cli/exit@0.3.0", "exit")), ArtifactFault::InvalidWasm, "wasi:cli/exit@0.3.0")]
+#[case::with_a_long_function(a_long_function, ArtifactFault::CompileLimit, "has 1200002 bytes")]
 #[case::many_tables(|world: &World| module_of(world, "(table 1 funcref)", 5), ArtifactFault::InvalidWasm, "5 exceeds the per-instance limit of 4")]
 #[case::a_large_table(|world: &World| module_of(world, "(table 1000000 funcref)", 1), ArtifactFault::InvalidWasm, "1000000 which exceeds the limit of 100000")]
 #[case::many_memories(|world: &World| module_of(world, "(memory 1)", 3), ArtifactFault::InvalidWasm, "3 exceeds the per-instance limit of 2")]
@@ -168,10 +187,21 @@ async fn an_app_that_cannot_be_served_says_why(
     #[case] words: &str,
 ) {
     let world = World::new().await;
-    let worker = world.start(make(&world)).await;
+    let good = world.publish(GOOD.build());
+    let worker = world.start(world.duty(1, &good)).await;
+    worker.serves(&good).await;
+    worker.order("2", make(&world));
     let failure = worker.fails().await;
     assert_eq!(failure.fault, fault, "{}", failure.message);
     assert!(failure.message.contains(words), "{}", failure.message);
-    assert_eq!(worker.page("/readyz").await.0, 503);
-    assert_eq!(worker.get("/").await, 503);
+    let counter = format!("coreward_worker_versions_rejected_total{{fault=\"{fault:?}\"}}");
+    worker.is_well_and_counted(&counter).await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_first_app_cannot_be_served_is_not_ready() {
+    let world = World::new().await;
+    let worker = world.start(of_text(&world, "(module)")).await;
+    worker.fails().await;
+    assert_eq!((worker.page("/readyz").await.0, worker.get("/").await), (503, 503));
 }
