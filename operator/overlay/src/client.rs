@@ -6,21 +6,22 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use libp2p::Stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio_util::compat::FuturesAsyncReadCompatExt;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::member::STREAMS_PER_MEMBER;
+use crate::serve::READ_AHEAD;
 use crate::{Body, Key, Member};
 
-/// Streams kept or in use towards one member.
-const STREAMS_PER_MEMBER: usize = 64;
 /// How long to get a stream, dialling included.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// A dial that was refused is tried again after these: member lists are refreshed at different moments on both sides.
-const OPEN_RETRIES: [Duration; 3] =
+pub(crate) const OPEN_RETRIES: [Duration; 3] =
     [Duration::from_millis(100), Duration::from_millis(300), Duration::from_millis(900)];
 
 /// Why a request got no answer.
@@ -47,6 +48,27 @@ type Sender = SendRequest<Body>;
 struct Pool {
     room: Arc<Semaphore>,
     idle: Vec<Sender>,
+    /// Ends its streams when the member is removed.
+    cut: CancellationToken,
+}
+
+impl Pool {
+    fn new() -> Self {
+        let room = Arc::new(Semaphore::new(STREAMS_PER_MEMBER));
+        Self { room, idle: Vec::new(), cut: CancellationToken::new() }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.cut.cancel();
+    }
+}
+
+/// A member's room for one stream.
+struct Place {
+    cut: CancellationToken,
+    _room: OwnedSemaphorePermit,
 }
 
 /// A cheap handle; clones share their kept streams.
@@ -134,21 +156,19 @@ impl Client {
                 },
             }
         }
-        let mut sender = self.connect(key).await?;
+        let mut sender = self.connect(key, place.cut.clone()).await?;
         let answer = sender.send_request(request).await.map_err(Error::Broken)?;
         Ok(self.keep(key, sender, place, answer))
     }
 
-    async fn place(&self, key: Key) -> Result<OwnedSemaphorePermit, Error> {
-        let room = {
+    async fn place(&self, key: Key) -> Result<Place, Error> {
+        let (room, cut) = {
             let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-            let pool = pools.entry(key).or_insert_with(|| Pool {
-                room: Arc::new(Semaphore::new(STREAMS_PER_MEMBER)),
-                idle: Vec::new(),
-            });
-            Arc::clone(&pool.room)
+            let pool = pools.entry(key).or_insert_with(Pool::new);
+            (Arc::clone(&pool.room), pool.cut.clone())
         };
-        room.acquire_owned().await.map_err(|_| Error::Stopped)
+        let room = room.acquire_owned().await.map_err(|_| Error::Stopped)?;
+        Ok(Place { cut, _room: room })
     }
 
     fn kept(&self, key: Key) -> Option<Sender> {
@@ -167,7 +187,7 @@ impl Client {
         &self,
         key: Key,
         mut sender: Sender,
-        place: OwnedSemaphorePermit,
+        place: Place,
         answer: Response<Incoming>,
     ) -> Response<Incoming> {
         let pools = Arc::clone(&self.pools);
@@ -184,13 +204,18 @@ impl Client {
         answer
     }
 
-    async fn connect(&self, key: Key) -> Result<Sender, Error> {
-        let stream = self.open(key).await?;
-        let (sender, connection) =
-            handshake(TokioIo::new(stream.compat())).await.map_err(Error::Broken)?;
+    async fn connect(&self, key: Key, cut: CancellationToken) -> Result<Sender, Error> {
+        let stream = TokioIo::new(self.open(key).await?.compat());
+        let http = Builder::new().max_buf_size(READ_AHEAD).handshake(stream).await;
+        let (sender, connection) = http.map_err(Error::Broken)?;
         self.tasks.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a stream to a member ended");
+            tokio::select! {
+                ended = connection => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "a stream to a member ended");
+                    }
+                }
+                () = cut.cancelled() => {}
             }
         });
         Ok(sender)

@@ -11,6 +11,7 @@ use libp2p::swarm::{
 };
 
 use crate::PROTOCOL;
+use crate::event_loop::NEGOTIATING_STREAMS;
 
 /// Ties an answer to the request for a stream.
 pub(crate) type OpenId = u64;
@@ -26,11 +27,13 @@ pub(crate) enum FromConnection {
     Refused(OpenId, String),
 }
 
-/// The handler of one connection. Its queues hold what is on its way to the event loop; the loop takes each event as it
-/// comes and bounds the number of streams by permits, the opens are bounded by the loop's table.
+/// The handler of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Connection {
+    /// No more than the event loop's table of opens has for one peer.
     wanted: VecDeque<OpenId>,
+    /// No more than what was wanted, and `NEGOTIATING_STREAMS`: the connection takes what is here before it agrees on the
+    /// next stream, and waits while the event loop is behind.
     told: VecDeque<FromConnection>,
 }
 
@@ -81,7 +84,7 @@ impl ConnectionHandler for Connection {
         match event {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
                 protocol, ..
-            }) => {
+            }) if self.told.len() < NEGOTIATING_STREAMS => {
                 self.told.push_back(FromConnection::Inbound(protocol));
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {

@@ -8,29 +8,32 @@ use std::time::Duration;
 use futures::StreamExt;
 use libp2p::allow_block_list::{self, AllowedPeers};
 use libp2p::swarm::{DialError, NetworkBehaviour, Stream, Swarm, SwarmEvent, dial_opts::DialOpts};
-use libp2p::{Multiaddr, PeerId, connection_limits, identify, identity, noise, ping, tcp, yamux};
+use libp2p::{Multiaddr, PeerId, identify, identity, ping};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::{Door, ip_of};
 use crate::client::{Client, Command};
 use crate::connection::OpenId;
-use crate::member::{Key, Member, key_of, peer_of};
-use crate::serve::{Handler, refuse, serve};
+use crate::member::{Key, Member, STREAMS_PER_MEMBER, Seat, key_of, peer_of};
+use crate::serve::{Handler, Refusal, refuse, serve};
 use crate::streams::{Event, Streams};
+use crate::transport::guarded;
 
 /// Commands that may wait for the loop.
 const COMMANDS: usize = 256;
-/// Streams under way towards one peer before the next is refused.
-const PENDING_OPENS: usize = 1024;
+/// Streams under way towards one peer before the next is refused: those that a client may have, and probes.
+const PENDING_OPENS: usize = 2 * STREAMS_PER_MEMBER;
 /// Streams served at once, over all members.
-const SERVED_STREAMS: usize = 1024;
+pub(crate) const SERVED_STREAMS: usize = 1024;
 /// Streams that are being told that there is no room.
 const REFUSED_STREAMS: usize = 64;
-/// A window stays at 256 KiB with this many streams: with fewer a js-libp2p upload passes the frame limit.
-const YAMUX_STREAMS: usize = 4096;
-/// Handshakes of strangers at once.
-const PENDING_HANDSHAKES: u32 = 32;
+/// Connections of one member: both sides may dial at once. A further one replaces the oldest, which is dead more often
+/// than not.
+pub(crate) const CONNECTIONS_PER_MEMBER: usize = 2;
+/// Streams of one connection that are agreeing on their protocol.
+pub(crate) const NEGOTIATING_STREAMS: usize = 128;
 
 /// How to take part.
 #[derive(Clone)]
@@ -63,7 +66,6 @@ pub enum StartError {
 
 #[derive(NetworkBehaviour)]
 struct Behaviour {
-    limits: connection_limits::Behaviour,
     members: allow_block_list::Behaviour<AllowedPeers>,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
@@ -79,7 +81,8 @@ struct Pending {
 pub struct EventLoop {
     swarm: Swarm<Behaviour>,
     commands: mpsc::Receiver<Command>,
-    members: BTreeMap<PeerId, Vec<Multiaddr>>,
+    members: BTreeMap<PeerId, Seat>,
+    door: Arc<Door>,
     pending: BTreeMap<OpenId, Pending>,
     dialling: BTreeSet<PeerId>,
     next_open: OpenId,
@@ -108,7 +111,8 @@ pub fn start(
 ) -> Result<(Client, EventLoop), StartError> {
     let address: Multiaddr =
         config.listen.parse().map_err(|_| StartError::ListenAddress(config.listen.clone()))?;
-    let mut swarm = swarm(config.seed)?;
+    let door = Door::new(Arc::clone(&handler));
+    let mut swarm = swarm(config.seed, Arc::clone(&door))?;
     swarm.listen_on(address.clone()).map_err(|source| StartError::Listen(address, source))?;
     let (sender, commands) = mpsc::channel(COMMANDS);
     let (listening, listens) = watch::channel(Vec::new());
@@ -118,6 +122,7 @@ pub fn start(
         swarm,
         commands,
         members: BTreeMap::new(),
+        door,
         pending: BTreeMap::new(),
         dialling: BTreeSet::new(),
         next_open: 0,
@@ -131,20 +136,14 @@ pub fn start(
     Ok((client, event_loop))
 }
 
-fn swarm(seed: [u8; 32]) -> Result<Swarm<Behaviour>, StartError> {
+fn swarm(seed: [u8; 32], door: Arc<Door>) -> Result<Swarm<Behaviour>, StartError> {
     let transport = |error: &dyn fmt::Display| StartError::Transport(error.to_string());
     let keypair = identity::Keypair::ed25519_from_bytes(seed).map_err(|error| transport(&error))?;
-    let mut streams = yamux::Config::default();
-    streams.set_max_num_streams(YAMUX_STREAMS);
-    let limits = connection_limits::ConnectionLimits::default()
-        .with_max_pending_incoming(Some(PENDING_HANDSHAKES))
-        .with_max_established_per_peer(Some(4));
     let builder = libp2p::SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, move || streams.clone())
+        .with_other_transport(|keypair| Ok(guarded(keypair, door)?))
         .map_err(|error| transport(&error))?
         .with_behaviour(|keypair| Behaviour {
-            limits: connection_limits::Behaviour::new(limits),
             members: allow_block_list::Behaviour::default(),
             identify: identify::Behaviour::new(identify::Config::new(
                 "/coreward/1".to_owned(),
@@ -155,7 +154,11 @@ fn swarm(seed: [u8; 32]) -> Result<Swarm<Behaviour>, StartError> {
         })
         .map_err(|error| transport(&error))?;
     Ok(builder
-        .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_mins(1)))
+        .with_swarm_config(|config| {
+            config
+                .with_idle_connection_timeout(Duration::from_mins(1))
+                .with_max_negotiating_inbound_streams(NEGOTIATING_STREAMS)
+        })
         .build())
 }
 
@@ -187,20 +190,27 @@ impl EventLoop {
         let own = *self.swarm.local_peer_id();
         let wanted: BTreeMap<_, _> =
             members.iter().filter_map(Member::resolve).filter(|(peer, _)| *peer != own).collect();
+        let addresses = wanted.iter().map(|(peer, list)| (*peer, list.iter().filter_map(ip_of)));
+        let addresses = addresses.map(|(peer, list)| (peer, list.collect())).collect();
+        self.door.with(|gate| gate.set_members(&addresses));
         let allowed = &mut self.swarm.behaviour_mut().members;
-        for peer in self.members.keys().filter(|peer| !wanted.contains_key(peer)) {
-            // Also closes its connections, and with them its streams.
-            allowed.disallow_peer(*peer);
+        self.members.retain(|peer, _| {
+            let stays = wanted.contains_key(peer);
+            if !stays {
+                // Also closes its connections; that alone would leave those hanging who wait for its bytes.
+                allowed.disallow_peer(*peer);
+            }
+            stays
+        });
+        for (peer, addresses) in wanted {
+            allowed.allow_peer(peer);
+            self.members.entry(peer).or_insert_with(Seat::new).addresses = addresses;
         }
-        for peer in wanted.keys() {
-            allowed.allow_peer(*peer);
-        }
-        self.members = wanted;
     }
 
     fn open(&mut self, key: &Key, reply: oneshot::Sender<Result<Stream, String>>) {
         let Some((peer, addresses)) =
-            peer_of(key).and_then(|peer| Some((peer, self.members.get(&peer)?.clone())))
+            peer_of(key).and_then(|peer| Some((peer, self.members.get(&peer)?.addresses.clone())))
         else {
             return answer(reply, Err("not a member of this subnet".to_owned()));
         };
@@ -239,9 +249,15 @@ impl EventLoop {
     fn learn(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Streams(event)) => self.stream(event),
-            SwarmEvent::ConnectionEstablished { peer_id, .. } => {
-                self.dialling.remove(&peer_id);
-                self.open_waiting(peer_id);
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event {
+                connection,
+                result: Err(ping::Failure::Timeout | ping::Failure::Other { .. }),
+                ..
+            })) => {
+                self.swarm.close_connection(connection);
+            }
+            SwarmEvent::ConnectionEstablished { peer_id, endpoint, .. } => {
+                self.connected(peer_id, endpoint.get_remote_address());
             }
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
                 self.dialling.remove(&peer);
@@ -252,6 +268,7 @@ impl EventLoop {
             SwarmEvent::IncomingConnectionError { peer_id: Some(peer), error, .. } => {
                 tracing::debug!(peer.id = %peer, %error, "refused a connection");
                 if !self.members.contains_key(&peer) {
+                    self.handler.refused(Refusal::Unlisted);
                     self.strangers.send_modify(|count| *count += 1);
                 }
             }
@@ -260,6 +277,18 @@ impl EventLoop {
             }
             _ => {}
         }
+    }
+
+    fn connected(&mut self, peer: PeerId, address: &Multiaddr) {
+        self.dialling.remove(&peer);
+        if let Some(ip) = ip_of(address).filter(|_| self.members.contains_key(&peer)) {
+            self.door.with(|gate| gate.saw(peer, ip));
+        }
+        let surplus = self.swarm.behaviour().streams.surplus(&peer, CONNECTIONS_PER_MEMBER);
+        if let Some(oldest) = surplus {
+            self.swarm.close_connection(oldest);
+        }
+        self.open_waiting(peer);
     }
 
     fn stream(&mut self, event: Event) {
@@ -279,23 +308,28 @@ impl EventLoop {
     }
 
     fn accept(&mut self, peer: PeerId, stream: Stream) {
-        let Some(key) = self.members.contains_key(&peer).then(|| key_of(peer)).flatten() else {
+        let Some((seat, key)) = self.members.get(&peer).zip(key_of(peer)) else {
             // Removed from the list while its stream was on the way: dropping resets it.
             return;
         };
-        if let Ok(place) = Arc::clone(&self.room).try_acquire_owned() {
+        let cut = seat.cut.clone();
+        let room = Arc::clone(&seat.room).try_acquire_owned().ok();
+        let room = room.zip(Arc::clone(&self.room).try_acquire_owned().ok());
+        if let Some(room) = room {
             let handler = Arc::clone(&self.handler);
             self.served.spawn(async move {
-                serve(stream, key, handler).await;
-                drop(place);
+                cut.run_until_cancelled(serve(stream, key, handler)).await;
+                drop(room);
             });
         } else if let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() {
+            self.handler.refused(Refusal::Busy);
             self.served.spawn(async move {
-                refuse(stream).await;
+                cut.run_until_cancelled(refuse(stream)).await;
                 drop(place);
             });
         } else {
-            tracing::warn!(peer.id = %peer, "reset a stream: no room even to refuse it");
+            self.handler.refused(Refusal::Reset);
+            tracing::debug!(peer.id = %peer, "reset a stream: no room even to refuse it");
         }
     }
 

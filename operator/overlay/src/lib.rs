@@ -7,17 +7,23 @@
 //! [`start`] gives a cheap [`Client`] and an [`EventLoop`] that owns the swarm; the caller runs the loop. Every queue is
 //! bounded: what does not fit is refused with an answer that says so, never dropped in silence.
 
+mod admission;
 mod client;
 mod connection;
 mod event_loop;
+mod gate;
 mod member;
+mod muxer;
+#[cfg(test)]
+mod protocol;
 mod serve;
 mod streams;
+mod transport;
 
 pub use client::{Client, Error};
 pub use event_loop::{Config, EventLoop, StartError, start};
 pub use member::{Key, Member};
-pub use serve::Handler;
+pub use serve::{Handler, Refusal};
 
 /// A body on either side; what fails in it is told as text.
 pub type Body =

@@ -1,6 +1,13 @@
 //! Who may speak.
 
+use std::sync::Arc;
+
 use libp2p::{Multiaddr, PeerId, identity};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+/// Streams of one member that are served at once, and streams that we hold towards it.
+pub(crate) const STREAMS_PER_MEMBER: usize = 64;
 
 /// An ed25519 public key, as the chain's list has it.
 pub type Key = [u8; 32];
@@ -8,7 +15,7 @@ pub type Key = [u8; 32];
 /// A member of the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Its key; a member whose key is no valid point is skipped alone.
+    /// Its key; a member whose key is no valid point, or a weak one, is skipped alone.
     pub key: Key,
     /// Multiaddrs to dial, best first; those that do not parse are skipped.
     pub addresses: Vec<String>,
@@ -22,8 +29,35 @@ impl Member {
     }
 }
 
-/// The libp2p name of a key; `None` if the key is not valid.
+/// What a member holds here while it is on the list.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) addresses: Vec<Multiaddr>,
+    /// Room for its streams.
+    pub(crate) room: Arc<Semaphore>,
+    /// Ends its streams when the seat goes.
+    pub(crate) cut: CancellationToken,
+}
+
+impl Seat {
+    pub(crate) fn new() -> Self {
+        let room = Arc::new(Semaphore::new(STREAMS_PER_MEMBER));
+        Self { addresses: Vec::new(), room, cut: CancellationToken::new() }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.cut.cancel();
+    }
+}
+
+/// The libp2p name of a key; `None` if the key is not valid, or so weak that anybody can sign for it: zero is such a key,
+/// and it is what the chain has of a worker that has none yet.
 pub(crate) fn peer_of(key: &Key) -> Option<PeerId> {
+    if ed25519_dalek::VerifyingKey::from_bytes(key).ok()?.is_weak() {
+        return None;
+    }
     let key = identity::ed25519::PublicKey::try_from_bytes(key).ok()?;
     Some(identity::PublicKey::from(key).to_peer_id())
 }
@@ -44,6 +78,16 @@ mod tests {
     fn a_key_and_its_peer_id_name_each_other() {
         let key = identity::ed25519::Keypair::generate().public().to_bytes();
         assert_eq!(key_of(peer_of(&key).unwrap()), Some(key));
+    }
+
+    #[test]
+    fn a_key_that_anybody_can_sign_for_names_nobody() {
+        let (mut one, mut order_two) = ([0; 32], [0xff; 32]);
+        one[0] = 1;
+        (order_two[0], order_two[31]) = (0xec, 0x7f);
+        for weak in [[0; 32], one, order_two] {
+            assert_eq!(peer_of(&weak), None, "{weak:02x?}");
+        }
     }
 
     #[test]

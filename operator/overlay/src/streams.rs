@@ -30,6 +30,7 @@ pub(crate) enum Event {
 pub(crate) struct Streams {
     under_way: BTreeMap<OpenId, ConnectionId>,
     established: BTreeMap<PeerId, Vec<ConnectionId>>,
+    /// The swarm takes what is here before it hands in another event of a connection; opens are bounded by the event loop.
     told: VecDeque<ToSwarm<Event, OpenId>>,
 }
 
@@ -56,6 +57,12 @@ impl Streams {
     /// Whether a connection to this peer stands.
     pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
         self.established.contains_key(peer)
+    }
+
+    /// The connection that a newer one replaces, where a peer has more than `most`.
+    pub(crate) fn surplus(&self, peer: &PeerId, most: usize) -> Option<ConnectionId> {
+        let connections = self.established.get(peer)?;
+        connections.first().copied().filter(|_| connections.len() > most)
     }
 
     fn closed(&mut self, peer: PeerId, connection: ConnectionId) {

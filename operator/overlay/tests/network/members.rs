@@ -1,77 +1,10 @@
-//! Members over loopback TCP.
-
-#![expect(clippy::unwrap_used, reason = "a test ends where its world is not as it must be")]
-
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use coreward_overlay::{Body, Client, Config, Error, Handler, Key, Member, start};
-use futures::future::BoxFuture;
-use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use libp2p::identity::ed25519;
+use coreward_overlay::{Error, Member};
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
-/// Answers with the first byte of the caller's key and the path it asked for.
-struct Echo;
-
-impl Handler for Echo {
-    fn handle(
-        &self,
-        caller: Key,
-        request: Request<Incoming>,
-    ) -> BoxFuture<'static, Response<Body>> {
-        let path = request.uri().path().to_owned();
-        Box::pin(async move { Response::new(body(format!("{} {path}", caller[0]))) })
-    }
-}
-
-fn body(text: impl Into<Bytes>) -> Body {
-    Full::new(text.into()).map_err(|never: Infallible| match never {}).boxed()
-}
-
-struct Node {
-    key: Key,
-    client: Client,
-    address: String,
-    stop: CancellationToken,
-}
-
-impl Node {
-    fn member(&self) -> Member {
-        Member { key: self.key, addresses: vec![self.address.clone()] }
-    }
-
-    async fn get(&self, from: &Self, path: &str) -> Result<String, Error> {
-        let request = Request::get(path).header("host", "member").body(body("")).unwrap();
-        let answer = self.client.request(from.key, request).await?;
-        let bytes = answer.into_body().collect().await.map_err(Error::Broken)?.to_bytes();
-        Ok(String::from_utf8(bytes.to_vec()).unwrap())
-    }
-}
-
-async fn node(tasks: &mut JoinSet<()>) -> Node {
-    let pair = ed25519::Keypair::generate();
-    let seed = pair.secret().as_ref().try_into().unwrap();
-    let config = Config { seed, listen: "/ip4/127.0.0.1/tcp/0".to_owned() };
-    let (client, event_loop) = start(&config, Arc::new(Echo)).unwrap();
-    let stop = CancellationToken::new();
-    tasks.spawn(event_loop.run(stop.clone()));
-    let mut listening = client.listening();
-    let address = listening.wait_for(|list| !list.is_empty()).await.unwrap()[0].clone();
-    Node { key: pair.public().to_bytes(), client, address, stop }
-}
-
-async fn meet(nodes: &[&Node]) {
-    let members: Vec<_> = nodes.iter().map(|node| node.member()).collect();
-    for node in nodes {
-        node.client.set_members(members.clone()).await.unwrap();
-    }
-}
+use crate::node::{meet, node};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn members_answer_each_other_and_lose_nothing() {

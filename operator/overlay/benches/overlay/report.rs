@@ -1,0 +1,147 @@
+//! The table, and a line for each bar.
+
+use std::fmt::Write as _;
+use std::fs;
+
+/// What a bar asks of a figure.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sense {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+/// One comparison.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    name: &'static str,
+    ratios: Vec<f64>,
+    must: Sense,
+    aim: Option<f64>,
+}
+
+impl Row {
+    pub(crate) fn new(name: &'static str, ratios: Vec<f64>, must: Sense, aim: Option<f64>) -> Self {
+        Self { name, ratios, must, aim }
+    }
+
+    fn median(&self) -> f64 {
+        median(&self.ratios)
+    }
+
+    fn is_met(&self) -> bool {
+        match self.must {
+            Sense::AtLeast(limit) => self.median() >= limit,
+            Sense::AtMost(limit) => self.median() <= limit,
+        }
+    }
+
+    const fn limit(&self) -> (&'static str, f64) {
+        match self.must {
+            Sense::AtLeast(limit) => ("≥", limit),
+            Sense::AtMost(limit) => ("≤", limit),
+        }
+    }
+
+    fn bar(&self) -> String {
+        let end = if self.is_met() { "ok" } else { "missed" };
+        format!(
+            "BAR overlay_{} value={:.3} must={} {end}",
+            self.name,
+            self.median(),
+            self.limit().1
+        )
+    }
+
+    fn line(&self) -> String {
+        let (sign, limit) = self.limit();
+        let aim = self.aim.map_or(String::new(), |aim| format!("{sign} {aim}"));
+        let all: Vec<_> = self.ratios.iter().map(|ratio| format!("{ratio:.3}")).collect();
+        format!(
+            "| {} | {:.3} | {sign} {limit} | {aim} | {} |",
+            self.name.replace('_', " "),
+            self.median(),
+            all.join(", ")
+        )
+    }
+}
+
+/// The middle one.
+pub(crate) fn median(ratios: &[f64]) -> f64 {
+    let mut sorted = ratios.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// All comparisons of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    rows: Vec<Row>,
+    notes: Vec<String>,
+}
+
+impl Report {
+    pub(crate) fn push(&mut self, row: Row) {
+        println!("{}", row.bar());
+        self.rows.push(row);
+    }
+
+    pub(crate) fn note(&mut self, note: String) {
+        println!("{note}");
+        self.notes.push(note);
+    }
+
+    /// Writes the table beside the code.
+    pub(crate) fn end(&self) {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/BENCH.md");
+        if let Err(error) = fs::write(file, self.text()) {
+            println!("write {file}: {error}");
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!(
+            "# How fast the overlay is\n\nWritten by `make bench-overlay`. {}\n\n",
+            machine()
+        );
+        text.push_str("Each figure is ours divided by the other side's, turn by turn in one run, client and server in two processes; the bar is the median. Milliseconds are our own.\n\n");
+        text.push_str(
+            "| figure | median | must | aim | turns |\n| --- | --- | --- | --- | --- |\n",
+        );
+        for row in &self.rows {
+            let _ = writeln!(text, "{}", row.line());
+        }
+        text.push('\n');
+        for note in &self.notes {
+            let _ = writeln!(text, "- {note}");
+        }
+        text.push_str("\n```\n");
+        for row in &self.rows {
+            let _ = writeln!(text, "{}", row.bar());
+        }
+        text.push_str("```\n");
+        text
+    }
+}
+
+/// The machine and the day.
+fn machine() -> String {
+    let value = |file: &str, name: &str| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.split_once(':'))
+            .map_or("unknown", |(_, value)| value.trim())
+            .to_owned()
+    };
+    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
+    let today = std::process::Command::new("date")
+        .arg("-I")
+        .output()
+        .map(|out| out.stdout)
+        .unwrap_or_default();
+    format!(
+        "{cpus} CPUs of {}, {} of memory, {}.",
+        value("/proc/cpuinfo", "model name"),
+        value("/proc/meminfo", "MemTotal"),
+        String::from_utf8_lossy(&today).trim()
+    )
+}
