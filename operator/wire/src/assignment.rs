@@ -125,6 +125,9 @@ pub struct WorkerLimits {
     pub request_milliseconds: u64,
     /// Connections open at once on the public port.
     pub connections: u32,
+    /// MiB of storage that the deal allocates for each worker; 0 if it asks for none.
+    #[serde(default)]
+    pub storage_mib: u64,
 }
 
 /// Hosts that a component may reach outside its subnet.

@@ -2,12 +2,16 @@
 
 pub(crate) mod engine;
 mod failure;
+mod files;
 mod guest;
+pub(crate) mod keyvalue;
 mod log;
 mod memory;
+mod site;
 mod whole;
 
 use core::time::Duration;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::{Request, Response};
@@ -21,12 +25,15 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 
 pub(crate) use failure::Failure;
-use guest::Guest;
+use guest::{Grants, Guest};
+use keyvalue::store::KeyValues;
 pub(crate) use log::GuestLog;
 use memory::{Budget, Share};
+use site::{Site, Turn};
 use whole::Stopped;
 
 use crate::body::Body;
+use crate::form::Form;
 use crate::metrics::{Ending, Metrics, Origin};
 use crate::orders::Orders;
 use crate::outbound::{Outbound, Surroundings};
@@ -48,6 +55,7 @@ pub(crate) struct Host {
     pub(crate) surroundings: Arc<Surroundings>,
     pub(crate) metrics: Metrics,
     pub(crate) log: GuestLog,
+    keyvalues: Arc<KeyValues>,
     engine: Engine,
     budget: Arc<Budget>,
     room: Arc<Semaphore>,
@@ -64,11 +72,12 @@ impl Host {
         surroundings: Arc<Surroundings>,
         metrics: Metrics,
         log: GuestLog,
+        keyvalues: Arc<KeyValues>,
     ) -> wasmtime::Result<Self> {
         let engine = engine::running()?;
         let budget = Budget::new(metrics.clone());
         let room = Arc::new(Semaphore::new(engine::INSTANCES as usize));
-        Ok(Self { orders, surroundings, metrics, log, engine, budget, room })
+        Ok(Self { orders, surroundings, metrics, log, keyvalues, engine, budget, room })
     }
 
     pub(crate) const fn engine(&self) -> &Engine {
@@ -76,10 +85,10 @@ impl Host {
     }
 }
 
-/// One version of the component, ready to answer.
+/// One version of the app, ready to answer.
 pub(crate) struct App {
     host: Host,
-    component: ProxyPre<Guest>,
+    site: Site,
 }
 
 impl core::fmt::Debug for App {
@@ -89,17 +98,27 @@ impl core::fmt::Debug for App {
 }
 
 impl App {
-    /// Links a component with WASI 0.2 (`cli` and `http`).
+    /// Links the components of `form`, in its order, with what is granted; static files lie in `files`, by CID.
     ///
     /// # Errors
     ///
-    /// If it imports what is not granted, or exports no `wasi:http/incoming-handler`; the text names it.
-    pub(crate) fn link(host: Host, component: &Component) -> wasmtime::Result<Arc<Self>> {
-        let mut linker = Linker::new(&host.engine);
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-        let component = ProxyPre::new(linker.instantiate_pre(component)?)?;
-        Ok(Arc::new(Self { host, component }))
+    /// If one imports what is not granted, or exports no `wasi:http/incoming-handler`; the text names it.
+    pub(crate) fn link(
+        host: Host,
+        form: Form,
+        components: &[Component],
+        files: PathBuf,
+    ) -> wasmtime::Result<Arc<Self>> {
+        let linker = linker(&host.engine)?;
+        let link = |component| ProxyPre::new(linker.instantiate_pre(component)?);
+        let programs = components.iter().map(link).collect::<wasmtime::Result<_>>()?;
+        let config = Arc::new(form.config.clone().into_iter().collect());
+        Ok(Arc::new(Self { host, site: Site { form, programs, config, files } }))
+    }
+
+    /// What each component is asked first: its name, empty where it has none, and a path that leads to it.
+    pub(crate) fn first_requests(&self) -> Vec<(String, String)> {
+        self.site.first_requests()
     }
 
     /// Answers a request, come what may.
@@ -118,7 +137,7 @@ impl App {
         })
     }
 
-    /// Asks the component; returns with the head of its answer, while the body may still be on its way.
+    /// Asks whom the path leads to; returns with the head of the answer, while the body may still be on its way.
     ///
     /// When this future is dropped before it returns, the instance is stopped.
     ///
@@ -130,6 +149,12 @@ impl App {
         request: Request<Body>,
         passage: Passage,
     ) -> Result<Response<Body>, Failure> {
+        let (head, body) = request.into_parts();
+        let component = match self.site.turn(&head).await {
+            Turn::Component(component) => component,
+            Turn::Answered(answer) => return Ok(answer),
+        };
+        let request = Request::from_parts(head, body);
         let limit = Duration::from_millis(self.host.orders.borrow().limits.request_milliseconds);
         let room = Arc::clone(&self.host.room);
         let place = timeout(limit, room.acquire_owned())
@@ -141,7 +166,7 @@ impl App {
         let abandoned = CancellationToken::new();
         let guard = abandoned.clone().drop_guard();
         let stopped = Stopped::default();
-        let work = Arc::clone(self).work(request, passage, sender, stopped.clone());
+        let work = Arc::clone(self).work(component, request, passage, sender, stopped.clone());
         let task = self.host.surroundings.tasks.spawn(async move {
             let _place = place;
             abandoned.run_until_cancelled(timeout(limit, work)).await
@@ -163,6 +188,7 @@ impl App {
 
     async fn work(
         self: Arc<Self>,
+        component: usize,
         request: Request<Body>,
         passage: Passage,
         sender: oneshot::Sender<Answer>,
@@ -171,12 +197,17 @@ impl App {
         let memory =
             Share::of(&self.host.budget, self.host.orders.borrow().limits.memory_mib << 20);
         let outbound = Outbound::new(Arc::clone(&self), passage);
-        let mut store = Store::new(&self.host.engine, Guest::new(memory, outbound, &self.host.log));
+        let grants = Grants {
+            config: Arc::clone(&self.site.config),
+            keyvalues: Arc::clone(&self.host.keyvalues),
+        };
+        let guest = Guest::new(memory, outbound, &self.host.log, grants);
+        let mut store = Store::new(&self.host.engine, guest);
         store.limiter(|guest| &mut guest.memory);
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
         let running = stopped.unless_it_returns();
-        let result = self.call(&mut store, request, sender).await;
+        let result = self.call(component, &mut store, request, sender).await;
         if result.is_ok() {
             running.returned();
         } else {
@@ -188,19 +219,30 @@ impl App {
 
     async fn call(
         &self,
+        component: usize,
         store: &mut Store<Guest>,
         request: Request<Body>,
         sender: oneshot::Sender<Answer>,
     ) -> wasmtime::Result<()> {
         let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
         let out = store.data_mut().http().new_response_outparam(sender)?;
-        let proxy = self.component.instantiate_async(&mut *store).await?;
+        let proxy = self.site.programs[component].instantiate_async(&mut *store).await?;
         proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out).await
     }
 
     pub(crate) const fn host(&self) -> &Host {
         &self.host
     }
+}
+
+/// What is granted: all that a component may import.
+fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    wasmtime_wasi_config::add_to_linker(&mut linker, Guest::config)?;
+    keyvalue::add_to_linker(&mut linker, Guest::keyvalues)?;
+    Ok(linker)
 }
 
 fn failure_of(error: &wasmtime::Error, memory_was_denied: bool) -> Failure {

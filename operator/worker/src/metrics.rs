@@ -1,6 +1,10 @@
 //! What the worker counts.
 
+mod store;
+
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+pub(crate) use store::StoreMetrics;
 
 /// Where a request to the component came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +85,8 @@ pub(crate) struct Metrics {
     members: IntGauge,
     members_block: IntGauge,
     log_lines_dropped: IntCounter,
+    /// Of the key-value store.
+    pub(crate) store: StoreMetrics,
 }
 
 impl Metrics {
@@ -122,7 +128,17 @@ impl Metrics {
         registry.register(Box::new(members.clone()))?;
         registry.register(Box::new(members_block.clone()))?;
         registry.register(Box::new(log_lines_dropped.clone()))?;
-        Ok(Self { requests, seconds, outbound, memory, members, members_block, log_lines_dropped })
+        let store = StoreMetrics::register(registry)?;
+        Ok(Self {
+            requests,
+            seconds,
+            outbound,
+            memory,
+            members,
+            members_block,
+            log_lines_dropped,
+            store,
+        })
     }
 
     pub(crate) fn ended(&self, origin: Origin, ending: Ending, seconds: f64) {

@@ -1,14 +1,15 @@
-//! From an ordered CID to a component that answers: fetch, verify, compile, load, ask once.
+//! From an ordered CID to an app that answers: fetch, verify, compile, load, ask once.
 //!
 //! A new CID is made ready beside the version that serves; a version that turns out broken is told and changes nothing.
 
 pub(crate) mod child;
 mod fault;
 pub(crate) mod fetch;
+mod version;
 
 use core::time::Duration;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use coreward_link::durable;
@@ -18,11 +19,13 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{App, Failure, Host, Passage, engine};
+use crate::app::{App, Failure, Host, Passage};
 use crate::body;
+use crate::form::Plan;
 use crate::metrics::Origin;
 use child::Compiler;
 use fault::Rejection;
+use version::Version;
 
 /// The first pause before a version is tried again; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -52,7 +55,7 @@ pub(crate) struct Releases {
     pub(crate) host: Host,
     pub(crate) client: reqwest::Client,
     pub(crate) compiler: Compiler,
-    /// Where compiled code is kept; ours alone.
+    /// Where versions are kept, compiled; ours alone.
     pub(crate) directory: PathBuf,
     pub(crate) progress: watch::Sender<Progress>,
     pub(crate) current: watch::Sender<Option<Arc<App>>>,
@@ -127,7 +130,7 @@ impl Releases {
             }
         };
         let Ok(root) = coreward_artifact::parse(&last) else { return };
-        match self.load(self.code(&root)).await {
+        match self.load(Version::of(&self.directory, &root)).await {
             Ok(app) => {
                 tracing::info!(
                     artifact.cid = last,
@@ -149,10 +152,6 @@ impl Releases {
         kept.await.map_err(io::Error::other)?
     }
 
-    fn code(&self, root: &coreward_artifact::Cid) -> PathBuf {
-        self.directory.join(format!("{root}.code"))
-    }
-
     /// One try; stages are told only in the first one, so that a version that stays broken stays `Failed`.
     async fn attempt(
         &self,
@@ -160,38 +159,43 @@ impl Releases {
         shown: Option<&ArtifactOrder>,
     ) -> Result<Arc<App>, Rejection> {
         let root = coreward_artifact::parse(&order.cid)?;
-        let code = self.code(&root);
-        if let Ok(app) = self.load(code.clone()).await {
+        let version = Version::of(&self.directory, &root);
+        if let Ok(app) = self.load(version.clone()).await {
             return check(app).await;
         }
         if shown.is_some() {
             self.tell(order, WorkerStage::Fetching, None);
         }
-        let wasm = fetch::fetch(&self.client, order).await?;
+        let content = fetch::fetch(&self.client, order).await?;
+        let malformed = |reason| Rejection::for_good(ArtifactFault::InvalidWasm, reason);
+        let plan = Arc::new(Plan::of(content).map_err(malformed)?);
         if shown.is_some() {
             self.tell(order, WorkerStage::Compiling, None);
         }
-        let memory = self
-            .host
-            .orders
-            .borrow()
-            .limits
-            .memory_mib
-            .clamp(LEAST_COMPILER_MIB, MOST_COMPILER_MIB);
-        self.compiler.compile(&wasm, &code, memory).await?;
+        self.make(&version, &plan).await?;
         let refused = |error: wasmtime::Error| {
             Rejection::for_good(ArtifactFault::InvalidWasm, format!("{error:#}"))
         };
-        check(self.load(code).await.map_err(refused)?).await
+        check(self.load(version).await.map_err(refused)?).await
     }
 
-    async fn load(&self, code: PathBuf) -> wasmtime::Result<Arc<App>> {
+    /// Compiles and keeps a version, one component after the other.
+    async fn make(&self, version: &Version, plan: &Arc<Plan>) -> Result<(), Rejection> {
+        let memory = self.host.orders.borrow().limits.memory_mib;
+        let memory = memory.clamp(LEAST_COMPILER_MIB, MOST_COMPILER_MIB);
+        let begun = version.clone();
+        on_volume(move || begun.begin()).await?;
+        for (at, wasm) in plan.components.iter().enumerate() {
+            let compiled = self.compiler.compile(wasm, &version.code(at), memory).await;
+            compiled.map_err(|rejection| rejection.of_component(&plan.form.components[at]))?;
+        }
+        let (version, plan) = (version.clone(), Arc::clone(plan));
+        on_volume(move || version.finish(&plan)).await
+    }
+
+    async fn load(&self, version: Version) -> wasmtime::Result<Arc<App>> {
         let host = self.host.clone();
-        let loading = tokio::task::spawn_blocking(move || {
-            let component = engine::load(host.engine(), &code)?;
-            App::link(host, &component)
-        });
-        loading.await?
+        tokio::task::spawn_blocking(move || version.load(host)).await?
     }
 
     fn tell(&self, order: &ArtifactOrder, stage: WorkerStage, failure: Option<ArtifactFailure>) {
@@ -204,35 +208,63 @@ impl Releases {
         });
     }
 
-    /// Removes code of all versions but this one.
+    /// Removes all versions but this one.
     async fn sweep(&self, order: &ArtifactOrder) -> io::Result<()> {
         let Ok(root) = coreward_artifact::parse(&order.cid) else { return Ok(()) };
-        let kept = format!("{root}.code");
-        let mut files = tokio::fs::read_dir(&self.directory).await?;
-        while let Some(file) = files.next_entry().await? {
-            if file.file_name() != kept.as_str() && file.file_name() != LAST {
-                tokio::fs::remove_file(file.path()).await?;
-            }
-        }
-        Ok(())
+        let (directory, kept) = (self.directory.clone(), Version::name(&root));
+        let swept = tokio::task::spawn_blocking(move || sweep(&directory, &kept));
+        swept.await.map_err(io::Error::other)?
     }
 }
 
-/// Asks the component once: ready means that it answers.
+fn sweep(directory: &Path, kept: &str) -> io::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_name() == kept || entry.file_name() == LAST {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(entry.path())?;
+        } else {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+async fn on_volume(
+    work: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> Result<(), Rejection> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other);
+    done.flatten().map_err(|error| {
+        let message = format!("the version cannot be kept on the pod's volume: {error}");
+        Rejection::for_now(ArtifactFault::CompileLimit, message)
+    })
+}
+
+/// Asks each component once: ready means that all answer.
 async fn check(app: Arc<App>) -> Result<Arc<App>, Rejection> {
+    for (name, path) in app.first_requests() {
+        first_request(&app, &path).await.map_err(|rejection| rejection.of_component(&name))?;
+    }
+    Ok(app)
+}
+
+async fn first_request(app: &Arc<App>, path: &str) -> Result<(), Rejection> {
     let request =
-        Request::builder().uri("/").header("host", "self.subnet.internal").body(body::full(""));
+        Request::builder().uri(path).header("host", "self.subnet.internal").body(body::full(""));
     let request = request
         .map_err(|error| Rejection::for_now(ArtifactFault::InvalidWasm, error.to_string()))?;
     let invalid = |message: String| Rejection::for_now(ArtifactFault::InvalidWasm, message);
     match app.ask(request, Passage { origin: Origin::Itself, hops: 0 }).await {
-        Ok(answer) if answer.status() < StatusCode::INTERNAL_SERVER_ERROR => Ok(app),
-        Ok(answer) => {
-            Err(invalid(format!("it answered its first request (GET /) with {}", answer.status())))
-        }
+        Ok(answer) if answer.status() < StatusCode::INTERNAL_SERVER_ERROR => Ok(()),
+        Ok(answer) => Err(invalid(format!(
+            "it answered its first request (GET {path}) with {}",
+            answer.status()
+        ))),
         Err(Failure::Trapped(trap)) => {
-            Err(invalid(format!("it traps at start, on its first request (GET /): {trap}")))
+            Err(invalid(format!("it traps at start, on its first request (GET {path}): {trap}")))
         }
-        Err(failure) => Err(invalid(format!("on its first request (GET /) {failure}"))),
+        Err(failure) => Err(invalid(format!("on its first request (GET {path}) {failure}"))),
     }
 }

@@ -6,11 +6,15 @@
     reason = "a test that fails may panic, in its helpers too"
 )]
 
+mod app;
 mod artifact;
+mod folder;
 mod guest;
 mod hostile;
+mod keeper;
 mod process;
 mod request;
 mod subnet;
+mod template;
 mod world;
 mod wrong;
