@@ -1,7 +1,7 @@
 //! Artifacts by CID: fetched within bounds and verified.
 //!
 //! A deal names what it runs by a CID. [`Gateways::fetch`] gets the blocks under it from IPFS gateways, [`car`] carries
-//! them from a node agent to a worker, [`unixfs::file`] puts the file together. No byte is believed that does not hash to
+//! them from a node agent to a worker, [`unixfs::content`] puts the file or directory together. No byte is believed that does not hash to
 //! the CID it was asked for by, and nothing is read without a bound: see [`Limits`].
 
 mod block;

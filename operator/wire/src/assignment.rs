@@ -125,6 +125,9 @@ pub struct WorkerLimits {
     pub request_milliseconds: u64,
     /// Connections open at once on the public port.
     pub connections: u32,
+    /// MiB of storage that the deal allocates for each worker; 0 if it asks for none.
+    #[serde(default)]
+    pub storage_mib: u64,
     /// What one request may use; an order of an older operator does not say.
     #[serde(default)]
     pub request: RequestLimits,

@@ -4,14 +4,18 @@ mod arriving;
 mod cpu;
 pub(crate) mod engine;
 mod failure;
+mod files;
 mod granted;
 mod guest;
+pub(crate) mod keyvalue;
 mod log;
 mod memory;
 mod places;
+mod site;
 mod whole;
 
 use core::time::Duration;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::{Request, Response};
@@ -27,14 +31,17 @@ use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 
 use arriving::Arrival;
 pub(crate) use failure::Failure;
-use guest::Guest;
+use guest::{Grants, Guest};
+use keyvalue::store::KeyValues;
 pub(crate) use log::GuestLog;
 pub(crate) use memory::Reserved;
 use memory::{Budget, Share};
 use places::Places;
+use site::{Site, Turn};
 use whole::{Bounds, Stopped};
 
 use crate::body::Body;
+use crate::form::Form;
 use crate::metrics::{Ending, Metrics, Origin};
 use crate::orders::Orders;
 use crate::outbound::{Outbound, Surroundings};
@@ -56,6 +63,7 @@ pub(crate) struct Host {
     pub(crate) surroundings: Arc<Surroundings>,
     pub(crate) metrics: Metrics,
     pub(crate) log: GuestLog,
+    keyvalues: Arc<KeyValues>,
     engine: Engine,
     budget: Arc<Budget>,
     places: Places,
@@ -72,11 +80,12 @@ impl Host {
         surroundings: Arc<Surroundings>,
         metrics: Metrics,
         log: GuestLog,
+        keyvalues: Arc<KeyValues>,
     ) -> wasmtime::Result<Self> {
         let engine = engine::running()?;
         let budget = Budget::new(metrics.clone());
         let places = Places::new();
-        Ok(Self { orders, surroundings, metrics, log, engine, budget, places })
+        Ok(Self { orders, surroundings, metrics, log, keyvalues, engine, budget, places })
     }
 
     pub(crate) const fn engine(&self) -> &Engine {
@@ -90,12 +99,12 @@ impl Host {
     }
 }
 
-/// One version of the component, ready to answer.
+/// One version of the app, ready to answer.
 pub(crate) struct App {
     host: Host,
     /// Its code's part of the memory.
     _code: Reserved,
-    component: ProxyPre<Guest>,
+    site: Site,
 }
 
 impl core::fmt::Debug for App {
@@ -105,19 +114,29 @@ impl core::fmt::Debug for App {
 }
 
 impl App {
-    /// Links a component with what is granted.
+    /// Links the components of `form`, in its order, with what is granted; static files lie in `files`, by CID, and `code` is
+    /// the memory that the components' code takes.
     ///
     /// # Errors
     ///
-    /// If it imports what is not granted, or exports no `wasi:http/incoming-handler`; the text names it.
+    /// If one imports what is not granted, or exports no `wasi:http/incoming-handler`; the text names it.
     pub(crate) fn link(
         host: Host,
-        component: &Component,
+        form: Form,
+        components: &[Component],
+        files: PathBuf,
         code: Reserved,
     ) -> wasmtime::Result<Arc<Self>> {
         let linker = granted::linker(&host.engine)?;
-        let component = ProxyPre::new(linker.instantiate_pre(component)?)?;
-        Ok(Arc::new(Self { host, _code: code, component }))
+        let link = |component| ProxyPre::new(linker.instantiate_pre(component)?);
+        let programs = components.iter().map(link).collect::<wasmtime::Result<_>>()?;
+        let config = Arc::new(form.config.clone().into_iter().collect());
+        Ok(Arc::new(Self { host, _code: code, site: Site { form, programs, config, files } }))
+    }
+
+    /// What each component is asked first: its name, empty where it has none, and a path that leads to it.
+    pub(crate) fn first_requests(&self) -> Vec<(String, String)> {
+        self.site.first_requests()
     }
 
     /// Answers a request, come what may.
@@ -136,7 +155,7 @@ impl App {
         })
     }
 
-    /// Asks the component; returns with the head of its answer, while the body may still be on its way.
+    /// Asks whom the path leads to; returns with the head of the answer, while the body may still be on its way.
     ///
     /// When this future is dropped before it returns, the instance is stopped.
     ///
@@ -148,6 +167,12 @@ impl App {
         request: Request<Body>,
         passage: Passage,
     ) -> Result<Response<Body>, Failure> {
+        let (head, body) = request.into_parts();
+        let component = match self.site.turn(&head).await {
+            Turn::Component(component) => component,
+            Turn::Answered(answer) => return Ok(answer),
+        };
+        let request = Request::from_parts(head, body);
         let limits = self.host.orders.borrow().limits.clone();
         let limit = Duration::from_millis(limits.request_milliseconds);
         let (request, mut arrival) = Arrival::of(request, limits.request.request_bytes)?;
@@ -156,7 +181,7 @@ impl App {
         let abandoned = CancellationToken::new();
         let guard = abandoned.clone().drop_guard();
         let stopped = Stopped::default();
-        let work = Arc::clone(self).work(request, passage, sender, stopped.clone());
+        let work = Arc::clone(self).work(component, request, passage, sender, stopped.clone());
         let Surroundings { tasks, threads, .. } = &*self.host.surroundings;
         let guarded = async move {
             let _place = place;
@@ -191,6 +216,7 @@ impl App {
 
     async fn work(
         self: Arc<Self>,
+        component: usize,
         request: Request<Body>,
         passage: Passage,
         sender: oneshot::Sender<Answer>,
@@ -199,14 +225,20 @@ impl App {
         let limits = self.host.orders.borrow().limits.clone();
         let memory = Share::of(&self.host.budget, &limits);
         let outbound = Outbound::new(Arc::clone(&self), passage, &limits.request);
-        let mut store = Store::new(&self.host.engine, Guest::new(memory, outbound, &self.host.log));
+        let grants = Grants {
+            config: Arc::clone(&self.site.config),
+            keyvalues: Arc::clone(&self.host.keyvalues),
+        };
+        let guest = Guest::new(memory, outbound, &self.host.log, grants);
+        let mut store = Store::new(&self.host.engine, guest);
         store.limiter(|guest| &mut guest.memory);
         store.set_hostcall_fuel(guest::CALL_BYTES);
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
         let running = stopped.unless_it_returns();
         let cpu = Duration::from_millis(limits.request.cpu_milliseconds);
-        let (result, used) = cpu::within(cpu, self.call(&mut store, request, sender)).await;
+        let call = self.call(component, &mut store, request, sender);
+        let (result, used) = cpu::within(cpu, call).await;
         self.host.metrics.cpu_used(used);
         let Ok(result) = result else { return Err(Failure::OutOfCpu) };
         if result.is_ok() {
@@ -220,13 +252,14 @@ impl App {
 
     async fn call(
         &self,
+        component: usize,
         store: &mut Store<Guest>,
         request: Request<Body>,
         sender: oneshot::Sender<Answer>,
     ) -> wasmtime::Result<()> {
         let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
         let out = store.data_mut().http().new_response_outparam(sender)?;
-        let proxy = self.component.instantiate_async(&mut *store).await?;
+        let proxy = self.site.programs[component].instantiate_async(&mut *store).await?;
         proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out).await
     }
 

@@ -9,6 +9,7 @@
 mod app;
 mod args;
 mod body;
+mod form;
 mod inbound;
 mod metrics;
 mod orders;

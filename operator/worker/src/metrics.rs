@@ -1,5 +1,7 @@
 //! What the worker counts.
 
+mod store;
+
 use core::time::Duration;
 
 use coreward_wire::ArtifactFault;
@@ -7,6 +9,8 @@ use prometheus::core::Collector;
 use prometheus::{
     Counter, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
+
+pub(crate) use store::StoreMetrics;
 
 /// Where a request to the component came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,6 +190,8 @@ pub(crate) struct Metrics {
     members_block: IntGauge,
     members_unusable: IntGauge,
     log_lines_dropped: IntCounter,
+    /// Of the key-value store.
+    pub(crate) store: StoreMetrics,
 }
 
 impl Metrics {
@@ -239,6 +245,7 @@ impl Metrics {
                 "Entries of the member list that were skipped: no key, or one that stands there twice",
             )?,
             log_lines_dropped: registered(registry, IntCounter::with_opts(lines_dropped())?)?,
+            store: StoreMetrics::register(registry)?,
         })
     }
 

@@ -1,4 +1,4 @@
-//! From an ordered CID to a component that answers: fetch, verify, compile, load, ask once.
+//! From an ordered CID to an app that answers: fetch, verify, compile, load, ask once.
 //!
 //! A new CID is made ready beside the version that serves; a version that turns out broken is told and changes nothing.
 
@@ -6,6 +6,7 @@ pub(crate) mod child;
 mod fault;
 pub(crate) mod fetch;
 mod inspect;
+mod version;
 
 use core::time::Duration;
 use std::fs;
@@ -21,11 +22,13 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{App, Failure, Host, Passage, engine};
+use crate::app::{App, Failure, Host, Passage};
 use crate::body;
+use crate::form::Plan;
 use crate::metrics::Origin;
 use child::Compiler;
 use fault::Rejection;
+use version::Version;
 
 /// The first pause before a version is tried again; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -55,7 +58,7 @@ pub(crate) struct Releases {
     pub(crate) host: Host,
     pub(crate) client: reqwest::Client,
     pub(crate) compiler: Compiler,
-    /// Where compiled code is kept; ours alone.
+    /// Where versions are kept, compiled; ours alone.
     pub(crate) directory: PathBuf,
     pub(crate) progress: watch::Sender<Progress>,
     pub(crate) current: watch::Sender<Option<Arc<App>>>,
@@ -131,7 +134,7 @@ impl Releases {
             }
         };
         let Ok(root) = coreward_artifact::parse(&last) else { return };
-        match self.load(self.code(&root)).await {
+        match self.load(Version::of(&self.directory, &root)).await {
             Ok(app) => {
                 tracing::info!(
                     artifact.cid = last,
@@ -157,10 +160,6 @@ impl Releases {
         kept.await.map_err(io::Error::other)?
     }
 
-    fn code(&self, root: &coreward_artifact::Cid) -> PathBuf {
-        self.directory.join(format!("{root}.code"))
-    }
-
     /// One try; stages are told only in the first one, so that a version that stays broken stays `Failed`.
     async fn attempt(
         &self,
@@ -168,19 +167,33 @@ impl Releases {
         shown: Option<&ArtifactOrder>,
     ) -> Result<Arc<App>, Rejection> {
         let root = coreward_artifact::parse(&order.cid)?;
-        let code = self.code(&root);
-        if let Ok(app) = self.load(code.clone()).await {
+        let version = Version::of(&self.directory, &root);
+        if let Ok(app) = self.load(version.clone()).await {
             return check(app).await;
         }
         if shown.is_some() {
             self.tell(order, WorkerStage::Fetching, None);
         }
-        let wasm = fetch::fetch(&self.client, order).await?;
+        let content = fetch::fetch(&self.client, order).await?;
+        let malformed = |reason| Rejection::for_good(ArtifactFault::InvalidWasm, reason);
+        let plan = Arc::new(Plan::of(content).map_err(malformed)?);
         if shown.is_some() {
             self.tell(order, WorkerStage::Compiling, None);
         }
-        self.compile(&wasm, &code).await?;
-        check(self.load(code).await?).await
+        self.make(&version, &plan).await?;
+        check(self.load(version).await?).await
+    }
+
+    /// Compiles and keeps a version, one component after the other.
+    async fn make(&self, version: &Version, plan: &Arc<Plan>) -> Result<(), Rejection> {
+        let begun = version.clone();
+        on_volume(move || begun.begin()).await?;
+        for (at, wasm) in plan.components.iter().enumerate() {
+            let compiled = self.compile(wasm, &version.code(at)).await;
+            compiled.map_err(|rejection| rejection.of_component(&plan.form.components[at]))?;
+        }
+        let (version, plan) = (version.clone(), Arc::clone(plan));
+        on_volume(move || version.finish(&plan)).await
     }
 
     /// Compiles with what instances leave of the pod's memory; they have no more than the rest until it is done.
@@ -199,9 +212,9 @@ impl Releases {
         })
     }
 
-    async fn load(&self, code: PathBuf) -> Result<Arc<App>, Rejection> {
+    async fn load(&self, version: Version) -> Result<Arc<App>, Rejection> {
         let host = self.host.clone();
-        let loading = tokio::task::spawn_blocking(move || load(host, &code));
+        let loading = tokio::task::spawn_blocking(move || version.load(host));
         let broken = |error: tokio::task::JoinError| {
             Rejection::for_now(ArtifactFault::InvalidWasm, error.to_string())
         };
@@ -218,50 +231,63 @@ impl Releases {
         });
     }
 
-    /// Removes code of all versions but this one.
+    /// Removes all versions but this one.
     async fn sweep(&self, order: &ArtifactOrder) -> io::Result<()> {
         let Ok(root) = coreward_artifact::parse(&order.cid) else { return Ok(()) };
-        let kept = format!("{root}.code");
-        let mut files = tokio::fs::read_dir(&self.directory).await?;
-        while let Some(file) = files.next_entry().await? {
-            if file.file_name() != kept.as_str() && file.file_name() != LAST {
-                tokio::fs::remove_file(file.path()).await?;
-            }
+        let (directory, kept) = (self.directory.clone(), Version::name(&root));
+        let swept = tokio::task::spawn_blocking(move || sweep(&directory, &kept));
+        swept.await.map_err(io::Error::other)?
+    }
+}
+
+fn sweep(directory: &Path, kept: &str) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_name() == kept || entry.file_name() == LAST {
+            continue;
         }
-        Ok(())
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
     }
+    Ok(())
 }
 
-fn load(host: Host, code: &Path) -> Result<Arc<App>, Rejection> {
-    let refused = |error: wasmtime::Error| {
-        Rejection::for_good(ArtifactFault::InvalidWasm, format!("{error:#}"))
-    };
-    let bytes = fs::metadata(code).map_err(|error| refused(error.into()))?.len();
-    let memory = host.reserve(bytes);
-    if memory.bytes() < bytes {
-        let left = memory.bytes();
-        let message = format!("its code has {bytes} bytes, and {left} of the memory are left");
-        return Err(Rejection::for_now(ArtifactFault::CompileLimit, message));
-    }
-    let component = engine::load(host.engine(), code).map_err(refused)?;
-    App::link(host, &component, memory).map_err(refused)
+async fn on_volume(
+    work: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> Result<(), Rejection> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other);
+    done.flatten().map_err(|error| {
+        let message = format!("the version cannot be kept on the pod's volume: {error}");
+        Rejection::for_now(ArtifactFault::CompileLimit, message)
+    })
 }
 
-/// Asks the component once: ready means that it answers.
+/// Asks each component once: ready means that all answer.
 async fn check(app: Arc<App>) -> Result<Arc<App>, Rejection> {
+    for (name, path) in app.first_requests() {
+        first_request(&app, &path).await.map_err(|rejection| rejection.of_component(&name))?;
+    }
+    Ok(app)
+}
+
+async fn first_request(app: &Arc<App>, path: &str) -> Result<(), Rejection> {
     let request =
-        Request::builder().uri("/").header("host", "self.subnet.internal").body(body::full(""));
+        Request::builder().uri(path).header("host", "self.subnet.internal").body(body::full(""));
     let request = request
         .map_err(|error| Rejection::for_now(ArtifactFault::InvalidWasm, error.to_string()))?;
     let invalid = |message: String| Rejection::for_now(ArtifactFault::InvalidWasm, message);
     match app.ask(request, Passage { origin: Origin::Itself, hops: 0 }).await {
-        Ok(answer) if answer.status() < StatusCode::INTERNAL_SERVER_ERROR => Ok(app),
-        Ok(answer) => {
-            Err(invalid(format!("it answered its first request (GET /) with {}", answer.status())))
-        }
+        Ok(answer) if answer.status() < StatusCode::INTERNAL_SERVER_ERROR => Ok(()),
+        Ok(answer) => Err(invalid(format!(
+            "it answered its first request (GET {path}) with {}",
+            answer.status()
+        ))),
         Err(Failure::Trapped(trap)) => {
-            Err(invalid(format!("it traps at start, on its first request (GET /): {trap}")))
+            Err(invalid(format!("it traps at start, on its first request (GET {path}): {trap}")))
         }
-        Err(failure) => Err(invalid(format!("on its first request (GET /) {failure}"))),
+        Err(failure) => Err(invalid(format!("on its first request (GET {path}) {failure}"))),
     }
 }

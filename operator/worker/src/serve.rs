@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::app::keyvalue::{Bounds, store::KeyValues};
 use crate::app::{GuestLog, Host};
 use crate::args::ServeArgs;
 use crate::inbound::public::PublicPort;
@@ -183,13 +184,24 @@ impl Worker {
             let duty = orders.borrow();
             GuestLog::new(duty.deal, orders::decimal(duty.onchain_worker_id), self.metrics.clone())
         };
-        let host = Host::new(orders.clone(), surroundings, self.metrics.clone(), log);
+        let storage_mib = orders.borrow().limits.storage_mib;
+        let keyvalues = self.keyvalues(storage_mib).await?;
+        let host = Host::new(orders.clone(), surroundings, self.metrics.clone(), log, keyvalues);
         let host = host.map_err(|error| ServeError::Engine(format!("{error:#}")))?;
         let directory = code_directory(&self.args.state_dir).await?;
         let program = std::env::current_exe().map_err(io_error("find this binary".to_owned()))?;
         let compiler =
             Compiler { program, first: Vec::new(), cpu_seconds: self.args.compile_cpu_seconds };
         Ok(Releases { host, client: fetch::client()?, compiler, directory, progress, current })
+    }
+
+    async fn keyvalues(&self, storage_mib: u64) -> Result<Arc<KeyValues>, ServeError> {
+        let path = self.args.state_dir.join("key-values");
+        let what = format!("open the key-value store {}", path.display());
+        let (bounds, metrics) = (Bounds::of_storage(storage_mib), self.metrics.store.clone());
+        let opened = tokio::task::spawn_blocking(move || KeyValues::open(path, bounds, metrics));
+        let opened = opened.await.map_err(io::Error::other).flatten();
+        opened.map(Arc::new).map_err(io_error(what))
     }
 
     async fn start_subnet(

@@ -13,7 +13,7 @@ use coreward_artifact::{Blocks, Cid, Error, Fault, Gateways, Limits, parse, raw,
 use rstest::rstest;
 use tokio::net::TcpListener;
 
-use crate::tree::{chain, two_leaves};
+use crate::tree::{blocks, chain, directory, node, two_leaves};
 
 const LIMITS: Limits = Limits { block_time: Duration::from_millis(200), ..Limits::of_bytes(4096) };
 
@@ -127,6 +127,29 @@ async fn a_deep_tree_has_too_many(#[case] limits: Limits, #[case] unit: &str) {
     let gateways = gateways(vec![Temper::Honest(Arc::new(blocks))]).await;
     let error = gateways.fetch(&root, &limits).await.unwrap_err();
     assert!(error.to_string().contains(unit), "{error}");
+}
+
+#[tokio::test]
+async fn a_directory_is_fetched_with_all_that_is_in_it() {
+    let (file, parts, _) = two_leaves();
+    let below = directory(&[("file", file)]);
+    let root = directory(&[("below", below.0), ("again", file)]);
+    let mut all = blocks([below, root.clone()]);
+    for (cid, bytes) in parts.iter() {
+        all.insert(*cid, bytes.clone(), "the test").unwrap();
+    }
+    let gateways = gateways(vec![Temper::Honest(Arc::new(all.clone()))]).await;
+    assert_eq!(gateways.fetch(&root.0, &LIMITS).await, Ok(all));
+}
+
+#[tokio::test]
+async fn a_sharded_directory_is_refused_where_it_is_met() {
+    let root = node(&[], &[0x08, 5]);
+    let all = Arc::new(blocks([root.clone()]));
+    let error = gateways(vec![Temper::Honest(all)]).await.fetch(&root.0, &LIMITS).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.fault(), Fault::Malformed);
+    assert!(error.to_string().contains("sharded directory (HAMT)"), "{error}");
 }
 
 #[tokio::test]

@@ -16,18 +16,29 @@ pub(crate) fn file_node(size: u64, links: &[Cid], data: &[u8]) -> (Cid, Bytes) {
     node(links, &content)
 }
 
+/// A UnixFS directory of these.
+pub(crate) fn directory(entries: &[(&str, Cid)]) -> (Cid, Bytes) {
+    named_node(entries, &[0x08, 1])
+}
+
 /// A `dag-pb` node with this UnixFS message.
 pub(crate) fn node(links: &[Cid], content: &[u8]) -> (Cid, Bytes) {
+    let links: Vec<_> = links.iter().map(|link| ("", *link)).collect();
+    named_node(&links, content)
+}
+
+fn named_node(links: &[(&str, Cid)], content: &[u8]) -> (Cid, Bytes) {
     let mut message = Vec::new();
-    for link in links {
-        let hash = link.to_bytes();
-        message.extend_from_slice(&[
-            0x12,
-            u8::try_from(hash.len() + 2).unwrap(),
-            0x0a,
-            u8::try_from(hash.len()).unwrap(),
-        ]);
-        message.extend_from_slice(&hash);
+    for (name, target) in links {
+        let hash = target.to_bytes();
+        let mut link = vec![0x0a, u8::try_from(hash.len()).unwrap()];
+        link.extend_from_slice(&hash);
+        link.push(0x12);
+        put(name.len() as u64, &mut link);
+        link.extend_from_slice(name.as_bytes());
+        message.push(0x12);
+        put(link.len() as u64, &mut message);
+        message.extend_from_slice(&link);
     }
     message.push(0x0a);
     put(content.len() as u64, &mut message);

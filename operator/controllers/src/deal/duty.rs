@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 use crate::context::Context;
 use crate::deal::artifact;
-use crate::deal::observe::{Sight, key, memory};
+use crate::deal::observe::{Sight, key, memory, storage};
 use crate::node::look;
 use crate::pods::fact;
 use crate::turn::Shared;
@@ -75,6 +75,7 @@ fn duty(
             request_milliseconds: u64::try_from(limits.request_milliseconds).unwrap_or(0),
             connections: u32::try_from(limits.connections).unwrap_or(0),
             request: RequestLimits::default(),
+            storage_mib: storage(snapshot, sight.place.deal)?,
         },
         egress: egress(offer, mirror),
         members: members.clone(),

@@ -330,13 +330,18 @@ const fn fault(fault: coreward_wire::ArtifactFault) -> ArtifactFault {
 /// MiB that a deal reserves for each of its workers.
 #[must_use]
 pub fn memory(snapshot: &Snapshot, deal: Address) -> Option<u64> {
+    allocated(snapshot, deal, ResourceClass::Ram)
+}
+
+/// MiB of storage that a deal reserves for each of its workers; 0 if it asks for none.
+#[must_use]
+pub fn storage(snapshot: &Snapshot, deal: Address) -> Option<u64> {
+    allocated(snapshot, deal, ResourceClass::Storage)
+}
+
+fn allocated(snapshot: &Snapshot, deal: Address, class: ResourceClass) -> Option<u64> {
     let resources = snapshot.deals.get(&deal)?.required_resources.values();
-    Some(
-        resources
-            .filter(|(class, _)| *class == ResourceClass::Ram)
-            .map(|(_, quantity)| quantity)
-            .sum(),
-    )
+    Some(resources.filter(|(of, _)| *of == class).map(|(_, quantity)| quantity).sum())
 }
 
 /// Whether a worker's memory fits on its node beside the provers of the peer's other units and its other workers.

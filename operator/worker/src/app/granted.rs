@@ -8,6 +8,7 @@ use wasmtime_wasi::p2::bindings::{cli, filesystem, random};
 use wasmtime_wasi::random::{WasiRandom, WasiRandomView as _};
 
 use super::guest::Guest;
+use super::keyvalue;
 
 /// Handles of sockets. The C library's `close` can drop any kind of handle, and so whatever is built with it imports
 /// these types; nothing here makes a handle of them, and no function of theirs is linked.
@@ -24,7 +25,7 @@ const SOCKET_HANDLES: [(&str, &[&str]); 3] = [
 #[derive(Debug)]
 enum NoSocket {}
 
-/// WASI 0.2 without sockets: `io`, `clocks`, `random`, `cli`, `http`, and a `filesystem` that has no directory to begin
+/// WASI 0.2 without sockets: `io`, `clocks`, `random`, `cli`, `http`, `config`, `keyvalue`, and a `filesystem` that has no directory to begin
 /// with, because what is built with a C library asks for one at its start.
 ///
 /// # Errors
@@ -47,6 +48,8 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     cli::terminal_stderr::add_to_linker::<_, WasiCli>(all, Guest::cli)?;
     filesystem::preopens::add_to_linker::<_, WasiFilesystem>(all, Guest::filesystem)?;
     filesystem::types::add_to_linker::<_, WasiFilesystem>(all, Guest::filesystem)?;
+    wasmtime_wasi_config::add_to_linker(all, Guest::config)?;
+    keyvalue::add_to_linker(all, Guest::keyvalues)?;
     for (interface, handles) in SOCKET_HANDLES {
         let mut interface = all.instance(interface)?;
         for handle in handles {

@@ -25,6 +25,15 @@ impl Rejection {
     pub(crate) fn for_good(fault: ArtifactFault, message: impl Into<String>) -> Self {
         Self { failure: failure(fault, &message.into()), may_pass: false }
     }
+
+    /// The same, of one of several components.
+    pub(crate) fn of_component(mut self, name: &str) -> Self {
+        if !name.is_empty() {
+            let message = format!("component `{name}`: {}", self.failure.message);
+            self.failure = failure(self.failure.fault, &message);
+        }
+        self
+    }
 }
 
 impl From<coreward_artifact::Error> for Rejection {

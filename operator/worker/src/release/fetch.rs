@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use coreward_artifact::{Cid, Limits, car, parse, unixfs};
+use coreward_artifact::unixfs::{self, Content};
+use coreward_artifact::{Cid, Limits, car, parse};
 use coreward_wire::{ArtifactFailure, ArtifactFault, ArtifactOrder};
 use reqwest::{Client, StatusCode};
 use tokio::time::{sleep, timeout};
@@ -30,8 +31,8 @@ pub(crate) fn client() -> reqwest::Result<Client> {
     Client::builder().connect_timeout(CONNECT).no_proxy().build()
 }
 
-/// Gets the file under the order's CID.
-pub(super) async fn fetch(client: &Client, order: &ArtifactOrder) -> Result<Bytes, Rejection> {
+/// Gets the file or directory under the order's CID.
+pub(super) async fn fetch(client: &Client, order: &ArtifactOrder) -> Result<Content, Rejection> {
     let root = parse(&order.cid)?;
     let limits = Limits::of_bytes(order.max_bytes);
     let archive = timeout(ARCHIVE, archive(client, order, &root, &limits)).await;
@@ -43,7 +44,7 @@ pub(super) async fn fetch(client: &Client, order: &ArtifactOrder) -> Result<Byte
     };
     let archive = archive.map_err(late)??;
     let blocks = car::read(archive, &root, &limits)?;
-    Ok(unixfs::file(&root, &blocks, &limits)?)
+    Ok(unixfs::content(&root, &blocks, &limits)?)
 }
 
 /// What one question to the node agent came to.

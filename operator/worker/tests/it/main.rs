@@ -6,15 +6,19 @@
     reason = "a test that fails may panic, in its helpers too"
 )]
 
+mod app;
 mod artifact;
+mod folder;
 mod guest;
 mod hostile;
 mod hostile_guests;
 mod hostile_requests;
+mod keeper;
 mod malformed;
 mod process;
 mod request;
 mod subnet;
+mod template;
 mod threads;
 mod world;
 mod wrong;

@@ -32,6 +32,21 @@ pub(crate) struct Worker {
     pub(crate) directory: TempDir,
 }
 
+/// An answer, in full.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    /// A header, empty if there is none.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
 /// A port that was free a moment ago.
 pub(crate) fn free_port() -> u16 {
     // Below what the kernel gives to outgoing connections: one of those may take a port between here and the worker's start.
@@ -162,6 +177,36 @@ impl Worker {
         let page = self.page("/metrics").await.1;
         let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// Its answer on the public port, in full.
+    pub(crate) async fn ask(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let address = format!("{}{path}", self.public);
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+        let mut request = client.build().unwrap().request(method, address);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = timeout(PATIENCE, request.send()).await.unwrap().unwrap();
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        Answer { status, headers, text: answer.text().await.unwrap() }
+    }
+
+    /// The status of its answer to a PUT.
+    pub(crate) async fn put(&self, path: &str, body: &'static str) -> u16 {
+        let request = reqwest::Client::new().put(format!("{}{path}", self.public)).body(body);
+        timeout(PATIENCE, request.send()).await.unwrap().unwrap().status().as_u16()
+    }
+
+    /// Status and body of its answer to a GET.
+    pub(crate) async fn read(&self, path: &str) -> (u16, String) {
+        let answer = self.ask(reqwest::Method::GET, path, &[]).await;
+        (answer.status, answer.text)
     }
 
     /// A page of its own port: `/readyz` or `/metrics`.

@@ -23,6 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::folder::folder;
 use crate::process::{Worker, free_port, spawn};
 
 /// What the fakes know.
@@ -94,11 +95,14 @@ impl World {
         let root = raw(&bytes);
         let mut blocks = Blocks::default();
         blocks.insert(root, bytes, "the test").unwrap();
-        self.known
-            .lock()
-            .unwrap()
-            .artifacts
-            .insert(root.to_string(), car::write(&root, &blocks).into());
+        self.forge(&root.to_string(), car::write(&root, &blocks).into());
+        root.to_string()
+    }
+
+    /// Makes a directory of these files known to the node agent and returns its CID.
+    pub(crate) fn publish_folder(&self, files: &[(&str, Bytes)]) -> String {
+        let (root, blocks) = folder(files);
+        self.forge(&root.to_string(), car::write(&root, &blocks).into());
         root.to_string()
     }
 
@@ -123,6 +127,7 @@ impl World {
                 request_milliseconds: 2000,
                 connections: 64,
                 request: RequestLimits::default(),
+                storage_mib: 0,
             },
             egress: Egress::None,
             members: Vec::new(),
