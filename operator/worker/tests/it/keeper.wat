@@ -69,6 +69,9 @@
     (local.set $letter (i32.load8_u (i32.add (local.get $path) (i32.const 1))))
     (local.set $key (i32.add (local.get $path) (i32.const 5)))
     (local.set $length (i32.sub (i32.load (i32.const 520)) (i32.const 5)))
+    ;; The worker's own first request has no key.
+    (if (i32.lt_s (local.get $length) (i32.const 0))
+      (then (call $respond (local.get $out) (i32.const 200) (i32.const 0) (i32.const 0)) return))
     (if (i32.eq (local.get $letter) (i32.const 99))
       (then
         (call $config (local.get $key) (local.get $length) (i32.const 1024))
