@@ -164,7 +164,13 @@ mod tests {
 
     fn limits(memory_mib: u64, instance_mib: u64) -> WorkerLimits {
         let request = RequestLimits { memory_mib: instance_mib, ..RequestLimits::default() };
-        WorkerLimits { memory_mib, request_milliseconds: 1, connections: 1, storage_mib: 0, request }
+        WorkerLimits {
+            memory_mib,
+            request_milliseconds: 1,
+            connections: 1,
+            storage_mib: 0,
+            request,
+        }
     }
 
     #[test]
