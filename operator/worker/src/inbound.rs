@@ -78,6 +78,10 @@ impl coreward_overlay::Handler for Inbound {
         let answer = self.clone().answer_member(caller, request);
         answer.map(|answer| answer.map(body::for_overlay)).boxed()
     }
+
+    fn refused(&self, why: coreward_overlay::Refusal) {
+        self.metrics.overlay_refused(why);
+    }
 }
 
 fn not_yet() -> Response<Body> {

@@ -175,6 +175,18 @@ fn registered<C: Collector + Clone + 'static>(
     Ok(collector)
 }
 
+const fn name_of(refusal: coreward_overlay::Refusal) -> &'static str {
+    use coreward_overlay::Refusal;
+    match refusal {
+        Refusal::Rate => "rate",
+        Refusal::Displaced => "displaced",
+        Refusal::Handshake => "handshake",
+        Refusal::Unlisted => "unlisted",
+        Refusal::Busy => "busy",
+        Refusal::Reset => "reset",
+    }
+}
+
 /// The worker's metrics; clones count together.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
@@ -186,6 +198,7 @@ pub(crate) struct Metrics {
     outbound: IntCounterVec,
     cpu_seconds: Counter,
     memory: IntGauge,
+    overlay_refused: IntCounterVec,
     members: IntGauge,
     members_block: IntGauge,
     members_unusable: IntGauge,
@@ -235,6 +248,11 @@ impl Metrics {
                 "worker_component_memory_bytes",
                 "Memories and tables of the component's live instances",
             )?,
+            overlay_refused: counters(
+                "worker_overlay_refused_total",
+                "Connections and streams that the overlay refused, by reason",
+                &["reason"],
+            )?,
             members: gauge("worker_subnet_members", "Workers on the member list of the subnet")?,
             members_block: gauge(
                 "worker_subnet_members_block",
@@ -268,6 +286,10 @@ impl Metrics {
 
     pub(crate) fn sent(&self, route: Route) {
         self.outbound.with_label_values(&[route.name()]).inc();
+    }
+
+    pub(crate) fn overlay_refused(&self, why: coreward_overlay::Refusal) {
+        self.overlay_refused.with_label_values(&[name_of(why)]).inc();
     }
 
     pub(crate) fn cpu_used(&self, time: Duration) {

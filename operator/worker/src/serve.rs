@@ -218,8 +218,10 @@ impl Worker {
         let members =
             subnet::follow(orders.clone(), overlay.clone(), applied_sender, self.metrics.clone());
         self.shutdown.spawn_vital("members", members);
-        self.shutdown
-            .spawn_vital("probe", subnet::probe(applied, overlay, report_sender, stop.clone()));
+        self.shutdown.spawn_vital(
+            "probe",
+            subnet::probe::run(applied, overlay, report_sender, stop.clone()),
+        );
         let overlay_port = port_of(&self.args.overlay_listen);
         let reporter =
             Reporter { link: self.link.clone(), orders, progress, subnet: reports, overlay_port };

@@ -51,7 +51,10 @@ impl Bare {
         let mut control = swarm.behaviour().new_control();
         let address: Multiaddr = address.parse().unwrap();
         let peer: PeerId = address.to_string().rsplit('/').next().unwrap().parse().unwrap();
-        swarm.add_peer_address(peer, address);
+        swarm.dial(address).unwrap();
+        while !swarm.is_connected(&peer) {
+            swarm.select_next_some().await;
+        }
         tokio::spawn(async move {
             loop {
                 swarm.select_next_some().await;

@@ -138,10 +138,13 @@ fn machine() -> String {
         .output()
         .map(|out| out.stdout)
         .unwrap_or_default();
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: Vec<_> = load.split_whitespace().take(3).collect();
     format!(
-        "{cpus} CPUs of {}, {} of memory, {}.",
+        "{cpus} CPUs of {}, {} of memory, {}; load average at the end {}.",
         value("/proc/cpuinfo", "model name"),
         value("/proc/meminfo", "MemTotal"),
-        String::from_utf8_lossy(&today).trim()
+        String::from_utf8_lossy(&today).trim(),
+        load.join(", ")
     )
 }

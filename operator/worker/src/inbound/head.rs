@@ -88,6 +88,13 @@ mod tests {
 
     use super::{from_member, from_public};
     use crate::body::full;
+    use crate::outbound::MOST_HOPS;
+
+    #[test]
+    fn the_protocol_names_the_most_hops() {
+        let text = include_str!("../../../overlay/PROTOCOL.md");
+        assert!(text.contains(&format!("above {MOST_HOPS}, or no number, the answer is 508")));
+    }
 
     #[rstest]
     #[case::a_public_name("example.com", None)]
@@ -136,6 +143,19 @@ mod tests {
             (3, &"9".parse().unwrap(), &"5.subnet.internal".parse().unwrap())
         );
         assert_eq!(headers.get_all("coreward-caller").iter().count(), 1);
+    }
+
+    #[rstest]
+    #[case::none(None)]
+    #[case::empty(Some(""))]
+    #[case::only_a_port(Some(":80"))]
+    fn a_member_that_names_no_host_has_asked_for_us(#[case] host: Option<&str>) {
+        let mut request = Request::new(full(""));
+        if let Some(host) = host {
+            request.headers_mut().insert("host", host.parse().unwrap());
+        }
+        from_member(&mut request, B256::with_last_byte(9), B256::with_last_byte(5)).unwrap();
+        assert_eq!(request.headers()["host"], "5.subnet.internal");
     }
 
     #[rstest]
