@@ -30,6 +30,9 @@ bench-randomx: ## Measure the RandomX engine beside the C++ one and write operat
 bench-overlay: ## Measure the overlay beside bare libp2p and TLS and write operator/overlay/BENCH.md
 	cargo bench --quiet --package coreward-overlay --bench overlay
 
+bench-worker: ## Measure the worker beside `wasmtime serve` and write operator/worker/BENCH.md
+	cargo bench --quiet --package coreward-worker --bench worker
+
 test-randomx-long: ## Compare the RandomX engine with two others, 1,000 keys with 100 inputs each: hours
 	COREWARD_RANDOMX_KEYS=1000 COREWARD_RANDOMX_INPUTS=100 cargo test --release --package coreward-randomx \
 		--test fluence --test stock -- --nocapture
@@ -57,4 +60,4 @@ alerts: ## Check the alerts' rules as Prometheus reads them, and run their tests
 bless: ## Rewrite the generated files
 	BLESS=1 cargo test --quiet --package coreward-crds
 
-.PHONY: help demo demo-down test test-unit check bench bench-randomx bench-overlay test-randomx-long test-randomx-unsafe soak alerts bless
+.PHONY: help demo demo-down test test-unit check bench bench-randomx bench-overlay bench-worker test-randomx-long test-randomx-unsafe soak alerts bless

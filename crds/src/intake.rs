@@ -31,6 +31,8 @@ impl Default for Intake {
 pub struct Worker {
     /// What it may reach outside its subnet.
     pub egress: Egress,
+    /// How many requests an instance of its component answers.
+    pub instances: Instances,
     /// Its bounds, besides the cores and the memory that its deal pays for.
     pub limits: WorkerLimits,
 }
@@ -59,6 +61,18 @@ pub enum EgressMode {
     AllowList,
     /// Any public address.
     Internet,
+}
+
+/// How many requests an instance of a component answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum Instances {
+    /// One: nothing of one request is there at the next.
+    #[default]
+    PerRequest,
+    /// Several, one after another, where the app allows it too: by `reuse: true` in its `coreward.yaml`; an app that is one
+    /// component alone is not asked. It is faster, but what one request leaves in the instance's memory the next one finds.
+    /// Deals, versions and components never share one.
+    Reused,
 }
 
 /// A worker's bounds.

@@ -39,7 +39,7 @@ pub use deal::{
     DealSubnet, DealTimeline, DealWorker, DesiredState, RequestedExit, WorkerCounts,
 };
 pub use definition::{definitions, to_yaml};
-pub use intake::{Egress, EgressMode, Intake, Worker, WorkerLimits};
+pub use intake::{Egress, EgressMode, Instances, Intake, Worker, WorkerLimits};
 pub use peers::{PeerAssignment, Peers};
 pub use provider_offer::{
     Capacity, Collateral, Commitment, CommitmentMode, CoreIsolation, Datacenter, DeletionPolicy,

@@ -131,6 +131,9 @@ pub struct WorkerLimits {
     /// What one request may use; an order of an older operator does not say.
     #[serde(default)]
     pub request: RequestLimits,
+    /// Whether one instance may answer several requests, one after another, where its app allows it too.
+    #[serde(default)]
+    pub reuse_instances: bool,
 }
 
 /// What one request to a component may use, and the instance that answers it.

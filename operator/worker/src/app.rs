@@ -1,4 +1,4 @@
-//! A loaded component, and how it answers one request: in an instance of its own, within memory and time.
+//! A loaded app, and how a component of it answers one request: in an instance that nobody else has, within memory and time.
 
 mod arriving;
 mod cpu;
@@ -7,6 +7,7 @@ mod failure;
 mod files;
 mod granted;
 mod guest;
+mod idle;
 pub(crate) mod keyvalue;
 mod log;
 mod memory;
@@ -18,6 +19,7 @@ use core::time::Duration;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use coreward_wire::WorkerLimits;
 use http::{Request, Response};
 use hyper::body::Body as _;
 use tokio::sync::oneshot;
@@ -32,6 +34,8 @@ use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use arriving::Arrival;
 pub(crate) use failure::Failure;
 use guest::{Grants, Guest};
+use idle::Idle;
+pub(crate) use idle::Instance;
 use keyvalue::store::KeyValues;
 pub(crate) use log::GuestLog;
 pub(crate) use memory::Reserved;
@@ -105,6 +109,7 @@ pub(crate) struct App {
     /// Its code's part of the memory.
     _code: Reserved,
     site: Site,
+    idle: Arc<Idle>,
 }
 
 impl core::fmt::Debug for App {
@@ -131,7 +136,8 @@ impl App {
         let link = |component| ProxyPre::new(linker.instantiate_pre(component)?);
         let programs = components.iter().map(link).collect::<wasmtime::Result<_>>()?;
         let config = Arc::new(form.config.clone().into_iter().collect());
-        Ok(Arc::new(Self { host, _code: code, site: Site { form, programs, config, files } }))
+        let site = Site { form, programs, config, files };
+        Ok(Arc::new(Self { host, _code: code, site, idle: Arc::default() }))
     }
 
     /// What each component is asked first: its name, empty where it has none, and a path that leads to it.
@@ -223,8 +229,63 @@ impl App {
         stopped: Stopped,
     ) -> Result<(), Failure> {
         let limits = self.host.orders.borrow().limits.clone();
-        let memory = Share::of(&self.host.budget, &limits);
-        let outbound = Outbound::new(Arc::clone(&self), passage, &limits.request);
+        let reuses = limits.reuse_instances && self.site.form.reuse;
+        let mut instance = None;
+        // Gone before the instance, whichever way this ends.
+        let running = stopped.unless_it_returns();
+        let answering = async {
+            let waiting = if reuses { self.idle.take(component) } else { None };
+            let instance = instance.insert(match waiting {
+                Some(mut waiting) => {
+                    let outbound = Outbound::new(&self, passage, &limits.request);
+                    waiting.store.data_mut().turn_to(outbound, &limits);
+                    waiting
+                }
+                None => self.open(component, passage, &limits).await?,
+            });
+            let called = call(instance, request, sender).await;
+            let denied = instance.store.data().memory.was_denied();
+            called.map_err(|error| failure_of(&error, denied))?;
+            Ok(denied)
+        };
+        let cpu = Duration::from_millis(limits.request.cpu_milliseconds);
+        let (result, used) = cpu::within(cpu, answering).await;
+        self.host.metrics.cpu_used(used);
+        let was_denied = result.unwrap_or(Err(Failure::OutOfCpu))?;
+        running.returned();
+        if let Some(instance) = instance.filter(|_| reuses && !was_denied) {
+            self.idle.keep(instance, &self.host.surroundings.tasks);
+        }
+        Ok(())
+    }
+
+    /// Opens an instance of the component at this place; those that wait give way to it.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] if there is no room or no memory for it, or it traps at its start.
+    pub(crate) async fn open(
+        self: &Arc<Self>,
+        component: usize,
+        passage: Passage,
+        limits: &WorkerLimits,
+    ) -> Result<Instance, Failure> {
+        match self.instantiate(component, passage, limits).await {
+            Err(Failure::Busy) if self.idle.give_up() => {
+                self.instantiate(component, passage, limits).await
+            }
+            opened => opened,
+        }
+    }
+
+    async fn instantiate(
+        self: &Arc<Self>,
+        component: usize,
+        passage: Passage,
+        limits: &WorkerLimits,
+    ) -> Result<Instance, Failure> {
+        let memory = Share::of(&self.host.budget, &self.idle, limits);
+        let outbound = Outbound::new(self, passage, &limits.request);
         let grants = Grants {
             config: Arc::clone(&self.site.config),
             keyvalues: Arc::clone(&self.host.keyvalues),
@@ -232,40 +293,31 @@ impl App {
         let guest = Guest::new(memory, outbound, &self.host.log, grants);
         let mut store = Store::new(&self.host.engine, guest);
         store.limiter(|guest| &mut guest.memory);
+        // For each call, not for all of them together.
         store.set_hostcall_fuel(guest::CALL_BYTES);
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
-        let running = stopped.unless_it_returns();
-        let cpu = Duration::from_millis(limits.request.cpu_milliseconds);
-        let call = self.call(component, &mut store, request, sender);
-        let (result, used) = cpu::within(cpu, call).await;
-        self.host.metrics.cpu_used(used);
-        let Ok(result) = result else { return Err(Failure::OutOfCpu) };
-        if result.is_ok() {
-            running.returned();
-        } else {
-            drop(running);
+        match self.site.programs[component].instantiate_async(&mut store).await {
+            Ok(proxy) => Ok(Instance { store, proxy, component, requests: 1 }),
+            Err(error) => Err(failure_of(&error, store.data().memory.was_denied())),
         }
-        let denied = store.data().memory.was_denied();
-        result.map_err(|error| failure_of(&error, denied))
-    }
-
-    async fn call(
-        &self,
-        component: usize,
-        store: &mut Store<Guest>,
-        request: Request<Body>,
-        sender: oneshot::Sender<Answer>,
-    ) -> wasmtime::Result<()> {
-        let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
-        let out = store.data_mut().http().new_response_outparam(sender)?;
-        let proxy = self.site.programs[component].instantiate_async(&mut *store).await?;
-        proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out).await
     }
 
     pub(crate) const fn host(&self) -> &Host {
         &self.host
     }
+}
+
+/// Lets an instance answer a request; the head of its answer goes to `sender`.
+async fn call(
+    Instance { store, proxy, .. }: &mut Instance,
+    request: Request<Body>,
+    sender: oneshot::Sender<Answer>,
+) -> wasmtime::Result<()> {
+    let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
+    let out = store.data_mut().http().new_response_outparam(sender)?;
+    store.set_epoch_deadline(1);
+    proxy.wasi_http_incoming_handler().call_handle(store, request, out).await
 }
 
 fn failure_of(error: &wasmtime::Error, memory_was_denied: bool) -> Failure {

@@ -53,7 +53,9 @@ impl Form {
     /// The form of an app that is one component.
     pub(crate) fn bare() -> Self {
         let route = Route { path: "/".to_owned(), target: Target::Component(0) };
-        Self { components: vec![String::new()], routes: vec![route], ..Self::default() }
+        // It cannot say: the operator's word counts.
+        let reuse = true;
+        Self { components: vec![String::new()], routes: vec![route], reuse, ..Self::default() }
     }
 
     /// The route of a request for `path`: the longest that is the path or one of its parents.

@@ -11,6 +11,8 @@ mod args;
 mod body;
 mod form;
 mod inbound;
+#[doc(hidden)]
+pub mod measure;
 mod metrics;
 mod orders;
 mod outbound;

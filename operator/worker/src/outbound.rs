@@ -6,7 +6,7 @@ mod egress;
 mod network;
 
 use std::error::Error as _;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use alloy_primitives::B256;
 use coreward_wire::{RequestLimits, WorkerDuty};
@@ -69,16 +69,22 @@ pub(crate) struct Threads {
 /// The outgoing side of one instance, for one request.
 #[derive(Clone)]
 pub(crate) struct Outbound {
-    app: Arc<App>,
+    /// Weak, or an instance that the app keeps would keep the app.
+    app: Weak<App>,
     passage: Passage,
     allowance: Allowance,
 }
 
 impl Outbound {
     /// The outgoing side of an instance that answers a request of this passage.
-    pub(crate) fn new(app: Arc<App>, passage: Passage, limits: &RequestLimits) -> Self {
+    pub(crate) fn new(app: &Arc<App>, passage: Passage, limits: &RequestLimits) -> Self {
         let allowance = Allowance::of(limits, &app.host().surroundings.allowance);
-        Self { app, passage, allowance }
+        Self { app: Arc::downgrade(app), passage, allowance }
+    }
+
+    /// Whether nothing is open that it was asked for.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.allowance.is_at_rest()
     }
 
     async fn send(self, request: Request<Body>, options: RequestOptions) -> Result<Sent, Error> {
@@ -95,7 +101,8 @@ impl Outbound {
         options: RequestOptions,
     ) -> Result<Sent, Error> {
         remove_own_headers(request.headers_mut());
-        let host = self.app.host();
+        let app = self.app.upgrade().ok_or(Error::ConnectionTerminated)?;
+        let host = app.host();
         let duty = Arc::clone(&host.orders.borrow());
         let name = request.uri().host().map(Name::of).ok_or(Error::HttpRequestUriInvalid)?;
         let own = duty.onchain_worker_id;
@@ -104,9 +111,9 @@ impl Outbound {
                 host.metrics.sent(Route::Host);
                 Ok((tell(&duty, &request), None))
             }
-            Name::Itself => self.send_to_itself(request, own).await,
-            Name::Worker(id) if id == own => self.send_to_itself(request, own).await,
-            Name::Worker(id) => self.send_to_member(request, &duty, id).await,
+            Name::Itself => self.send_to_itself(&app, request, own).await,
+            Name::Worker(id) if id == own => self.send_to_itself(&app, request, own).await,
+            Name::Worker(id) => self.send_to_member(&app, request, &duty, id).await,
             Name::Unknown => Err(Error::DestinationNotFound),
             Name::Outside => {
                 let sent = host.surroundings.outside.send(&duty.egress, request, &options).await;
@@ -118,23 +125,29 @@ impl Outbound {
         }
     }
 
-    async fn send_to_itself(self, mut request: Request<Body>, own: B256) -> Result<Sent, Error> {
-        let hops = self.next_hop()?;
+    async fn send_to_itself(
+        &self,
+        app: &Arc<App>,
+        mut request: Request<Body>,
+        own: B256,
+    ) -> Result<Sent, Error> {
+        let hops = self.next_hop(app)?;
         request.headers_mut().insert(CALLER, number(orders::decimal(own))?);
-        self.app.host().metrics.sent(Route::Itself);
+        app.host().metrics.sent(Route::Itself);
         let passage = Passage { origin: Origin::Itself, hops };
         // Boxed: an instance that asks itself is a future that contains itself.
-        let answer = Box::pin(async move { self.app.answer(request, passage).await }).await;
+        let answer = Box::pin(app.answer(request, passage)).await;
         Ok((answer, None))
     }
 
     async fn send_to_member(
-        self,
+        &self,
+        app: &Arc<App>,
         request: Request<Body>,
         duty: &WorkerDuty,
         id: B256,
     ) -> Result<Sent, Error> {
-        let hops = self.next_hop()?;
+        let hops = self.next_hop(app)?;
         let member = orders::member_by_id(duty, id).ok_or(Error::DestinationNotFound)?;
         let (mut parts, body) = request.into_parts();
         parts.uri =
@@ -144,7 +157,7 @@ impl Outbound {
             .insert(header::HOST, number(format!("{}.subnet.internal", orders::decimal(id)))?);
         parts.headers.insert(HOPS, HeaderValue::from(u16::from(hops)));
         let request = Request::from_parts(parts, body::for_overlay(body));
-        let host = self.app.host();
+        let host = app.host();
         host.metrics.sent(Route::Member);
         let answer = host.surroundings.members.request(member.offchain_worker_id.0, request).await;
         let answer = answer.map_err(|error| {
@@ -158,10 +171,10 @@ impl Outbound {
         Ok((answer.map(body::incoming), None))
     }
 
-    fn next_hop(&self) -> Result<u8, Error> {
+    fn next_hop(&self, app: &App) -> Result<u8, Error> {
         let next = self.passage.hops.saturating_add(1);
         if next > MOST_HOPS {
-            self.app.host().metrics.sent(Route::Loop);
+            app.host().metrics.sent(Route::Loop);
             return Err(Error::LoopDetected);
         }
         Ok(next)
@@ -194,8 +207,11 @@ impl WasiHttpHooks for Outbound {
                 >,
             > + Send,
     > {
+        let Some(app) = self.app.upgrade() else {
+            return Box::new(async { Err(Error::ConnectionTerminated) });
+        };
         let sending = self.clone().send(request, options.unwrap_or_default());
-        let Surroundings { tasks, threads, .. } = &*self.app.host().surroundings;
+        let Surroundings { tasks, threads, .. } = &*app.host().surroundings;
         let sending = AbortOnDropHandle::new(tasks.spawn_on(sending, &threads.rest));
         Box::new(async move {
             let broken =

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use coreward_crds::{Deal, Egress as EgressSpec, EgressMode, ProviderOffer};
+use coreward_crds::{Deal, Egress as EgressSpec, EgressMode, Instances, ProviderOffer};
 use coreward_domain::chain::{Seat, Snapshot};
 use coreward_domain::deal::{self as domain, Plan};
 use coreward_domain::id::OnchainWorkerId;
@@ -76,6 +76,7 @@ fn duty(
             connections: u32::try_from(limits.connections).unwrap_or(0),
             request: RequestLimits::default(),
             storage_mib: storage(snapshot, sight.place.deal)?,
+            reuse_instances: offer.spec.worker.instances == Instances::Reused,
         },
         egress: egress(offer, mirror),
         members: members.clone(),

@@ -20,7 +20,7 @@ use core::num::NonZeroUsize;
 
 use coreward_randomx::{Execution, Fluence, Function as _, Mode, Options, Pages};
 
-use report::{Report, Row, Sense};
+use report::{Report, Row, Sense, Subject};
 use sides::{Alternation, Full, Ours, Reference, Resident};
 
 /// One part of the run.
@@ -28,6 +28,13 @@ type Measure = fn(&mut Report);
 
 /// Turns of each comparison.
 const TURNS: usize = 5;
+
+const SUBJECT: Subject = Subject {
+    name: "randomx",
+    title: "How fast the engine is",
+    command: "make bench-randomx",
+    explanation: "Each figure is ours divided by the other side's, turn by turn in one run; the bar is the median. Those of the prover are its own, in percent and milliseconds.",
+};
 
 fn main() {
     if std::env::args().any(|argument| argument == "--resident") {
@@ -43,7 +50,7 @@ fn main() {
         ("prover", prover),
     ];
     let wanted: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let mut report = Report::default();
+    let mut report = Report::of(SUBJECT);
     for (name, measure) in parts {
         if wanted.is_empty() || wanted.iter().any(|word| word == name) {
             measure(&mut report);

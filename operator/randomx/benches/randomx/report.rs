@@ -42,10 +42,10 @@ impl Row {
         }
     }
 
-    fn bar(&self) -> String {
+    fn bar(&self, subject: &str) -> String {
         let end = if self.is_met() { "ok" } else { "missed" };
         format!(
-            "BAR randomx_{} value={:.3} must={} {end}",
+            "BAR {subject}_{} value={:.3} must={} {end}",
             self.name,
             self.median(),
             self.limit().1
@@ -72,16 +72,32 @@ pub(crate) fn median(ratios: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// What is measured, in the words of its table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Subject {
+    /// Begins the name of each bar.
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    /// What a person types to measure it again.
+    pub(crate) command: &'static str,
+    pub(crate) explanation: &'static str,
+}
+
 /// All comparisons of a run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Report {
+    subject: Subject,
     rows: Vec<Row>,
     notes: Vec<String>,
 }
 
 impl Report {
+    pub(crate) const fn of(subject: Subject) -> Self {
+        Self { subject, rows: Vec::new(), notes: Vec::new() }
+    }
+
     pub(crate) fn push(&mut self, row: Row) {
-        println!("{}", row.bar());
+        println!("{}", row.bar(self.subject.name));
         self.rows.push(row);
     }
 
@@ -99,11 +115,9 @@ impl Report {
     }
 
     fn text(&self) -> String {
-        let mut text = format!(
-            "# How fast the engine is\n\nWritten by `make bench-randomx`. {}\n\n",
-            machine()
-        );
-        text.push_str("Each figure is ours divided by the other side's, turn by turn in one run; the bar is the median. Those of the prover are its own, in percent and milliseconds.\n\n");
+        let Subject { title, command, explanation, .. } = self.subject;
+        let mut text =
+            format!("# {title}\n\nWritten by `{command}`. {}\n\n{explanation}\n\n", machine());
         text.push_str(
             "| figure | median | must | aim | turns |\n| --- | --- | --- | --- | --- |\n",
         );
@@ -116,7 +130,7 @@ impl Report {
         }
         text.push_str("\n```\n");
         for row in &self.rows {
-            let _ = writeln!(text, "{}", row.bar());
+            let _ = writeln!(text, "{}", row.bar(self.subject.name));
         }
         text.push_str("```\n");
         text

@@ -10,7 +10,7 @@ use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, ProfilingStrategy,
 };
 
-/// Requests that can be in work at once; each has an instance of its own.
+/// Requests that can be in work at once, each in an instance; as many may wait for another request.
 pub(crate) const INSTANCES: u32 = 256;
 /// Core instances per component that the pool has room for: the program, its adapters, and some.
 const CORE_INSTANCES_EACH: u32 = 8;
@@ -26,17 +26,17 @@ const KEPT_TABLE: usize = 64 << 10;
 const EPOCH: Duration = Duration::from_millis(5);
 
 /// What compiled code depends on.
-fn config() -> Config {
+fn config(interruption: bool) -> Config {
     let mut config = Config::new();
     config.wasm_component_model(true);
-    config.epoch_interruption(true);
+    config.epoch_interruption(interruption);
     config.profiler(ProfilingStrategy::None);
     config
 }
 
 /// An engine to compile with: no pool, since nothing runs.
 pub(crate) fn compiling() -> wasmtime::Result<Engine> {
-    let mut config = config();
+    let mut config = config(true);
     // Beside what serves, on one core.
     config.parallel_compilation(false);
     Engine::new(&config)
@@ -44,8 +44,16 @@ pub(crate) fn compiling() -> wasmtime::Result<Engine> {
 
 /// An engine to run with, and the clock that interrupts what runs on it.
 pub(crate) fn running() -> wasmtime::Result<Engine> {
+    let engine = pooled(true)?;
+    tick(&engine)?;
+    Ok(engine)
+}
+
+/// An engine with a pool; without interruption only to measure what that costs.
+pub(crate) fn pooled(interruption: bool) -> wasmtime::Result<Engine> {
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(INSTANCES)
+    // Twice: those that wait for another request are beside those at work.
+    pool.total_component_instances(INSTANCES * 2)
         .total_core_instances(INSTANCES * CORE_INSTANCES_EACH)
         .total_memories(INSTANCES * 2)
         .total_tables(INSTANCES * CORE_INSTANCES_EACH)
@@ -58,11 +66,9 @@ pub(crate) fn running() -> wasmtime::Result<Engine> {
         .table_keep_resident(KEPT_TABLE)
         .async_stack_keep_resident(KEPT_TABLE)
         .pagemap_scan(Enabled::Auto);
-    let mut config = config();
+    let mut config = config(interruption);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-    let engine = Engine::new(&config)?;
-    tick(&engine)?;
-    Ok(engine)
+    Engine::new(&config)
 }
 
 /// Moves the engine's epoch until the engine is gone. A thread of its own: the runtime's threads may all be inside guests,

@@ -1,10 +1,13 @@
-//! What belongs to one instance while it answers one request.
+//! What belongs to one instance.
 
 use std::sync::Arc;
 
+use coreward_wire::WorkerLimits;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
+use wasmtime_wasi_http::p2::body::{HostIncomingBody, HostOutgoingBody};
+use wasmtime_wasi_http::p2::types::{HostIncomingRequest, HostResponseOutparam};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::keyvalue::View;
@@ -53,6 +56,24 @@ impl Guest {
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(HEADER_BYTES);
         Self { wasi: wasi.build(), http, table, outbound, grants, memory }
+    }
+
+    /// Makes it ready for another request; what is granted is the app's and stays.
+    pub(super) fn turn_to(&mut self, outbound: Outbound, limits: &WorkerLimits) {
+        self.outbound = outbound;
+        self.memory.turn_to(limits);
+    }
+
+    /// Whether nothing is left of the request that it answered: no body, no answer that was not given, no request to others.
+    /// The caller, or others, wait as long as it holds one.
+    pub(super) fn is_at_rest(&mut self) -> bool {
+        let held = self.table.iter_mut().any(|entry| {
+            entry.is::<HostIncomingRequest>()
+                || entry.is::<HostIncomingBody>()
+                || entry.is::<HostOutgoingBody>()
+                || entry.is::<HostResponseOutparam>()
+        });
+        !held && self.outbound.is_at_rest()
     }
 
     pub(super) fn config(&mut self) -> WasiConfig<'_> {

@@ -23,10 +23,13 @@ const WRITE_BYTES: usize = 64 << 10;
 
 /// The log of one worker's component, shared by its instances.
 #[derive(Clone, Debug)]
-pub(crate) struct GuestLog {
+pub(crate) struct GuestLog(Arc<Book>);
+
+#[derive(Debug)]
+struct Book {
     deal: Address,
     worker: String,
-    rate: Arc<Mutex<Rate>>,
+    rate: Mutex<Rate>,
     metrics: Metrics,
 }
 
@@ -60,8 +63,8 @@ pub(crate) enum Output {
 impl GuestLog {
     /// The log of this worker.
     pub(crate) fn new(deal: Address, worker: String, metrics: Metrics) -> Self {
-        let rate = Arc::new(Mutex::new(Rate { left: BURST, since: Instant::now() }));
-        Self { deal, worker, rate, metrics }
+        let rate = Mutex::new(Rate { left: BURST, since: Instant::now() });
+        Self(Arc::new(Book { deal, worker, rate, metrics }))
     }
 
     /// One of the two outputs of one instance.
@@ -70,12 +73,12 @@ impl GuestLog {
     }
 
     fn line(&self, output: Output, line: &[u8]) {
-        if !self.rate.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now()) {
-            self.metrics.log_line_dropped();
+        let Book { deal, worker, rate, metrics } = &*self.0;
+        if !rate.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now()) {
+            metrics.log_line_dropped();
             return;
         }
         let message = String::from_utf8_lossy(line);
-        let (deal, worker) = (self.deal, &self.worker);
         match output {
             Output::Stdout => {
                 tracing::info!(target: "guest", { deal.address = %deal, worker.id = %worker, guest.output = "stdout" }, "{message}");

@@ -1,13 +1,14 @@
 //! The worker's memory: one budget that instances, their code and the compiler draw from. What the pod may use beyond it is
 //! the host's own.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use coreward_wire::WorkerLimits;
 use wasmtime::ResourceLimiter;
 
 use super::engine::TABLE_ELEMENTS;
+use super::idle::Idle;
 use crate::metrics::Metrics;
 
 /// The most of a worker's memory that one instance may hold, in quarters: what is left keeps others alive beside a hog.
@@ -74,6 +75,8 @@ impl Drop for Reserved {
 #[derive(Debug)]
 pub(crate) struct Share {
     budget: Arc<Budget>,
+    /// Instances that give way: they hold memory and do nothing.
+    idle: Weak<Idle>,
     limit: u64,
     most: u64,
     held: u64,
@@ -82,10 +85,20 @@ pub(crate) struct Share {
 
 impl Share {
     /// A share of a worker's budget.
-    pub(crate) fn of(budget: &Arc<Budget>, limits: &WorkerLimits) -> Self {
-        let limit = limits.memory_mib << 20;
-        let most = (limits.request.memory_mib << 20).min(limit / 4 * MOST_QUARTERS);
-        Self { budget: Arc::clone(budget), limit, most, held: 0, denied: false }
+    pub(super) fn of(budget: &Arc<Budget>, idle: &Arc<Idle>, limits: &WorkerLimits) -> Self {
+        let (budget, idle) = (Arc::clone(budget), Arc::downgrade(idle));
+        let (limit, most) = bounds(limits);
+        Self { budget, idle, limit, most, held: 0, denied: false }
+    }
+
+    /// Puts it under the limits of another request.
+    pub(super) fn turn_to(&mut self, limits: &WorkerLimits) {
+        (self.limit, self.most) = bounds(limits);
+    }
+
+    fn take(&self, bytes: u64) -> bool {
+        let relieved = || self.idle.upgrade().is_some_and(|idle| idle.give_up());
+        self.budget.take(bytes, self.limit) || (relieved() && self.budget.take(bytes, self.limit))
     }
 
     /// Whether memory was asked for that was not there.
@@ -94,8 +107,7 @@ impl Share {
     }
 
     fn grow(&mut self, more: u64) -> bool {
-        let granted =
-            self.held.saturating_add(more) <= self.most && self.budget.take(more, self.limit);
+        let granted = self.held.saturating_add(more) <= self.most && self.take(more);
         if granted {
             self.held += more;
             self.budget.metrics.memory_grows(more);
@@ -104,6 +116,12 @@ impl Share {
         }
         granted
     }
+}
+
+/// Bytes that all instances may hold, and one of them.
+fn bounds(limits: &WorkerLimits) -> (u64, u64) {
+    let limit = limits.memory_mib << 20;
+    (limit, (limits.request.memory_mib << 20).min(limit / 4 * MOST_QUARTERS))
 }
 
 impl ResourceLimiter for Share {
@@ -170,17 +188,19 @@ mod tests {
             connections: 1,
             storage_mib: 0,
             request,
+            reuse_instances: false,
         }
     }
 
     #[test]
     fn a_hog_leaves_a_quarter_to_others_and_gives_all_back() {
         let (budget, limits) = (budget(), limits(64, 512));
-        let mut hog = Share::of(&budget, &limits);
+        let idle = Arc::default();
+        let mut hog = Share::of(&budget, &idle, &limits);
         assert!(hog.memory_growing(0, 48 * MIB, None).unwrap());
         assert!(!hog.memory_growing(48 * MIB, 49 * MIB, None).unwrap());
         assert!(hog.was_denied());
-        let mut other = Share::of(&budget, &limits);
+        let mut other = Share::of(&budget, &idle, &limits);
         assert!(other.memory_growing(0, 16 * MIB, None).unwrap());
         assert!(!other.memory_growing(16 * MIB, 17 * MIB, None).unwrap());
         drop(hog);
@@ -189,17 +209,27 @@ mod tests {
 
     #[test]
     fn an_instance_has_a_limit_of_its_own_for_memory_and_tables_together() {
-        let mut share = Share::of(&budget(), &limits(4096, 512));
+        let mut share = Share::of(&budget(), &Arc::default(), &limits(4096, 512));
         assert!(share.memory_growing(0, 512 * MIB, Some(600 * MIB)).unwrap());
         assert!(!share.table_growing(0, 1, None).unwrap());
         assert!(share.was_denied());
     }
 
     #[test]
+    fn the_limits_of_the_next_request_are_those_of_the_order_then() {
+        let mut share = Share::of(&budget(), &Arc::default(), &limits(64, 2));
+        assert!(!share.memory_growing(0, 3 * MIB, None).unwrap());
+        share.turn_to(&limits(64, 4));
+        assert!(share.memory_growing(0, 3 * MIB, None).unwrap());
+        share.turn_to(&limits(64, 2));
+        assert!(!share.memory_growing(3 * MIB, 4 * MIB, None).unwrap());
+    }
+
+    #[test]
     fn what_is_reserved_is_not_there_for_instances_until_it_is_given_back() {
         let (budget, limits) = (budget(), limits(64, 512));
         let compiler = budget.reserve(32 << 20, 64 << 20);
-        let mut share = Share::of(&budget, &limits);
+        let mut share = Share::of(&budget, &Arc::default(), &limits);
         assert!(!share.memory_growing(0, 33 * MIB, None).unwrap());
         assert!(share.memory_growing(0, 32 * MIB, None).unwrap());
         assert_eq!(budget.reserve(1 << 20, 64 << 20).bytes(), 0);

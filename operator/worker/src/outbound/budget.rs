@@ -83,6 +83,11 @@ impl Allowance {
         }
     }
 
+    /// Whether nobody else has a part of it: no connection, and no body on its way.
+    pub(super) fn is_at_rest(&self) -> bool {
+        Arc::strong_count(&self.open) == 1
+    }
+
     /// # Errors
     ///
     /// [`Error::ConnectionLimitReached`] if the instance, or all of them, have as many open as they may.
@@ -204,6 +209,19 @@ mod tests {
         assert!(instance.open().is_ok(), "the connection is gone with its body");
         let sent = instance.sending(full("123456")).collect().await;
         assert!(matches!(sent, Err(Error::HttpRequestBodySize(None))));
+    }
+
+    #[test]
+    fn it_is_at_rest_when_no_connection_and_no_body_is_open() {
+        let instance = Allowance::of(&limits(1, 10), &shared());
+        assert!(instance.is_at_rest());
+        let answer = instance.receiving(full("123"), instance.open().unwrap());
+        assert!(!instance.is_at_rest());
+        drop(answer);
+        let body = instance.sending(full("123"));
+        assert!(!instance.is_at_rest());
+        drop(body);
+        assert!(instance.is_at_rest());
     }
 
     #[test]

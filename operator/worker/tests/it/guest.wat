@@ -4,6 +4,9 @@
 ;;   /big                         answers with a body that never ends
 ;;   /flood                       answers with headers that never end
 ;;   /who                         200 if the host says which member asks, else 401
+;;   /keep-open                   answers with a body that it neither ends nor gives up
+;;   /grow                        takes 20 MiB more
+;;   /count                       200 + the requests that this instance answered before
 ;;   /out/<host>[/<path>]         asks that host, and answers with its status; 600 + the error code if there is none
 ;;   anything else                STATUS
 (module
@@ -31,6 +34,8 @@
   (import "wasi:http/types@0.2.0" "[method]incoming-request.consume" (func $consume (param i32 i32)))
   (import "wasi:http/types@0.2.0" "[method]incoming-body.stream" (func $stream-in (param i32 i32)))
   (import "wasi:io/streams@0.2.0" "[method]input-stream.blocking-read" (func $read (param i32 i64 i32)))
+  (import "wasi:http/types@0.2.0" "[resource-drop]incoming-request" (func $drop-request (param i32)))
+  (import "wasi:http/types@0.2.0" "[resource-drop]incoming-response" (func $drop-answer (param i32)))
   (import "wasi:cli/stderr@0.2.0" "get-stderr" (func $stderr (result i32)))
   IMPORT
 
@@ -38,6 +43,7 @@
   (data (i32.const 8) "/")
   (data (i32.const 16) "coreward-caller")
   (global $heap (mut i32) (i32.const 65536))
+  (global $answered (mut i32) (i32.const 0))
 
   (func (export "cabi_realloc") (param i32 i32 i32) (param $length i32) (result i32)
     (local $at i32)
@@ -66,6 +72,12 @@
       (call $write (local.get $stream) (i32.const 0) (i32.const 4096) (i32.const 3072))
       (br_if $more (i32.eqz (i32.load8_u (i32.const 3072))))))
 
+  (func $keep-open (param $out i32)
+    (local $response i32)
+    (local.set $response (call $new-response (call $new-fields)))
+    (call $body-of (local.get $response) (i32.const 3072))
+    (call $send (local.get $out) (local.get $response)))
+
   (func $flood (param $out i32)
     (local $fields i32) (local $count i32)
     (local.set $fields (call $new-fields))
@@ -84,7 +96,7 @@
     (i32.const 0))
 
   (func $ask (param $host i32) (param $host-length i32) (param $path i32) (param $path-length i32) (result i32)
-    (local $request i32) (local $future i32)
+    (local $request i32) (local $future i32) (local $status i32)
     (local.set $request (call $new-request (call $new-fields)))
     (drop (call $set-scheme (local.get $request) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0)))
     (drop (call $set-authority (local.get $request) (i32.const 1) (local.get $host) (local.get $host-length)))
@@ -97,7 +109,9 @@
     (call $block (call $subscribe (local.get $future)))
     (call $get (local.get $future) (i32.const 2048))
     (if (i32.load8_u (i32.const 2064)) (then (return (i32.add (i32.const 600) (i32.load8_u (i32.const 2072))))))
-    (call $status-of (i32.load (i32.const 2072))))
+    (local.set $status (call $status-of (i32.load (i32.const 2072))))
+    (call $drop-answer (i32.load (i32.const 2072)))
+    (local.get $status))
 
   (func $ask-by-path (param $path i32) (param $length i32) (result i32)
     (local $host i32) (local $end i32) (local $slash i32)
@@ -120,6 +134,7 @@
   (func (export "wasi:http/incoming-handler@0.2.0#handle") (param $request i32) (param $out i32)
     (local $path i32) (local $length i32) (local $letter i32)
     FIRST
+    (global.set $answered (i32.add (global.get $answered) (i32.const 1)))
     (call $path-of (local.get $request) (i32.const 512))
     (local.set $path (i32.load (i32.const 516)))
     (local.set $length (i32.load (i32.const 520)))
@@ -133,12 +148,27 @@
         unreachable))
     (if (i32.eq (local.get $letter) (i32.const 101))
       (then (if (call $evil (local.get $request) (local.get $out)) (then return))))
-    (if (i32.eq (local.get $letter) (i32.const 115)) (then return))
+    (if (i32.eq (local.get $letter) (i32.const 115)) (then (call $drop-request (local.get $request)) return))
     (if (i32.eq (local.get $letter) (i32.const 98)) (then (call $big (local.get $out)) return))
     (if (i32.eq (local.get $letter) (i32.const 102)) (then (call $flood (local.get $out)) return))
+    (if (i32.eq (local.get $letter) (i32.const 107))
+      (then
+        (call $drop-request (local.get $request))
+        (call $keep-open (local.get $out))
+        return))
+    (if (i32.eq (local.get $letter) (i32.const 103))
+      (then (if (i32.eq (memory.grow (i32.const 320)) (i32.const -1)) (then unreachable))))
+    (if (i32.eq (local.get $letter) (i32.const 99))
+      (then
+        (call $drop-request (local.get $request))
+        (call $respond (local.get $out) (i32.add (i32.const 199) (global.get $answered)))
+        return))
     (if (i32.eq (local.get $letter) (i32.const 119))
       (then (call $respond (local.get $out) (call $who (local.get $request))) return))
     (if (i32.eq (local.get $letter) (i32.const 111))
-      (then (call $respond (local.get $out) (call $ask-by-path (local.get $path) (local.get $length))) return))
+      (then
+        (call $drop-request (local.get $request))
+        (call $respond (local.get $out) (call $ask-by-path (local.get $path) (local.get $length)))
+        return))
     (call $respond (local.get $out) (i32.const STATUS)))
 )

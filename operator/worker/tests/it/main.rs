@@ -17,6 +17,7 @@ mod keeper;
 mod malformed;
 mod process;
 mod request;
+mod reuse;
 mod subnet;
 mod template;
 mod threads;

@@ -128,6 +128,7 @@ impl World {
                 connections: 64,
                 request: RequestLimits::default(),
                 storage_mib: 0,
+                reuse_instances: false,
             },
             egress: Egress::None,
             members: Vec::new(),
