@@ -201,6 +201,7 @@ mod tests {
                 connections: 1,
                 storage_mib: 0,
                 request: RequestLimits::default(),
+                reuse_instances: false,
             },
             egress: Egress::None,
             members: members.map(member).collect(),
