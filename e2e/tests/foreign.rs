@@ -105,12 +105,8 @@ impl Ours {
 }
 
 /// A folder of the cache for these sources; `make` fills it where it is not there.
-async fn built<F: Future<Output = ()>>(
-    name: &str,
-    sources: &[&str],
-    make: impl Fn(PathBuf) -> F,
-) -> PathBuf {
-    let hash = sources.iter().fold(Sha256::new(), |hash, source| hash.chain_update(source));
+async fn built(name: &str, sources: &[&str], make: impl AsyncFnOnce(PathBuf)) -> PathBuf {
+    let hash = sources.iter().fold(Sha256::new(), Sha256::chain_update);
     let version = hex::encode(&hash.finalize()[..6]);
     let folder = cache_root().join("foreign").join(format!("{name}-{version}"));
     if !folder.exists() {
