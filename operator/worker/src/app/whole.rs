@@ -27,7 +27,7 @@ impl Stopped {
     /// The body, with an error where it ends because the component was stopped: by itself its host lets it end well. It
     /// ends in an error where it passes its bounds, too.
     pub(super) fn guard(self, body: Body, bounds: Bounds) -> Body {
-        Guarded { body, stopped: self, bounds, late: None }.boxed_unsync()
+        Guarded { body, stopped: self, bounds, late: None, is_sent: false }.boxed_unsync()
     }
 }
 
@@ -66,6 +66,8 @@ struct Guarded {
     bounds: Bounds,
     /// Set once the body is waited for: most never are.
     late: Option<Pin<Box<Sleep>>>,
+    /// Set once the body ended too early, and what is written of it had its turn to be sent.
+    is_sent: bool,
 }
 
 impl HttpBody for Guarded {
@@ -77,7 +79,13 @@ impl HttpBody for Guarded {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match Pin::new(&mut self.body).poll_frame(context) {
-            Poll::Ready(None) if self.stopped.0.load(Ordering::Acquire) => {
+            Poll::Ready(None) if self.stopped.0.load(Ordering::Acquire) && !self.is_sent => {
+                // An error closes the connection, and with it goes what is not sent yet: even the head.
+                self.is_sent = true;
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Ready(None) if self.is_sent => {
                 self.bounds.metrics.answer_cut(Cut::Stopped);
                 Poll::Ready(Some(Err(Error::HttpResponseIncomplete)))
             }

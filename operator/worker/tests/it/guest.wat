@@ -6,7 +6,7 @@
 ;;   /who                         200 if the host says which member asks, else 401
 ;;   /keep-open                   answers with a body that it neither ends nor gives up
 ;;   /grow                        takes 20 MiB more
-;;   /count                       200 + the requests that this instance answered before
+;;   /nth                         200 + the requests that this instance answered before
 ;;   /out/<host>[/<path>]         asks that host, and answers with its status; 600 + the error code if there is none
 ;;   anything else                STATUS
 (module
@@ -158,7 +158,7 @@
         return))
     (if (i32.eq (local.get $letter) (i32.const 103))
       (then (if (i32.eq (memory.grow (i32.const 320)) (i32.const -1)) (then unreachable))))
-    (if (i32.eq (local.get $letter) (i32.const 99))
+    (if (i32.eq (local.get $letter) (i32.const 110))
       (then
         (call $drop-request (local.get $request))
         (call $respond (local.get $out) (i32.add (i32.const 199) (global.get $answered)))
