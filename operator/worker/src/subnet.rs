@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use alloy_primitives::B256;
-use coreward_overlay::{Client, Member};
+use coreward_overlay::{Client, Gateways, Member};
 use coreward_wire::{SubnetReport, WorkerDuty};
 use ed25519_dalek::VerifyingKey;
 use futures::{StreamExt as _, stream};
@@ -27,11 +27,16 @@ const CALM: Duration = Duration::from_secs(30);
 /// The same while one does not answer; grows to `CALM`.
 const UNEASY: Duration = Duration::from_secs(1);
 
-/// Gives a member list to the overlay.
+/// Gives a member list, and the gateways, to the overlay.
 pub(crate) async fn apply(duty: &WorkerDuty, overlay: &Client, metrics: &Metrics) {
     let members = usable(duty);
     let (count, unusable) = (members.len(), duty.members.len() - members.len());
-    match overlay.set_members(members).await {
+    let gateways = Gateways { own: duty.gateways.own.clone(), private: duty.gateways.private };
+    let given = async {
+        overlay.set_gateways(gateways).await?;
+        overlay.set_members(members).await
+    };
+    match given.await {
         Ok(()) => {
             let block = duty.members_block;
             metrics.members_are(count, unusable, block);
@@ -66,7 +71,11 @@ pub(crate) async fn follow(
 ) {
     while orders.changed().await.is_ok() {
         let duty = Arc::clone(&orders.borrow_and_update());
-        if applied.borrow().members != duty.members {
+        let differs = {
+            let applied = applied.borrow();
+            applied.members != duty.members || applied.gateways != duty.gateways
+        };
+        if differs {
             apply(&duty, &overlay, &metrics).await;
         }
         applied.send_replace(duty);
@@ -100,7 +109,9 @@ pub(crate) async fn probe(
 }
 
 async fn changed(applied: &mut Orders, duty: &WorkerDuty) -> Result<(), watch::error::RecvError> {
-    applied.wait_for(|now| now.members != duty.members).await.map(drop)
+    let differs =
+        |now: &Arc<WorkerDuty>| now.members != duty.members || now.gateways != duty.gateways;
+    applied.wait_for(differs).await.map(drop)
 }
 
 /// Replaces a report; false if it says the same of the same members, so that a quiet subnet makes no noise.
