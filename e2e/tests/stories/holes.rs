@@ -81,10 +81,11 @@ pub(super) async fn are_as_written(
     let open: BTreeSet<Hole> = wanted
         .iter()
         .zip(&judged)
-        .filter_map(|((hole, _), open)| open.then(|| hole.clone()))
+        .filter(|(_, open)| **open)
+        .map(|((hole, _), _)| hole.clone())
         .collect();
     let pairs = wanted.iter().map(|((from, to, _), _)| (from.as_str(), to.as_str())).collect();
-    let written = written(&pairs);
+    let written = written(&pairs)?;
     let words = |holes: Vec<&Hole>| {
         holes
             .iter()
@@ -100,13 +101,15 @@ pub(super) async fn are_as_written(
 }
 
 /// The holes of the table, one by one, between the pairs that can be judged.
-fn written(pairs: &BTreeSet<(&str, &str)>) -> BTreeSet<Hole> {
+fn written(pairs: &BTreeSet<(&str, &str)>) -> Result<BTreeSet<Hole>> {
     let table = include_str!("../../../charts/coreward/NETWORK.md");
     let rows = table.lines().filter(|line| line.starts_with("| "));
     let mut holes = BTreeSet::new();
     for row in rows.filter(|row| !row.starts_with("| from") && !row.starts_with("| ---")) {
         let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
-        let [from, to, ports, _why] = cells[..] else { panic!("no row of four cells: {row}") };
+        let [from, to, ports, _why] = cells[..] else {
+            return Err(Error::Finding(format!("no row of four cells: {row}")));
+        };
         let ports: Vec<String> = if ports == "any" {
             PORTS.map(|(protocol, port)| format!("{protocol} {port}")).to_vec()
         } else {
@@ -120,7 +123,7 @@ fn written(pairs: &BTreeSet<(&str, &str)>) -> BTreeSet<Hole> {
             }
         }
     }
-    holes
+    Ok(holes)
 }
 
 /// One of each whom the table names.
@@ -162,10 +165,9 @@ async fn ends(world: &World, one: &deal::Served, other: &deal::Served) -> Result
 
 /// Those whose pods and namespaces are not ours, and addresses outside.
 fn foreign(worker: &Peer) -> Ends {
-    let mut of_another_deal = worker.clone();
-    of_another_deal.ip = "10.244.250.20".to_owned();
+    let mut of_another_deal = Peer { ip: "10.244.250.20".to_owned(), ..worker.clone() };
     if let Some(inside) = &mut of_another_deal.internal {
-        inside.namespace = "deal-0000000000-000000".to_owned();
+        "deal-0000000000-000000".clone_into(&mut inside.namespace);
         inside.namespace_labels.insert("coreward.dev/deal".to_owned(), "00".repeat(20));
     }
     let pod = |namespace: &str, ip: &str| {

@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Our crates, and what of ours each may use at run time. Names without the prefix `coreward-`.
-const ALLOWED: [(&str, &[&str]); 14] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     ("domain", &[]),
     ("crds", &[]),
     ("randomx", &[]),
@@ -18,6 +18,7 @@ const ALLOWED: [(&str, &[&str]); 14] = [
     ("controllers", &["domain", "wire", "link", "crds", "chain", "telemetry"]),
     ("artifact", &[]),
     ("node", &["wire", "artifact", "link", "telemetry"]),
+    ("gateway", &["wire", "overlay", "link", "telemetry"]),
     ("prover", &["domain", "wire", "randomx", "link", "telemetry"]),
     ("worker", &["domain", "wire", "artifact", "overlay", "link", "telemetry"]),
     ("e2e", &["crds"]),
@@ -38,6 +39,7 @@ const OUTSIDE: [(&str, &[&str]); 7] = [
             "chain",
             "controllers",
             "e2e",
+            "gateway",
             "link",
             "node",
             "overlay",

@@ -77,7 +77,7 @@ async fn named(
 pub(crate) fn duty(assignment: Option<&Arc<Assignment>>) -> Option<&NodeDuty> {
     match &assignment?.duty {
         Duty::Node(duty) => Some(duty),
-        Duty::Prover(_) | Duty::Worker(_) | Duty::Probe => None,
+        Duty::Prover(_) | Duty::Worker(_) | Duty::Gateway(_) | Duty::Probe => None,
     }
 }
 

@@ -16,7 +16,7 @@ use libp2p::{Multiaddr, PeerId, Transport};
 use tokio::time::{Instant, timeout};
 
 use crate::gate::{Admitted, Gate};
-use crate::serve::{Handler, Refusal};
+use crate::serve::Refusal;
 
 /// How long a handshake may take: TCP, Noise and yamux are six round trips at most.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,12 +28,14 @@ type Output = (PeerId, StreamMuxerBox);
 /// What the transport and the event loop share.
 pub(crate) struct Door {
     gate: Mutex<Gate>,
-    handler: Arc<dyn Handler>,
+    refused: Box<dyn Fn(Refusal) + Send + Sync>,
 }
 
 impl Door {
-    pub(crate) fn new(handler: Arc<dyn Handler>) -> Arc<Self> {
-        Arc::new(Self { gate: Mutex::new(Gate::new(Instant::now())), handler })
+    /// A door that nobody is known at yet; tells `refused` whom it kept out.
+    pub(crate) fn new(refused: impl Fn(Refusal) + Send + Sync + 'static) -> Arc<Self> {
+        let gate = Mutex::new(Gate::new(Instant::now()));
+        Arc::new(Self { gate, refused: Box::new(refused) })
     }
 
     /// Runs something on the gate.
@@ -45,7 +47,7 @@ impl Door {
         let admitted =
             ip_of(address).and_then(|ip| self.with(|gate| gate.admit(ip, Instant::now())));
         if admitted.is_none() {
-            self.handler.refused(Refusal::Rate);
+            (self.refused)(Refusal::Rate);
         }
         let Admitted { id, abort } = admitted?;
         Some(Place { door: Arc::clone(self), id, abort: Some(abort) })
@@ -72,7 +74,7 @@ impl Place {
     ) -> io::Result<Output> {
         let Some(abort) = self.abort.take() else { return handshake.await };
         let refused = |why, error| {
-            self.door.handler.refused(why);
+            (self.door.refused)(why);
             Err(error)
         };
         match timeout(HANDSHAKE_TIMEOUT, Abortable::new(handshake, abort)).await {
@@ -147,11 +149,19 @@ impl Transport for Guarded {
     }
 }
 
-/// The IP address that a multiaddr starts with.
+/// The IP address that a multiaddr starts with; `None` if that is a gateway's.
 pub(crate) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
+    if is_relayed(address) {
+        return None;
+    }
     let first = address.iter().next()?;
     if let Protocol::Ip4(ip) = first {
         return Some(ip.into());
     }
     if let Protocol::Ip6(ip) = first { Some(ip.into()) } else { None }
+}
+
+/// Whether a multiaddr leads through a gateway.
+pub(crate) fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == Protocol::P2pCircuit)
 }

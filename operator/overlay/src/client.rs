@@ -1,6 +1,6 @@
 //! What a worker uses: requests to members, and the member list.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -40,7 +40,18 @@ pub enum Error {
 
 pub(crate) enum Command {
     SetMembers(Vec<Member>),
+    SetGateways(Gateways),
     Open { key: Key, reply: oneshot::Sender<Result<Stream, String>> },
+}
+
+/// The gateways that a node may use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gateways {
+    /// Multiaddrs with keys of our own gateways, `/ip4/<address>/tcp/<port>/p2p/<key>` or with `ip6`: a reservation is kept
+    /// at each, so that members elsewhere reach us through it. What is none is skipped.
+    pub own: Vec<String>,
+    /// Whether the gateways of other members may be outside the public ranges.
+    pub private: bool,
 }
 
 type Sender = SendRequest<Body>;
@@ -77,6 +88,7 @@ pub struct Client {
     commands: mpsc::Sender<Command>,
     listening: watch::Receiver<Vec<String>>,
     strangers: watch::Receiver<u64>,
+    reservations: watch::Receiver<BTreeSet<Key>>,
     pools: Arc<Mutex<HashMap<Key, Pool>>>,
     tasks: TaskTracker,
 }
@@ -95,8 +107,16 @@ impl Client {
         commands: mpsc::Sender<Command>,
         listening: watch::Receiver<Vec<String>>,
         strangers: watch::Receiver<u64>,
+        reservations: watch::Receiver<BTreeSet<Key>>,
     ) -> Self {
-        Self { commands, listening, strangers, pools: Arc::default(), tasks: TaskTracker::new() }
+        Self {
+            commands,
+            listening,
+            strangers,
+            reservations,
+            pools: Arc::default(),
+            tasks: TaskTracker::new(),
+        }
     }
 
     /// Multiaddrs that we listen on; grows as the listener comes up.
@@ -109,6 +129,21 @@ impl Client {
     #[must_use]
     pub fn strangers(&self) -> watch::Receiver<u64> {
         self.strangers.clone()
+    }
+
+    /// Keys of our own gateways where a reservation stands.
+    #[must_use]
+    pub fn reservations(&self) -> watch::Receiver<BTreeSet<Key>> {
+        self.reservations.clone()
+    }
+
+    /// Replaces the gateways; a gateway is no member, and gets no stream of requests.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`] after shutdown.
+    pub async fn set_gateways(&self, gateways: Gateways) -> Result<(), Error> {
+        self.commands.send(Command::SetGateways(gateways)).await.map_err(|_| Error::Stopped)
     }
 
     /// Replaces the member list; connections of those no longer on it are closed at once.

@@ -50,7 +50,7 @@ impl ConnectionHandler for Connection {
     }
 
     fn connection_keep_alive(&self) -> bool {
-        // Only members are connected, and their number is the deal's.
+        // Only members and gateways are connected, and their number is the deal's.
         true
     }
 

@@ -1,5 +1,7 @@
 //! The loop that owns the swarm.
 
+mod gateways;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -7,19 +9,21 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use libp2p::allow_block_list::{self, AllowedPeers};
-use libp2p::swarm::{DialError, NetworkBehaviour, Stream, Swarm, SwarmEvent, dial_opts::DialOpts};
-use libp2p::{Multiaddr, PeerId, identify, identity, ping};
+use libp2p::swarm::{NetworkBehaviour, Stream, Swarm, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, identify, identity, ping, relay};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::{Door, ip_of};
+use crate::admission::{Door, ip_of, is_relayed};
 use crate::client::{Client, Command};
 use crate::connection::OpenId;
 use crate::member::{Key, Member, STREAMS_PER_MEMBER, Seat, key_of, peer_of};
+use crate::reservations::Reservations;
 use crate::serve::{Handler, Refusal, refuse, serve};
 use crate::streams::{Event, Streams};
-use crate::transport::guarded;
+use crate::transport::{guarded, relayed};
+use crate::way::Way;
 
 /// Commands that may wait for the loop.
 const COMMANDS: usize = 256;
@@ -59,6 +63,9 @@ pub enum StartError {
     /// The address cannot be listened on.
     #[error("listen on {0}")]
     Listen(Multiaddr, #[source] libp2p::TransportError<std::io::Error>),
+    /// A gateway was given no address that it is reached at from outside.
+    #[error("a gateway needs an address that it is reached at from outside: name at least one")]
+    NoOutsideAddress,
     /// The seed makes no key, or the transport cannot be set up.
     #[error("set up the transport: {0}")]
     Transport(String),
@@ -69,6 +76,7 @@ struct Behaviour {
     members: allow_block_list::Behaviour<AllowedPeers>,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
+    relay: relay::client::Behaviour,
     streams: Streams,
 }
 
@@ -83,6 +91,10 @@ pub struct EventLoop {
     commands: mpsc::Receiver<Command>,
     members: BTreeMap<PeerId, Seat>,
     door: Arc<Door>,
+    reservations: Reservations,
+    /// Whether the gateways of other members may be outside the public ranges.
+    private: bool,
+    reserved: watch::Sender<BTreeSet<Key>>,
     pending: BTreeMap<OpenId, Pending>,
     dialling: BTreeSet<PeerId>,
     next_open: OpenId,
@@ -111,18 +123,23 @@ pub fn start(
 ) -> Result<(Client, EventLoop), StartError> {
     let address: Multiaddr =
         config.listen.parse().map_err(|_| StartError::ListenAddress(config.listen.clone()))?;
-    let door = Door::new(Arc::clone(&handler));
+    let counts = Arc::clone(&handler);
+    let door = Door::new(move |why| counts.refused(why));
     let mut swarm = swarm(config.seed, Arc::clone(&door))?;
     swarm.listen_on(address.clone()).map_err(|source| StartError::Listen(address, source))?;
     let (sender, commands) = mpsc::channel(COMMANDS);
     let (listening, listens) = watch::channel(Vec::new());
     let (strangers, seen) = watch::channel(0);
-    let client = Client::new(sender, listens, seen);
+    let (reserved, reservations) = watch::channel(BTreeSet::new());
+    let client = Client::new(sender, listens, seen, reservations);
     let event_loop = EventLoop {
         swarm,
         commands,
         members: BTreeMap::new(),
         door,
+        reservations: Reservations::default(),
+        private: false,
+        reserved,
         pending: BTreeMap::new(),
         dialling: BTreeSet::new(),
         next_open: 0,
@@ -139,17 +156,22 @@ pub fn start(
 fn swarm(seed: [u8; 32], door: Arc<Door>) -> Result<Swarm<Behaviour>, StartError> {
     let transport = |error: &dyn fmt::Display| StartError::Transport(error.to_string());
     let keypair = identity::Keypair::ed25519_from_bytes(seed).map_err(|error| transport(&error))?;
+    let (circuits, relay) = relay::client::new(keypair.public().to_peer_id());
     let builder = libp2p::SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
+        .with_other_transport(|keypair| Ok(relayed(keypair, circuits)?))
+        .map_err(|error| transport(&error))?
         .with_other_transport(|keypair| Ok(guarded(keypair, door)?))
         .map_err(|error| transport(&error))?
         .with_behaviour(|keypair| Behaviour {
             members: allow_block_list::Behaviour::default(),
-            identify: identify::Behaviour::new(identify::Config::new(
-                "/coreward/1".to_owned(),
-                keypair.public(),
-            )),
+            // What a peer says of its addresses is not kept: it would be dialled.
+            identify: identify::Behaviour::new(
+                identify::Config::new("/coreward/1".to_owned(), keypair.public())
+                    .with_cache_size(0),
+            ),
             ping: ping::Behaviour::default(),
+            relay,
             streams: Streams::default(),
         })
         .map_err(|error| transport(&error))?;
@@ -168,6 +190,7 @@ impl EventLoop {
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
+                () = gateways::at(self.reservations.next()) => self.reserve(),
                 // A finished stream frees its place in the set; its result is nothing.
                 Some(_) = self.served.join_next() => {}
                 command = self.commands.recv() => match command {
@@ -182,6 +205,7 @@ impl EventLoop {
     fn obey(&mut self, command: Command) {
         match command {
             Command::SetMembers(members) => self.set_members(&members),
+            Command::SetGateways(gateways) => self.set_gateways(&gateways),
             Command::Open { key, reply } => self.open(&key, reply),
         }
     }
@@ -190,28 +214,27 @@ impl EventLoop {
         let own = *self.swarm.local_peer_id();
         let wanted: BTreeMap<_, _> =
             members.iter().filter_map(Member::resolve).filter(|(peer, _)| *peer != own).collect();
-        let addresses = wanted.iter().map(|(peer, list)| (*peer, list.iter().filter_map(ip_of)));
+        let addresses = wanted.iter().map(|(peer, ways)| (*peer, ways.iter().filter_map(Way::ip)));
         let addresses = addresses.map(|(peer, list)| (peer, list.collect())).collect();
         self.door.with(|gate| gate.set_members(&addresses));
-        let allowed = &mut self.swarm.behaviour_mut().members;
-        self.members.retain(|peer, _| {
-            let stays = wanted.contains_key(peer);
-            if !stays {
-                // Also closes its connections; that alone would leave those hanging who wait for its bytes.
-                allowed.disallow_peer(*peer);
-            }
-            stays
-        });
-        for (peer, addresses) in wanted {
-            allowed.allow_peer(peer);
-            self.members.entry(peer).or_insert_with(Seat::new).addresses = addresses;
+        let gone: Vec<_> =
+            self.members.keys().filter(|peer| !wanted.contains_key(*peer)).copied().collect();
+        for peer in &gone {
+            // Its connections close below; that alone would leave those hanging who wait for its bytes.
+            self.members.remove(peer);
+        }
+        for (peer, ways) in wanted {
+            self.members.entry(peer).or_insert_with(Seat::new).ways = ways;
+        }
+        self.admit();
+        for peer in gone {
+            // One that is let in as a gateway still loses the streams that it had as a member.
+            let _ = self.swarm.disconnect_peer_id(peer);
         }
     }
 
     fn open(&mut self, key: &Key, reply: oneshot::Sender<Result<Stream, String>>) {
-        let Some((peer, addresses)) =
-            peer_of(key).and_then(|peer| Some((peer, self.members.get(&peer)?.addresses.clone())))
-        else {
+        let Some(peer) = peer_of(key).filter(|peer| self.members.contains_key(peer)) else {
             return answer(reply, Err("not a member of this subnet".to_owned()));
         };
         if self.pending.values().filter(|pending| pending.peer == peer).count() >= PENDING_OPENS {
@@ -221,24 +244,7 @@ impl EventLoop {
         let id = self.next_open;
         self.pending.insert(id, Pending { peer, reply });
         if !self.swarm.behaviour_mut().streams.open(peer, id) {
-            self.dial(peer, addresses);
-        }
-    }
-
-    fn dial(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
-        if self.dialling.contains(&peer) {
-            return;
-        }
-        if addresses.is_empty() {
-            return self.fail_waiting(peer, "no address of this member is known");
-        }
-        match self.swarm.dial(DialOpts::peer_id(peer).addresses(addresses).build()) {
-            Ok(()) => {
-                self.dialling.insert(peer);
-            }
-            // A connection is coming up already; its event will serve those who wait.
-            Err(DialError::DialPeerConditionFalse(_)) => {}
-            Err(error) => self.fail_waiting(peer, &error.to_string()),
+            self.dial(peer);
         }
     }
 
@@ -263,6 +269,7 @@ impl EventLoop {
                 self.dialling.remove(&peer);
                 if !self.swarm.behaviour().streams.is_connected(&peer) {
                     self.fail_waiting(peer, &error.to_string());
+                    self.fail_behind(peer, &error.to_string());
                 }
             }
             SwarmEvent::IncomingConnectionError { peer_id: Some(peer), error, .. } => {
@@ -272,7 +279,12 @@ impl EventLoop {
                     self.strangers.send_modify(|count| *count += 1);
                 }
             }
-            SwarmEvent::NewListenAddr { address, .. } => {
+            SwarmEvent::Behaviour(BehaviourEvent::Relay(event)) => self.relayed(&event),
+            SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
+                self.listener_ended(listener_id, reason);
+            }
+            // What a gateway says of its own addresses is no place where we listen.
+            SwarmEvent::NewListenAddr { address, .. } if !is_relayed(&address) => {
                 self.listening.send_modify(|list| list.push(address.to_string()));
             }
             _ => {}
@@ -289,6 +301,7 @@ impl EventLoop {
             self.swarm.close_connection(oldest);
         }
         self.open_waiting(peer);
+        self.dial_behind(peer);
     }
 
     fn stream(&mut self, event: Event) {

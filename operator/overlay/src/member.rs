@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use libp2p::{Multiaddr, PeerId, identity};
+use libp2p::{PeerId, identity};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::way::Way;
+
 /// Streams of one member that are served at once, and streams that we hold towards it.
 pub(crate) const STREAMS_PER_MEMBER: usize = 64;
+/// Addresses of one member that are looked at: a foreign provider writes as many as it likes.
+const MOST_WAYS: usize = 8;
 
 /// An ed25519 public key, as the chain's list has it.
 pub type Key = [u8; 32];
@@ -17,22 +21,24 @@ pub type Key = [u8; 32];
 pub struct Member {
     /// Its key; a member whose key is no valid point, or a weak one, is skipped alone.
     pub key: Key,
-    /// Multiaddrs to dial, best first; those that do not parse are skipped.
+    /// Multiaddrs to dial, at most eight: direct ones, or `<gateway>/p2p/<its key>/p2p-circuit`; those that are neither are
+    /// skipped.
     pub addresses: Vec<String>,
 }
 
 impl Member {
     /// The member as libp2p knows it; `None` if its key is not valid.
-    pub(crate) fn resolve(&self) -> Option<(PeerId, Vec<Multiaddr>)> {
+    pub(crate) fn resolve(&self) -> Option<(PeerId, Vec<Way>)> {
         let peer = peer_of(&self.key)?;
-        Some((peer, self.addresses.iter().filter_map(|text| text.parse().ok()).collect()))
+        let ways = self.addresses.iter().filter_map(|text| Way::parse(text, peer));
+        Some((peer, ways.take(MOST_WAYS).collect()))
     }
 }
 
 /// What a member holds here while it is on the list.
 #[derive(Debug)]
 pub(crate) struct Seat {
-    pub(crate) addresses: Vec<Multiaddr>,
+    pub(crate) ways: Vec<Way>,
     /// Room for its streams.
     pub(crate) room: Arc<Semaphore>,
     /// Ends its streams when the seat goes.
@@ -42,7 +48,7 @@ pub(crate) struct Seat {
 impl Seat {
     pub(crate) fn new() -> Self {
         let room = Arc::new(Semaphore::new(STREAMS_PER_MEMBER));
-        Self { addresses: Vec::new(), room, cut: CancellationToken::new() }
+        Self { ways: Vec::new(), room, cut: CancellationToken::new() }
     }
 }
 

@@ -25,6 +25,8 @@ pub enum Duty {
     Worker(Box<WorkerDuty>),
     /// For the node agent.
     Node(NodeDuty),
+    /// For a gateway.
+    Gateway(GatewayDuty),
     /// For a probe pod: report the CPU evidence, then end.
     Probe,
 }
@@ -89,6 +91,21 @@ pub struct WorkerDuty {
     pub members: Vec<Member>,
     /// The block that `members` was read at.
     pub members_block: u64,
+    /// The gateways that it may use.
+    #[serde(default)]
+    pub gateways: Gateways,
+}
+
+/// Gateways, as a worker uses them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Gateways {
+    /// Multiaddrs, with keys, of this cluster's own: the worker is to be reachable through each.
+    #[serde(default)]
+    pub own: Vec<String>,
+    /// Whether gateways of other clusters may be dialled outside the public ranges.
+    #[serde(default)]
+    pub private: bool,
 }
 
 /// A 32-byte secret whose Debug shows nothing.
@@ -191,7 +208,8 @@ pub struct Member {
     pub onchain_worker_id: B256,
     /// Its ed25519 public key.
     pub offchain_worker_id: B256,
-    /// Multiaddrs without the peer id, best first; empty when no address is known.
+    /// Multiaddrs, best first: in this cluster without the key, elsewhere `<gateway>/p2p/<its key>/p2p-circuit`; empty when
+    /// no address is known.
     pub addresses: Vec<String>,
 }
 
@@ -203,4 +221,14 @@ pub struct NodeDuty {
     pub artifacts: Vec<ArtifactOrder>,
     /// Base addresses of IPFS gateways, tried in this order.
     pub gateways: Vec<String>,
+}
+
+/// Whom a gateway relays for; it refuses everybody else.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayDuty {
+    /// Ed25519 public keys of this cluster's workers: they may be reached through the gateway.
+    pub own: Vec<B256>,
+    /// The same of all other members of their deals: they may reach the own ones.
+    pub others: Vec<B256>,
 }

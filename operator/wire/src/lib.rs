@@ -1,6 +1,6 @@
 //! Messages between Coreward's own processes.
 //!
-//! The operator serves `/v1/…` over TLS; provers, workers, node agents and probes call it with a bound service-account
+//! The operator serves `/v1/…` over TLS; provers, workers, node agents, gateways and probes call it with a bound service-account
 //! token. Every body is JSON. A field may be added with a default; a field is never renamed or reused: pods of an older
 //! version go on running through an upgrade of the operator.
 //!
@@ -16,13 +16,13 @@ mod assignment;
 mod report;
 
 pub use assignment::{
-    ArtifactOrder, Assignment, Duty, Egress, Member, NodeDuty, ProofTarget, ProverDuty, Puzzle,
-    RequestLimits, SecretSeed, WorkerDuty, WorkerLimits,
+    ArtifactOrder, Assignment, Duty, Egress, GatewayDuty, Gateways, Member, NodeDuty, ProofTarget,
+    ProverDuty, Puzzle, RequestLimits, SecretSeed, WorkerDuty, WorkerLimits,
 };
 pub use report::{
-    ArtifactFailure, ArtifactFault, CpuEvidence, FoundProof, FoundProofs, HashMode, NodeFacts,
-    NodeReport, ProbeReport, ProofReceipt, ProverReport, Report, SubnetReport, WorkerReport,
-    WorkerStage,
+    ArtifactFailure, ArtifactFault, CpuEvidence, FoundProof, FoundProofs, GatewayReport, HashMode,
+    NodeFacts, NodeReport, ProbeReport, ProofReceipt, ProverReport, Report, SubnetReport,
+    WorkerReport, WorkerStage,
 };
 
 /// The audience that every projected token of our pods is made for.

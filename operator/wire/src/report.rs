@@ -47,6 +47,8 @@ pub enum Report {
     Node(NodeReport),
     /// From a probe.
     Probe(ProbeReport),
+    /// From a gateway.
+    Gateway(GatewayReport),
 }
 
 /// CPUs as the pod itself sees them.
@@ -214,4 +216,16 @@ pub struct ProbeReport {
     pub cpu: CpuEvidence,
     /// Light-mode hashes per second over the probe's few seconds.
     pub hash_rate: f64,
+}
+
+/// From a gateway: what others need to reach it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayReport {
+    /// Its ed25519 public key.
+    pub key: B256,
+    /// Multiaddrs at which it is reached from outside, with its key at the end.
+    pub addresses: Vec<String>,
+    /// Port that it listens on inside the cluster.
+    pub port: u16,
 }

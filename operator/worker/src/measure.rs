@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use alloy_primitives::{Address, B256};
 use coreward_overlay::{Handler, Key};
-use coreward_wire::{ArtifactOrder, Egress, RequestLimits, SecretSeed, WorkerDuty, WorkerLimits};
+use coreward_wire::{
+    ArtifactOrder, Egress, Gateways, RequestLimits, SecretSeed, WorkerDuty, WorkerLimits,
+};
 use futures::future::{BoxFuture, FutureExt as _};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -129,5 +131,6 @@ fn duty() -> WorkerDuty {
         egress: Egress::None,
         members: Vec::new(),
         members_block: 0,
+        gateways: Gateways::default(),
     }
 }

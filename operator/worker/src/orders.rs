@@ -14,7 +14,7 @@ pub(crate) type Orders = watch::Receiver<Arc<WorkerDuty>>;
 pub(crate) fn of_worker(assignment: &Assignment) -> Option<WorkerDuty> {
     match &assignment.duty {
         Duty::Worker(duty) => Some(duty.as_ref().clone()),
-        Duty::Prover(_) | Duty::Node(_) | Duty::Probe => None,
+        Duty::Prover(_) | Duty::Node(_) | Duty::Gateway(_) | Duty::Probe => None,
     }
 }
 

@@ -1,6 +1,5 @@
 //! What a component asks of others: members of its subnet, itself, its host, or the outside.
 
-mod address;
 mod budget;
 mod egress;
 mod network;

@@ -6,7 +6,7 @@ pub(crate) mod probe;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use coreward_overlay::{Client, Member};
+use coreward_overlay::{Client, Gateways, Member};
 use coreward_wire::WorkerDuty;
 use ed25519_dalek::VerifyingKey;
 use tokio::sync::watch;
@@ -16,11 +16,16 @@ pub(crate) use name::Name;
 use crate::metrics::Metrics;
 use crate::orders::Orders;
 
-/// Gives a member list to the overlay.
+/// Gives a member list, and the gateways, to the overlay.
 pub(crate) async fn apply(duty: &WorkerDuty, overlay: &Client, metrics: &Metrics) {
     let members = usable(duty);
     let (count, unusable) = (members.len(), duty.members.len() - members.len());
-    match overlay.set_members(members).await {
+    let gateways = Gateways { own: duty.gateways.own.clone(), private: duty.gateways.private };
+    let given = async {
+        overlay.set_gateways(gateways).await?;
+        overlay.set_members(members).await
+    };
+    match given.await {
         Ok(()) => {
             let block = duty.members_block;
             metrics.members_are(count, unusable, block);
@@ -55,7 +60,11 @@ pub(crate) async fn follow(
 ) {
     while orders.changed().await.is_ok() {
         let duty = Arc::clone(&orders.borrow_and_update());
-        if applied.borrow().members != duty.members {
+        let differs = {
+            let applied = applied.borrow();
+            applied.members != duty.members || applied.gateways != duty.gateways
+        };
+        if differs {
             apply(&duty, &overlay, &metrics).await;
         }
         applied.send_replace(duty);

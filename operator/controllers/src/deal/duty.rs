@@ -6,7 +6,9 @@ use coreward_crds::{Deal, Egress as EgressSpec, EgressMode, Instances, ProviderO
 use coreward_domain::chain::{Seat, Snapshot};
 use coreward_domain::deal::{self as domain, Plan};
 use coreward_domain::id::OnchainWorkerId;
-use coreward_wire::{ArtifactOrder, Duty, Egress, Member, RequestLimits, WorkerDuty, WorkerLimits};
+use coreward_wire::{
+    ArtifactOrder, Duty, Egress, Gateways, Member, RequestLimits, WorkerDuty, WorkerLimits,
+};
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::context::Context;
@@ -81,6 +83,7 @@ fn duty(
         egress: egress(offer, mirror),
         members: members.clone(),
         members_block: *members_block,
+        gateways: Gateways::default(),
     })
 }
 

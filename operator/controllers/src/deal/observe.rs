@@ -282,7 +282,11 @@ fn generation(
 pub fn report(shared: &Shared, pod: &Pod, worker: OnchainWorkerId) -> Option<WorkerReport> {
     match shared.context.hub.report(pod.metadata.uid.as_deref()?)?.report {
         Report::Worker(report) if report.onchain_worker_id == worker.0 => Some(report),
-        Report::Worker(_) | Report::Prover(_) | Report::Node(_) | Report::Probe(_) => None,
+        Report::Worker(_)
+        | Report::Prover(_)
+        | Report::Node(_)
+        | Report::Probe(_)
+        | Report::Gateway(_) => None,
     }
 }
 

@@ -75,7 +75,7 @@ pub fn look(shared: &Shared, name: &str) -> Evidence {
     let is_fresh = received.as_ref().is_some_and(|it| now.saturating_duration_since(it.at) < FRESH);
     let report = received.and_then(|received| match received.report {
         Report::Node(report) => Some(report),
-        Report::Prover(_) | Report::Worker(_) | Report::Probe(_) => None,
+        Report::Prover(_) | Report::Worker(_) | Report::Probe(_) | Report::Gateway(_) => None,
     });
     let cpu = pods.iter().filter(|pod| is_on_or_for(pod, name)).find_map(|pod| cpu_of(shared, pod));
     let complete = report.is_some() && cpu.is_some();
@@ -100,7 +100,7 @@ fn cpu_of(shared: &Shared, pod: &Pod) -> Option<CpuEvidence> {
         PROBE => serde_json::from_str(pod.annotations().get(EVIDENCE)?).ok(),
         PROVER => match report_of(shared, pod)? {
             Report::Prover(report) => Some(report.cpu),
-            Report::Worker(_) | Report::Node(_) | Report::Probe(_) => None,
+            Report::Worker(_) | Report::Node(_) | Report::Probe(_) | Report::Gateway(_) => None,
         },
         _ => None,
     }

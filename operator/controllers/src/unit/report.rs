@@ -231,7 +231,7 @@ fn words(told: Told<'_>, unit: UnitId) -> PodWords {
                 words.cpu = Some(report.cpu);
             }
             Some(Report::Worker(report)) => words.cpu = Some(report.cpu),
-            Some(Report::Node(_) | Report::Probe(_)) | None => {}
+            Some(Report::Node(_) | Report::Probe(_) | Report::Gateway(_)) | None => {}
         }
     }
     words

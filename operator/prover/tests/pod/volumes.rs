@@ -123,7 +123,7 @@ async fn a_memory_limit_below_a_dataset_leaves_light_mode_and_the_reason_is_told
             let hindrance = report.hindrance.as_deref().unwrap_or_default();
             !report.ready && report.mode == HashMode::Light && hindrance.contains("memory limit")
         }
-        Report::Worker(_) | Report::Node(_) | Report::Probe(_) => false,
+        Report::Worker(_) | Report::Node(_) | Report::Probe(_) | Report::Gateway(_) => false,
     };
     until(&desk, |desk| !desk.posted.is_empty() && desk.reports.iter().any(is_slow)).await;
     assert_eq!(prover.shows("coreward_not_ready{reason=\"MemoryLimit\"}").await, 1);

@@ -11,7 +11,8 @@ use alloy_primitives::{Address, B256};
 use bytes::Bytes;
 use coreward_artifact::{Blocks, Cid, car, raw};
 use coreward_wire::{
-    ArtifactOrder, Assignment, Duty, Egress, RequestLimits, SecretSeed, WorkerDuty, WorkerLimits,
+    ArtifactOrder, Assignment, Duty, Egress, Gateways, RequestLimits, SecretSeed, WorkerDuty,
+    WorkerLimits,
 };
 
 /// The reference's release, which is that of our own engine.
@@ -128,6 +129,7 @@ impl Node {
             egress: Egress::None,
             members: Vec::new(),
             members_block: 1,
+            gateways: Gateways::default(),
         };
         let assignment = Assignment {
             revision: "1".to_owned(),

@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::sync::Arc;
 
+use coreward_overlay::internet::{is_of_host_or_link, is_public};
 use coreward_wire::Egress;
 use http::uri::{PathAndQuery, Scheme};
 use http::{Request, Response, Uri};
@@ -17,7 +18,6 @@ use tokio_rustls::TlsConnector;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use wasmtime_wasi_http::{Error, RequestOptions};
 
-use super::address::{is_of_host_or_link, is_public};
 use super::network::Network;
 use crate::body::{self, Body};
 

@@ -88,7 +88,9 @@ fn pace() -> Interval {
 }
 
 async fn changed(applied: &mut Orders, duty: &WorkerDuty) -> Result<(), watch::error::RecvError> {
-    applied.wait_for(|now| now.members != duty.members).await.map(drop)
+    let differs =
+        |now: &Arc<WorkerDuty>| now.members != duty.members || now.gateways != duty.gateways;
+    applied.wait_for(differs).await.map(drop)
 }
 
 /// The members to ask, and no others in `seen`.
@@ -152,7 +154,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use alloy_primitives::Address;
-    use coreward_wire::{ArtifactOrder, Egress, RequestLimits, SecretSeed, WorkerLimits};
+    use coreward_wire::{ArtifactOrder, Egress, Gateways, RequestLimits, SecretSeed, WorkerLimits};
     use tokio::task::JoinSet;
     use tokio::time::Instant;
 
@@ -206,6 +208,7 @@ mod tests {
             egress: Egress::None,
             members: members.map(member).collect(),
             members_block: block,
+            gateways: Gateways::default(),
         })
     }
 

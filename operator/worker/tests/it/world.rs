@@ -133,6 +133,7 @@ impl World {
             egress: Egress::None,
             members: Vec::new(),
             members_block: 1,
+            gateways: coreward_wire::Gateways::default(),
         }
     }
 

@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Whether an address is of this host or its link: nothing that a component may ever reach, whatever name leads there.
 /// The metadata services of clouds are link-local.
-pub(crate) fn is_of_host_or_link(address: IpAddr) -> bool {
+#[must_use]
+pub fn is_of_host_or_link(address: IpAddr) -> bool {
     match canonical(address) {
         IpAddr::V4(v4) => {
             v4.is_loopback()
@@ -26,7 +27,8 @@ pub(crate) fn is_of_host_or_link(address: IpAddr) -> bool {
 }
 
 /// Whether an address is one of the public internet.
-pub(crate) fn is_public(address: IpAddr) -> bool {
+#[must_use]
+pub fn is_public(address: IpAddr) -> bool {
     if is_of_host_or_link(address) {
         return false;
     }
