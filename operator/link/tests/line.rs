@@ -118,10 +118,12 @@ async fn the_poll_goes_on_through_refusals_and_keeps_what_it_heard() {
         stop.cancel();
     });
 
-    let script = script.lock().unwrap();
-    let seen: Vec<_> = script.seen.iter().take(4).map(Option::as_deref).collect();
-    assert_eq!(seen, [None, None, Some("1"), Some("1")]);
-    assert_eq!(script.tokens[0], "Bearer first");
+    {
+        let script = script.lock().unwrap();
+        let seen: Vec<_> = script.seen.iter().take(4).map(Option::as_deref).collect();
+        assert_eq!(seen, [None, None, Some("1"), Some("1")]);
+        assert_eq!(script.tokens[0], "Bearer first");
+    }
     // It is told before it is kept.
     let goes_on = async {
         while link.assignments(Some(file.clone())).0.borrow().as_deref() != Some(&order("2")) {

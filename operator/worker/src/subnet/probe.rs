@@ -89,8 +89,8 @@ fn pace() -> Interval {
 
 async fn changed(applied: &mut Orders, duty: &WorkerDuty) -> Result<(), watch::error::RecvError> {
     let differs =
-        |now: &Arc<WorkerDuty>| now.members != duty.members || now.gateways != duty.gateways;
-    applied.wait_for(differs).await.map(drop)
+        applied.wait_for(|now| now.members != duty.members || now.gateways != duty.gateways);
+    differs.await.map(drop)
 }
 
 /// The members to ask, and no others in `seen`.
