@@ -1,5 +1,7 @@
-//! The transport's door: a connection passes the gate before its handshake, and has a short time for it.
+//! The transport's door: a connection passes the gate before its handshake, has a short time for it, and stays if its key is
+//! allowed.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -9,6 +11,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::{Abortable, BoxFuture};
+use libp2p::allow_block_list::{self, AllowedPeers};
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{Boxed, DialOpts, ListenerId, TransportError, TransportEvent};
 use libp2p::multiaddr::Protocol;
@@ -164,4 +167,19 @@ pub(crate) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
 /// Whether a multiaddr leads through a gateway.
 pub(crate) fn is_relayed(address: &Multiaddr) -> bool {
     address.iter().any(|part| part == Protocol::P2pCircuit)
+}
+
+/// Lets these in after their handshake, and nobody else; connections of those that are none of these any more are closed.
+pub(crate) fn allow_only(
+    allowed: &mut allow_block_list::Behaviour<AllowedPeers>,
+    wanted: &BTreeSet<PeerId>,
+) {
+    let gone: Vec<_> =
+        allowed.allowed_peers().iter().filter(|peer| !wanted.contains(*peer)).copied().collect();
+    for peer in gone {
+        allowed.disallow_peer(peer);
+    }
+    for peer in wanted {
+        allowed.allow_peer(*peer);
+    }
 }

@@ -20,7 +20,7 @@ use libp2p::{Multiaddr, PeerId, connection_limits, identify, identity, ping, rel
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::{Door, ip_of};
+use crate::admission::{Door, allow_only, ip_of};
 use crate::event_loop::StartError;
 use crate::member::{Key, key_of, peer_of};
 use crate::serve;
@@ -275,19 +275,7 @@ impl Relay {
         );
         let known = wanted.iter().map(|peer| (*peer, Vec::new())).collect();
         self.door.with(|gate| gate.set_members(&known));
-        let allowed = &mut self.swarm.behaviour_mut().guests;
-        let gone: Vec<_> = allowed
-            .allowed_peers()
-            .iter()
-            .filter(|peer| !wanted.contains(*peer))
-            .copied()
-            .collect();
-        for peer in gone {
-            allowed.disallow_peer(peer);
-        }
-        for peer in &wanted {
-            allowed.allow_peer(*peer);
-        }
+        allow_only(&mut self.swarm.behaviour_mut().guests, &wanted);
         // One that moved to another cluster may call, but its reservation here ends.
         for peer in before.difference(&own).filter(|peer| wanted.contains(peer)) {
             let _ = self.swarm.disconnect_peer_id(*peer);

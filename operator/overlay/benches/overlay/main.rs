@@ -5,6 +5,7 @@
 
 #![expect(
     clippy::print_stdout,
+    clippy::print_stderr,
     clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::cast_precision_loss,
@@ -13,6 +14,7 @@
 
 mod bare;
 mod ours;
+#[path = "../../../randomx/benches/randomx/report.rs"]
 mod report;
 mod server;
 mod tls;
@@ -20,9 +22,15 @@ mod tls;
 use std::io;
 use std::time::{Duration, Instant};
 
-use report::{Report, Row, Sense};
+use report::{Report, Row, Sense, Subject};
 use server::Server;
 
+const SUBJECT: Subject = Subject {
+    name: "overlay",
+    title: "How fast the overlay is",
+    command: "make bench-overlay",
+    explanation: "Each figure is ours divided by the other side's, turn by turn in one run, client and server in two processes; the bar is the median. Milliseconds are our own.",
+};
 /// Turns of each comparison.
 const TURNS: usize = 7;
 /// Bytes of one transfer.
@@ -74,7 +82,7 @@ async fn measure() {
     let ratios = |ours: &[f64], theirs: &[f64]| {
         ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect()
     };
-    let mut report = Report::default();
+    let mut report = Report::of(SUBJECT);
     let [our_rates, bare_rates, tls_rates] = &rates;
     let [our_trips, bare_trips] = &trips;
     report.push(Row::new(

@@ -10,6 +10,7 @@ use libp2p::{Multiaddr, PeerId, relay};
 use tokio::time::{Instant, sleep_until};
 
 use super::EventLoop;
+use crate::admission::allow_only;
 use crate::client::Gateways;
 use crate::member::key_of;
 use crate::way::{Gateway, Way};
@@ -56,19 +57,7 @@ impl EventLoop {
             .chain(self.reservations.gateways())
             .chain(relays)
             .collect();
-        let allowed = &mut self.swarm.behaviour_mut().members;
-        let gone: Vec<_> = allowed
-            .allowed_peers()
-            .iter()
-            .filter(|peer| !wanted.contains(*peer))
-            .copied()
-            .collect();
-        for peer in gone {
-            allowed.disallow_peer(peer);
-        }
-        for peer in wanted {
-            allowed.allow_peer(peer);
-        }
+        allow_only(&mut self.swarm.behaviour_mut().members, &wanted);
     }
 
     /// Asks for the reservations that are due.

@@ -153,9 +153,16 @@ fn machine() -> String {
         .map(|out| out.stdout)
         .unwrap_or_default();
     format!(
-        "{cpus} CPUs of {}, {} of memory, {}.",
+        "{cpus} CPUs of {}, {} of memory, {}; load average at the end {}.",
         value("/proc/cpuinfo", "model name"),
         value("/proc/meminfo", "MemTotal"),
-        String::from_utf8_lossy(&today).trim()
+        String::from_utf8_lossy(&today).trim(),
+        load_average()
     )
+}
+
+/// The kernel's three averages: a busy machine makes other figures.
+pub(crate) fn load_average() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_whitespace().take(3).collect::<Vec<_>>().join(", ")
 }

@@ -24,7 +24,7 @@ mod tools;
 use std::path::{Path, PathBuf};
 
 use load::{Load, Outcome};
-use report::{Report, Row, Sense, Subject, median};
+use report::{Report, Row, Sense, Subject, load_average, median};
 use server::{Reference, Server, Side, Worker};
 use tempfile::TempDir;
 use tools::Node;
@@ -93,15 +93,9 @@ fn main() {
             measure(&mut bench, &mut report);
         }
     }
-    report.note(format!("load average at the end, our own load included: {}", load_average()));
     if wanted.is_empty() {
         report.end();
     }
-}
-
-fn load_average() -> String {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split(' ').take(3).collect::<Vec<_>>().join(", ")
 }
 
 impl Bench {
