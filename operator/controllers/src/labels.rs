@@ -60,6 +60,8 @@ pub const PROBE: &str = "probe";
 pub const WORKER_POD: &str = "worker";
 /// Component of node agents.
 pub const NODE_AGENT: &str = "node";
+/// Component of the overlay's gateways.
+pub const GATEWAY: &str = "gateway";
 
 /// An offer by namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

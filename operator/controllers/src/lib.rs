@@ -13,6 +13,7 @@ pub mod endpoint;
 pub mod event;
 pub mod fading;
 pub mod gate;
+pub mod gateway;
 pub mod gauges;
 pub mod hub;
 pub mod identity;

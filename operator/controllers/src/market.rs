@@ -15,7 +15,7 @@ use crate::event::Events;
 use crate::memory::Memory;
 use crate::node::duty;
 use crate::turn::{self, DEBOUNCE, Error, Shared};
-use crate::{deal, gauges, offer, unit};
+use crate::{deal, gateway, gauges, offer, unit};
 
 /// Turns taken at once by one loop.
 const CONCURRENCY: u16 = 16;
@@ -82,7 +82,7 @@ async fn deals(shared: Arc<Shared>, stop: CancellationToken) {
         .await;
 }
 
-/// Keeps what belongs to no single object: the epochs' accounts, the duties of the node agents, the gauges.
+/// Keeps what belongs to no single object: the epochs' accounts, the duties of node agents and gateways, the gauges.
 async fn look_on(shared: Arc<Shared>, stop: CancellationToken) {
     let mut wakes = turn::wakes(&shared);
     loop {
@@ -92,6 +92,7 @@ async fn look_on(shared: Arc<Shared>, stop: CancellationToken) {
             }
         }
         duty::assign_all(&shared.context);
+        gateway::assign_all(&shared);
         gauges::set(&shared);
         // Ages and conditions are shown as they are, though the chain and the pods say nothing.
         match stop.run_until_cancelled(timeout(SHOWN, wakes.next())).await {

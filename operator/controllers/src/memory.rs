@@ -88,6 +88,12 @@ impl Memory {
         })
     }
 
+    /// The members that a deal had when it was last asked since when it has had them.
+    pub fn last_members(&self, network: &str, deal: Address) -> Option<BTreeSet<Member>> {
+        let key = (network.to_owned(), deal);
+        self.with(|inner| Some(inner.members.get(&key, clock::now())?.0.clone()))
+    }
+
     /// When and in which block a seat was first seen.
     pub fn matched(
         &self,

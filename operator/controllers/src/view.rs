@@ -58,7 +58,7 @@ pub fn registered<'a>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use alloy_primitives::{B256, U256};
@@ -67,7 +67,8 @@ mod tests {
 
     use super::*;
 
-    fn snapshot() -> Snapshot {
+    /// A market of nothing.
+    pub(crate) fn snapshot() -> Snapshot {
         Snapshot {
             head: Head { number: 7, hash: B256::ZERO, timestamp: 70, base_fee: 0 },
             calendar: Calendar { init_timestamp: 0, epoch_duration: 60 },
@@ -98,6 +99,7 @@ mod tests {
             peers: BTreeMap::new(),
             commitments: BTreeMap::new(),
             deals: BTreeMap::new(),
+            gateways: BTreeMap::new(),
             wallets: BTreeMap::new(),
             tokens: BTreeMap::new(),
             datacenters: BTreeMap::new(),

@@ -71,6 +71,9 @@ pub struct Snapshot {
     pub datacenters: BTreeMap<DatacenterId, Datacenter>,
     /// All resource kinds.
     pub resources: BTreeMap<ResourceId, ResourceKind>,
+    /// Gateways that other peers of our deals publish in the details of their vCPU, a few short texts of each, as strangers
+    /// wrote them. A peer that publishes none, or was never read, is missing.
+    pub gateways: BTreeMap<PeerId, Vec<String>>,
 }
 
 impl Snapshot {

@@ -1,10 +1,11 @@
-//! The market at one block, read in three rounds of batched views.
+//! The market at one block, read in four rounds of batched views.
 //!
 //! First what does not depend on anything: constants, providers, offers, peers. Then what the peers name: commitments and
-//! deals. Then the deals' workers. Units come with their peer, so that their number costs gas and no further calls.
+//! deals. Then the deals' workers, and where there are any, the peers of others among these. Units come with their peer, so that their number costs gas and no further calls.
 
 mod batch;
 mod deal;
+mod elsewhere;
 mod market;
 mod peer;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use coreward_domain::id::{CommitmentId, DealAddress, PeerId};
 
 use self::batch::{Answers, Batch};
 use self::deal::{DealQuestion, WorkersQuestion};
+use self::elsewhere::Elsewhere;
 use self::market::Questions;
 use self::peer::{CommitmentQuestion, PeerQuestion};
 use crate::Contracts;
@@ -68,13 +70,15 @@ pub struct Reader {
     finality_blocks: u64,
     /// Units by peer as last seen; only to cut batches to size.
     sizes: Mutex<BTreeMap<PeerId, u64>>,
+    elsewhere: Elsewhere,
 }
 
 impl Reader {
     /// A reader; a block is final when `finality_blocks` are on top.
     #[must_use]
-    pub const fn new(pool: Pool, contracts: Contracts, finality_blocks: u64) -> Self {
-        Self { pool, contracts, finality_blocks, sizes: Mutex::new(BTreeMap::new()) }
+    pub fn new(pool: Pool, contracts: Contracts, finality_blocks: u64) -> Self {
+        let (sizes, elsewhere) = (Mutex::default(), Elsewhere::default());
+        Self { pool, contracts, finality_blocks, sizes, elsewhere }
     }
 
     /// The market at the newest block.
@@ -97,6 +101,7 @@ impl Reader {
         let seats = seats(&base.snapshot.peers);
         let second = self.second_round(head, watch, &base, &seats).await?;
         let deals = self.third_round(head, &second, &seats).await?;
+        let gateways = self.fourth_round(head, watch, &deals).await;
         let rules = Rules {
             min_proofs: second.min_proofs,
             max_proofs: second.max_proofs,
@@ -108,6 +113,7 @@ impl Reader {
             total_success_proofs: second.total_success_proofs,
             commitments: second.commitments,
             deals,
+            gateways,
             ..base.snapshot
         })
     }
@@ -150,6 +156,7 @@ impl Reader {
             peers,
             commitments: BTreeMap::new(),
             deals: BTreeMap::new(),
+            gateways: BTreeMap::new(),
             wallets: market.wallets(&answers),
             tokens: market.tokens(&answers),
             datacenters: market.datacenters(&answers).ok_or_else(|| unreadable("datacenters"))?,
@@ -226,6 +233,28 @@ impl Reader {
             Some((deal, question.read(&second.answers, workers.read(&answers)?)?))
         });
         Ok(deals.collect())
+    }
+
+    /// What peers that are not ours publish of their gateways; no call where there are none. Whatever goes wrong is no reason to
+    /// have no snapshot.
+    async fn fourth_round(
+        &self,
+        head: Head,
+        watch: &Watchlist,
+        deals: &BTreeMap<DealAddress, Deal>,
+    ) -> BTreeMap<PeerId, Vec<String>> {
+        let workers = deals.values().flat_map(|deal| deal.workers.values());
+        let peers = workers.map(|worker| worker.peer).filter(|peer| !watch.peers.contains(peer));
+        let mut batch = Batch::default();
+        let questions = self.elsewhere.ask(&mut batch, self.contracts.diamond, peers.collect());
+        if questions.is_empty() {
+            return self.elsewhere.read(questions, None);
+        }
+        let answers = self.run(batch, head).await;
+        if let Err(error) = &answers {
+            tracing::debug!(%error, chain.block = head.number, "the gateways of other peers were not read: those read before stand");
+        }
+        self.elsewhere.read(questions, answers.as_ref().ok())
     }
 
     fn size_of(&self, peer: PeerId) -> u64 {

@@ -139,6 +139,78 @@ async fn a_market_is_read_in_three_batches() {
     assert_eq!(snapshot.finalized, 48);
 }
 
+/// The market, but that the other worker of its deal is on a stranger's peer, whose vCPU has these details in each batch; `None`
+/// where the peer cannot be read.
+fn with_a_stranger(
+    details: impl Fn(usize) -> Option<&'static str> + Send + Sync + 'static,
+) -> (FakeNode, Arc<Mutex<Vec<usize>>>) {
+    market(move |data, batch| {
+        if is::<DealV2::getWorkerCall>(data) && data[4..36] == word(6).0 {
+            let worker = DealV2::DealWorker {
+                offchainId: word(4),
+                onchainId: word(6),
+                peerId: word(3),
+                provider: DIAMOND,
+                joinedEpoch: U256::ONE,
+            };
+            return Some(Ok(DealV2::getWorkerCall::abi_encode_returns(&worker)));
+        }
+        if !is::<Diamond::getPeerV2Call>(data) || data[4..36] != word(3).0 {
+            return None;
+        }
+        let Some(details) = details(batch) else { return Some(Err(Vec::new())) };
+        let vcpu = Diamond::PeerResourceView {
+            resourceId: word(1),
+            ty: 0,
+            metadata: String::new(),
+            details: details.to_owned(),
+            availableSupply: U256::ZERO,
+            maxSupply: U256::from(2),
+        };
+        let peer = Diamond::PeerView {
+            offerId: word(9),
+            peerId: word(3),
+            commitmentId: alloy::primitives::B256::ZERO,
+            units: Vec::new(),
+            resources: vec![vcpu],
+        };
+        Some(Ok(Diamond::getPeerV2Call::abi_encode_returns(&peer)))
+    })
+}
+
+#[tokio::test]
+async fn the_gateways_of_a_strangers_peer_are_read_in_a_fourth_batch() {
+    let (node, batches) = with_a_stranger(|_| Some(r#"{"gateways":["a","b"]}"#));
+    let snapshot = reader(&node).snapshot(&watch()).await.unwrap();
+    assert_eq!(batches.lock().unwrap().len(), 4);
+    assert_eq!(snapshot.gateways, BTreeMap::from([(word(3).into(), vec!["a".into(), "b".into()])]));
+    assert_eq!(snapshot.peers.len(), 1, "the stranger is none of ours");
+}
+
+#[tokio::test]
+async fn gateways_that_cannot_be_read_are_those_of_before_and_stop_nothing() {
+    let (node, batches) = with_a_stranger(|batch| (batch <= 4).then_some(r#"{"gateways":["a"]}"#));
+    let reader = reader(&node);
+    let first = reader.snapshot(&watch()).await.unwrap();
+    let second = reader.snapshot(&watch()).await.unwrap();
+    assert_eq!(first.gateways.len(), 1);
+    assert_eq!(second.gateways, first.gateways);
+    assert_eq!(second.deals, first.deals);
+    // Whoever cannot be read is asked for alone from then on: its owner is in another call.
+    let before = batches.lock().unwrap().len();
+    reader.snapshot(&watch()).await.unwrap();
+    assert_eq!(batches.lock().unwrap()[before + 3..], [1, 1, 1]);
+}
+
+#[tokio::test]
+async fn gateways_that_are_no_longer_published_are_gone() {
+    let (node, _) =
+        with_a_stranger(|batch| Some(if batch <= 4 { r#"{"gateways":["a"]}"# } else { "{}" }));
+    let reader = reader(&node);
+    assert_eq!(reader.snapshot(&watch()).await.unwrap().gateways.len(), 1);
+    assert!(reader.snapshot(&watch()).await.unwrap().gateways.is_empty());
+}
+
 #[tokio::test]
 async fn what_the_contract_says_is_not_there_is_none() {
     let (node, _) = market(|data, _| {
@@ -190,11 +262,12 @@ async fn a_market_without_constants_is_no_market() {
 async fn many_peers_are_cut_into_batches_that_a_node_grants() {
     let (node, batches) = market(|_, _| None);
     let peers = (0..200_u64).map(|index| PeerId(alloy::primitives::B256::from(U256::from(index))));
+    let peers = peers.chain([word(1).into()]);
     let watch = Watchlist { peers: peers.collect(), ..Watchlist::default() };
     let reader = reader(&node);
     reader.snapshot(&watch).await.unwrap();
     batches.lock().unwrap().clear();
     reader.snapshot(&watch).await.unwrap();
-    // 140 k of gas for a peer of one unit: 200 of them are 28 M.
+    // 140 k of gas for a peer of one unit: 201 of them are 28 M.
     assert_eq!(batches.lock().unwrap().len(), 4);
 }

@@ -10,6 +10,8 @@ use super::{Config, LeaseTimes, Network, Problem, Signer, Token};
 const MOST_DECIMALS: u8 = 36;
 /// Bytes of a provider's public name.
 const PROVIDER_NAME: usize = 128;
+/// Gateways of one peer that whoever dials looks at.
+const MOST_GATEWAYS: u32 = 8;
 
 pub(super) fn check(config: &Config) -> Result<(), Problem> {
     if !config.pods_endpoint.url.starts_with("https://") {
@@ -36,6 +38,10 @@ pub(super) fn check(config: &Config) -> Result<(), Problem> {
     }
     for (index, gateway) in config.artifact_gateways.iter().enumerate() {
         check_http(&format!("artifactGateways[{index}]"), gateway)?;
+    }
+    if config.overlay.gateways > MOST_GATEWAYS {
+        let message = format!("must be at most {MOST_GATEWAYS}: others look at no more");
+        return Err(Problem::field("overlay.gateways", message));
     }
     check_lease(config.lease)
 }

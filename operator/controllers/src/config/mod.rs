@@ -49,6 +49,9 @@ pub struct Config {
     /// How workers are reached.
     #[serde(default)]
     pub workers: Workers,
+    /// How members of a deal in other clusters are reached.
+    #[serde(default)]
+    pub overlay: Overlay,
     /// Who may read metrics.
     #[serde(default)]
     pub metrics: MetricsPage,
@@ -151,6 +154,16 @@ pub struct Workers {
     /// Type of each worker's Service.
     #[serde(default)]
     pub service_type: ServiceType,
+}
+
+/// How members of a deal in other clusters are reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Overlay {
+    /// Gateways of this cluster, at most 8; offers publish them once all of them are known.
+    pub gateways: u32,
+    /// Whether the gateways of others may be dialled outside the public ranges.
+    pub private_gateways: bool,
 }
 
 /// Type of a Service.

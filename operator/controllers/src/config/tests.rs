@@ -72,6 +72,11 @@ fn a_network_says_how_long_its_head_may_stand_still(#[case] said: &str, #[case] 
     "url: \"http://127.0.0.1:8545\", webSocketUrl: \"http://127.0.0.1:8546\"",
     "networks[0].endpoints[0].webSocketUrl"
 )]
+#[case::more_gateways_than_others_look_at(
+    "artifactGateways:",
+    "overlay: { gateways: 9 }\nartifactGateways:",
+    "overlay.gateways"
+)]
 #[case::a_gateway_without_scheme("\"http://127.0.0.1:8088\"", "ipfs.io", "artifactGateways[0]")]
 fn a_wrong_value_names_its_field(#[case] from: &str, #[case] to: &str, #[case] field: &str) {
     let error = Config::parse(&GOOD.replace(from, to)).unwrap_err();

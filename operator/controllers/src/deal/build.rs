@@ -1,6 +1,7 @@
 //! What stands in a deal's namespace, as it is applied; pure.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 
 use coreward_crds::EgressMode;
 use coreward_domain::chain::Seat;
@@ -8,10 +9,15 @@ use serde_json::{Value, json};
 
 use crate::config::ServiceType;
 use crate::deal::observe::Place;
-use crate::labels::{DEAL, EVICT, HOLD, NODE_AGENT, TEMPLATE, WORKER, WORKER_POD, hash_of};
+use crate::gateway::{Holes, PRIVATE};
+use crate::labels::{
+    DEAL, EVICT, GATEWAY, HOLD, NODE_AGENT, TEMPLATE, WORKER, WORKER_POD, hash_of,
+};
 use crate::pods::template::worker_name;
 use crate::stores::COMPONENT_LABEL;
 
+/// Port of our own gateways.
+const GATEWAY_PORT: u16 = 4001;
 /// Label of every namespace: its name, set by the API server.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
@@ -30,6 +36,8 @@ pub struct Order<'a> {
     pub service_type: ServiceType,
     /// What workers may reach outside.
     pub egress: EgressMode,
+    /// The gateways that they use.
+    pub gateways: Holes,
 }
 
 /// The namespace itself.
@@ -130,6 +138,16 @@ fn allow(order: &Order<'_>) -> Value {
     if order.egress != EgressMode::None {
         egress.push(internet());
     }
+    if order.gateways.own {
+        egress.push(json!({ "to": [component(GATEWAY)], "ports": tcp(GATEWAY_PORT) }));
+    }
+    egress.extend(
+        order
+            .gateways
+            .others
+            .iter()
+            .map(|at| json!({ "to": [block(*at)], "ports": tcp(at.port()) })),
+    );
     json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": { "name": "allow-worker" },
         "spec": {
@@ -145,13 +163,20 @@ fn allow(order: &Order<'_>) -> Value {
     })
 }
 
+/// One address and no other.
+fn block(at: SocketAddr) -> Value {
+    let cidr = match at.ip() {
+        IpAddr::V4(ip) => format!("{ip}/32"),
+        IpAddr::V6(ip) => format!("{ip}/128"),
+    };
+    json!({ "ipBlock": { "cidr": cidr } })
+}
+
 /// Public addresses only. The list of names, where there is one, is kept by the worker itself.
 fn internet() -> Value {
+    let private = PRIVATE.map(|(start, bits)| format!("{start}/{bits}"));
     json!({ "to": [
-        { "ipBlock": { "cidr": "0.0.0.0/0", "except": [
-            "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16",
-            "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4",
-        ] } },
+        { "ipBlock": { "cidr": "0.0.0.0/0", "except": private } },
         { "ipBlock": { "cidr": "2000::/3" } },
     ] })
 }
@@ -190,6 +215,7 @@ mod tests {
             seats: vec![seat],
             service_type: ServiceType::ClusterIp,
             egress,
+            gateways: Holes::default(),
         }
     }
 
@@ -218,6 +244,28 @@ mod tests {
     fn the_world_is_out_of_reach_unless_the_offer_says_otherwise() {
         let blocks = |egress| child(egress, "allow-worker").to_string().matches("ipBlock").count();
         assert_eq!((blocks(EgressMode::None), blocks(EgressMode::Internet)), (0, 2));
+    }
+
+    #[test]
+    fn gateways_are_holes_of_one_address_and_port_each_and_only_where_there_are_some() {
+        let place = place();
+        let mut order = order(&place, EgressMode::None);
+        let rules = |order: &Order<'_>| allow(order)["spec"]["egress"].as_array().unwrap().clone();
+        let before = rules(&order).len();
+        let others = ["203.0.113.7:4001", "[2600:1f18::5]:30401"].map(|at| at.parse().unwrap());
+        order.gateways = Holes { own: true, others: others.into() };
+        let with = rules(&order);
+        let port = |port: u16| json!([{ "protocol": "TCP", "port": port }]);
+        let own = json!({
+            "namespaceSelector": { "matchLabels": { NAMESPACE_NAME: "coreward-system" } },
+            "podSelector": { "matchLabels": { COMPONENT_LABEL: "gateway" } },
+        });
+        let expected = [
+            json!({ "to": [own], "ports": port(4001) }),
+            json!({ "to": [{ "ipBlock": { "cidr": "203.0.113.7/32" } }], "ports": port(4001) }),
+            json!({ "to": [{ "ipBlock": { "cidr": "2600:1f18::5/128" } }], "ports": port(30_401) }),
+        ];
+        assert_eq!(with[before..], expected);
     }
 
     #[test]

@@ -14,12 +14,13 @@ use k8s_openapi::api::core::v1::Pod;
 use crate::context::Context;
 use crate::deal::artifact;
 use crate::deal::observe::{Sight, key, memory, storage};
+use crate::gateway;
 use crate::node::look;
 use crate::pods::fact;
 use crate::turn::Shared;
 
 /// Port of every worker's overlay.
-const OVERLAY_PORT: u16 = 4001;
+pub const OVERLAY_PORT: u16 = 4001;
 
 /// Tells every pod of ours that serves a seat; the same again tells it nothing.
 pub fn assign(
@@ -29,6 +30,9 @@ pub fn assign(
     (sight, plan): (&Sight, &Plan),
 ) {
     let Some(snapshot) = sight.seen.snapshot.as_deref() else { return };
+    if gateway::are_awaited(shared) {
+        return;
+    }
     let Some(members) = members(shared, sight, snapshot) else { return };
     for pod in &sight.pods {
         let seat = fact::seat(pod)
@@ -83,8 +87,17 @@ fn duty(
         egress: egress(offer, mirror),
         members: members.clone(),
         members_block: *members_block,
-        gateways: Gateways::default(),
+        gateways: gateways(&shared.context, worker, members),
     })
+}
+
+/// Our gateways let in members only: until the chain lists a worker, asking them for a place would only make it wait longer.
+fn gateways(context: &Context, worker: OnchainWorkerId, members: &[Member]) -> Gateways {
+    let is_listed = members.iter().any(|member| member.onchain_worker_id == worker.0);
+    Gateways {
+        own: if is_listed { gateway::inside(context) } else { Vec::new() },
+        private: context.config.overlay.private_gateways,
+    }
 }
 
 /// What a worker may reach: the offer's word, narrowed by the deal's.
@@ -127,17 +140,26 @@ pub const fn egress_mode(egress: &Egress) -> EgressMode {
     }
 }
 
-/// The deal's members, with the addresses of those that live in this cluster, and since which block they are the members.
+/// The deal's members, and since which block they are the members. Those that live in this cluster are reached directly, the
+/// others through the gateways that their peers publish.
 fn members(shared: &Shared, sight: &Sight, snapshot: &Snapshot) -> Option<Members> {
     let place = &sight.place;
     let members = domain::members(snapshot, place.deal)?;
     let block =
         shared.memory.members_since(&place.network, place.deal, &members, snapshot.head.number);
     let addresses = addresses(&shared.context);
+    let elsewhere = gateway::of_others(&shared.context, snapshot, place.deal);
+    let through = |worker| {
+        let gateways = elsewhere.get(&worker).into_iter().flatten();
+        gateways.map(|gateway| format!("{gateway}/p2p-circuit")).collect()
+    };
     let members = members.into_iter().map(|member| Member {
         onchain_worker_id: member.worker.0,
         offchain_worker_id: member.offchain.0,
-        addresses: addresses.get(&(place.deal, member.worker)).cloned().unwrap_or_default(),
+        addresses: addresses
+            .get(&(place.deal, member.worker))
+            .cloned()
+            .unwrap_or_else(|| through(member.worker)),
     });
     Some((members.collect(), block))
 }
@@ -154,19 +176,19 @@ fn addresses(context: &Context) -> Addresses {
     let pods = pods.into_iter();
     pods.filter_map(|pod| {
         let seat = fact::seat(pod)?;
-        let found = multiaddrs(pod);
+        let found = multiaddrs(pod, OVERLAY_PORT);
         (!found.is_empty()).then_some(((seat.deal, seat.worker), found))
     })
     .collect()
 }
 
-/// Multiaddrs of a worker pod's overlay.
+/// Multiaddrs of a pod, at one of its ports.
 #[must_use]
-pub fn multiaddrs(pod: &Pod) -> Vec<String> {
+pub fn multiaddrs(pod: &Pod, port: u16) -> Vec<String> {
     let ips = pod.status.iter().flat_map(|status| status.pod_ips.iter().flatten());
     ips.map(|ip| {
         let family = if ip.ip.contains(':') { "ip6" } else { "ip4" };
-        format!("/{family}/{}/tcp/{OVERLAY_PORT}", ip.ip)
+        format!("/{family}/{}/tcp/{port}", ip.ip)
     })
     .collect()
 }

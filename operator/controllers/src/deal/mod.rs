@@ -19,6 +19,7 @@ use kube::runtime::controller::Action;
 
 use crate::apply::{self, Manager};
 use crate::event::Happening;
+use crate::gateway;
 use crate::labels::{DEAL_FINALIZER, OfferKey};
 use crate::metrics::Ending;
 use crate::send::{self, Sent};
@@ -110,6 +111,11 @@ async fn act(
                 .collect(),
             service_type: shared.context.config.workers.service_type,
             egress: duty::egress_mode(&duty::egress(offer, mirror)),
+            gateways: gateway::holes(
+                &shared.context,
+                sight.seen.snapshot.as_deref(),
+                sight.place.deal,
+            ),
         };
         let was_complete = shared.memory.was_complete(&sight.place.namespace());
         stand::ensure(shared, &order).await?;

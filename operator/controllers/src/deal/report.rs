@@ -14,7 +14,7 @@ use coreward_domain::money;
 use crate::clock;
 use crate::condition::{self, Moment, merge};
 use crate::config::Token;
-use crate::deal::duty::{egress, egress_mode, multiaddrs};
+use crate::deal::duty::{OVERLAY_PORT, egress, egress_mode, multiaddrs};
 use crate::deal::observe::Sight;
 use crate::deal::{artifact, exit};
 use crate::identity;
@@ -163,7 +163,7 @@ fn worker_part(told: &Told<'_>, (id, worker): (OnchainWorkerId, &WorkerPlan)) ->
         url: worker
             .served
             .then(|| format!("http://{}.{}.svc", worker_name(seat), sight.place.namespace())),
-        addresses: pod.map(|pod| multiaddrs(pod)).unwrap_or_default(),
+        addresses: pod.map(|pod| multiaddrs(pod, OVERLAY_PORT)).unwrap_or_default(),
     }
 }
 

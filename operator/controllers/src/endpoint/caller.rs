@@ -28,6 +28,8 @@ pub enum Component {
     Probe,
     /// Hosts a deal's component.
     Worker,
+    /// Relays for the members of subnets.
+    Gateway,
 }
 
 impl Component {
@@ -37,6 +39,7 @@ impl Component {
             "prover" => Some(Self::Prover),
             "probe" => Some(Self::Probe),
             "worker" => Some(Self::Worker),
+            "gateway" => Some(Self::Gateway),
             _ => None,
         }
     }
@@ -136,8 +139,8 @@ impl Doorkeeper {
     }
 }
 
-/// Labels alone prove nothing, since whoever may make pods in a namespace of their own may write them: unit pods and node
-/// agents live in the operator's namespace, workers in namespaces that we made.
+/// Labels alone prove nothing, since whoever may make pods in a namespace of their own may write them: unit pods, node
+/// agents and gateways live in the operator's namespace, workers in namespaces that we made.
 fn judge(
     pod: &Pod,
     bearer: &Bearer,
@@ -150,7 +153,9 @@ fn judge(
     }
     let component = Component::of(pod).ok_or(Refusal::Forbidden("this pod is none of ours"))?;
     let home = match component {
-        Component::Node | Component::Prover | Component::Probe => namespace == operator,
+        Component::Node | Component::Prover | Component::Probe | Component::Gateway => {
+            namespace == operator
+        }
         Component::Worker => ours(&namespace),
     };
     if !home {
@@ -201,6 +206,12 @@ mod tests {
         bearer("deal-1", "p"),
         Ok(Component::Worker)
     )]
+    #[case::a_gateway(
+        pod("system", "gateway", "Running"),
+        bearer("system", "p"),
+        Ok(Component::Gateway)
+    )]
+    #[case::a_gateway_elsewhere(pod("deal-1", "gateway", "Running"), bearer("deal-1", "p"), Err(()))]
     #[case::a_prover_elsewhere(pod("deal-1", "prover", "Running"), bearer("deal-1", "p"), Err(()))]
     #[case::a_worker_of_a_strangers_namespace(pod("strange", "worker", "Running"), bearer("strange", "p"), Err(()))]
     #[case::a_successor_of_the_same_uid(pod("system", "prover", "Running"), bearer("system", "q"), Err(()))]

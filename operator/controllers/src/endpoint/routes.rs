@@ -132,6 +132,7 @@ async fn report(
             | (Report::Worker(_), Component::Worker)
             | (Report::Node(_), Component::Node)
             | (Report::Probe(_), Component::Probe)
+            | (Report::Gateway(_), Component::Gateway)
     );
     if !fits {
         return Err(Refusal::Nonsense("a pod of this kind does not send this report"));

@@ -137,6 +137,7 @@ pub(crate) fn empty() -> Snapshot {
         peers: BTreeMap::new(),
         commitments: BTreeMap::new(),
         deals: BTreeMap::new(),
+        gateways: BTreeMap::new(),
         wallets: [(PROVIDER, U256::from(1_000_000)), (HOT, U256::from(1_000_000))].into(),
         tokens: [(TOKEN, true)].into(),
         datacenters: datacenters(),
