@@ -87,6 +87,9 @@ pub struct ProviderOfferSpec {
     /// What a deal's worker may do.
     #[serde(default)]
     pub worker: Worker,
+    /// How members of a deal in other clusters reach ours.
+    #[serde(default)]
+    pub overlay: Overlay,
     /// When rewards are collected.
     #[serde(default)]
     pub payouts: Payouts,
@@ -203,6 +206,26 @@ pub struct NodeSelector {
     /// Labels that a node must carry, all of them.
     #[schemars(schema_with = "crate::schema::labels")]
     pub match_labels: BTreeMap<String, String>,
+}
+
+/// How members of a deal in other clusters reach ours.
+#[derive(KubeSchema, Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Overlay {
+    /// Whether the addresses of this cluster's gateways go on chain, into the details of the vCPU resource. Which gateways
+    /// there are is operator configuration.
+    #[serde(default = "publish_gateways")]
+    pub publish_gateways: bool,
+}
+
+impl Default for Overlay {
+    fn default() -> Self {
+        Self { publish_gateways: publish_gateways() }
+    }
+}
+
+const fn publish_gateways() -> bool {
+    true
 }
 
 /// How strictly cores must be exclusive.

@@ -1,6 +1,7 @@
 //! The overlay's gateways: whom ours relay for, where workers find them, and what others' are taken for.
 
 mod address;
+pub mod publish;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

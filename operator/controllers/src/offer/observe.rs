@@ -14,6 +14,7 @@ use kube::ResourceExt;
 
 use crate::clock;
 use crate::config::ProverMode;
+use crate::gateway::publish::publish;
 use crate::identity::PeerIdentity;
 use crate::labels::OfferKey;
 use crate::node::cordon::is_cordoned;
@@ -82,8 +83,13 @@ pub fn observe(offer: &ProviderOffer, resolved: &Resolved, shared: &Shared) -> S
         let life = node.as_deref().map_or(Life::Unknown, |node| life(shared, node));
         Node { name: name.clone(), eligibility, units, cordoned, life }
     });
+    let mut wanted = resolved.wanted.clone();
+    if let Some(snapshot) = snapshot.as_deref() {
+        let peers: Vec<_> = identities.iter().map(|identity| identity.identity.peer).collect();
+        publish((context, offer), snapshot, &peers, &mut wanted.resources);
+    }
     let seen = Seen {
-        wanted: resolved.wanted.clone(),
+        wanted,
         nodes: Some(judged.collect()),
         identities: Some(
             identities.iter().map(|identity| identity.identity.clone()).collect::<Vec<Identity>>(),

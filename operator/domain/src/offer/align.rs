@@ -190,7 +190,11 @@ fn resource(
             resource: wanted.resource,
             details: wanted.details.clone(),
         };
-        draft.want(call, Urgency::Intent, "the spec has other details");
+        draft.want(
+            call,
+            Urgency::Intent,
+            "the details are to be others: of the spec, or of our gateways",
+        );
     }
     let supply = supply.filter(|supply| *supply != present.supply)?;
     // Declared again under a worker: what that gives back was not declared, and a larger supply would sell it twice.
