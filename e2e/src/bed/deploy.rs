@@ -38,6 +38,7 @@ pub async fn deploy(bed: &Bed, values: Value) -> Result<()> {
             "prover": images.get("prover"),
             "worker": images.get("worker"),
             "node": images.get("node"),
+            "gateway": images.get("gateway"),
             "pullPolicy": "IfNotPresent",
         },
     });

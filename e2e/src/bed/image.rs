@@ -74,7 +74,7 @@ pub(super) const CLUSTER: [ImageSpec; 3] = [
 ];
 
 /// The product.
-pub const PRODUCT: [ImageSpec; 4] = [
+pub const PRODUCT: [ImageSpec; 5] = [
     ImageSpec {
         name: "operator",
         source: Source::Ours("coreward-controllers", "coreward-operator"),
@@ -95,11 +95,17 @@ pub const PRODUCT: [ImageSpec; 4] = [
         source: Source::Ours("coreward-node", "coreward-node"),
         on_compute_nodes: true,
     },
+    ImageSpec {
+        name: "gateway",
+        source: Source::Ours("coreward-gateway", "coreward-gateway"),
+        on_compute_nodes: false,
+    },
 ];
 
 /// All images.
-pub const ALL: [ImageSpec; 7] =
-    [CLUSTER[0], CLUSTER[1], CLUSTER[2], PRODUCT[0], PRODUCT[1], PRODUCT[2], PRODUCT[3]];
+pub const ALL: [ImageSpec; 8] = [
+    CLUSTER[0], CLUSTER[1], CLUSTER[2], PRODUCT[0], PRODUCT[1], PRODUCT[2], PRODUCT[3], PRODUCT[4],
+];
 
 /// An image that is built and lies in the cache as an archive.
 #[derive(Debug, Clone)]

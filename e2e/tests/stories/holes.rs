@@ -148,6 +148,10 @@ async fn ends(world: &World, one: &deal::Served, other: &deal::Served) -> Result
         let pod = pods.first().ok_or_else(|| Error::Finding(format!("there is no {name}")))?;
         ends.push((name, of(pod).await?));
     }
+    // Not every cluster has one.
+    if let Some(pod) = pods::of_component(&client, "gateway").await?.first() {
+        ends.insert(0, ("gateway", of(pod).await?));
+    }
     // Both live too shortly, or not now, and differ from an agent by this label alone.
     let agent = ends.last().map(|(_, peer)| peer.clone());
     for name in ["probe", "prover"] {
@@ -159,7 +163,8 @@ async fn ends(world: &World, one: &deal::Served, other: &deal::Served) -> Result
         peer.ip = format!("10.244.250.{}", name.len());
         ends.push((name, peer));
     }
-    ends.extend(foreign(&ends[0].1));
+    let worker = of(&one.pod).await?;
+    ends.extend(foreign(&worker));
     Ok(ends)
 }
 

@@ -2,8 +2,6 @@
 //!
 //! The operator tells each gateway the keys of its cluster's workers and of the other members of their deals; the gateway
 //! relays for them and for nobody else, within its limits. Its key is made at its first start and stays on its volume.
-//!
-//! The operator orders no gateway yet: it deploys none, sends no such duty, and names none to the workers.
 
 mod args;
 mod key;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where its world is not as it must be")]
 
+mod chart;
 mod members;
 mod process;
 mod relay;
