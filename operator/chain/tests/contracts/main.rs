@@ -15,6 +15,7 @@ mod clock_traps;
 mod deal_traps;
 mod end_traps;
 mod ends;
+mod gateways;
 mod key_traps;
 mod life;
 mod market;

@@ -123,7 +123,7 @@ fn private_ranges_are_taken_where_the_configuration_says_so() {
 }
 
 #[test]
-fn nobody_is_taken_for_a_gateway_by_a_key_that_is_anothers() {
+fn nobody_is_taken_for_a_gateway_by_somebody_elses_key() {
     let with = |seed| format!("/ip4/1.1.1.1/tcp/4001/p2p/{}", key(seed));
     let (of_a_member, of_ours) = (with(11), with(30));
     let published = [of_a_member.as_str(), of_ours.as_str()];
