@@ -85,6 +85,18 @@ pub struct WorkerLimits {
     /// Longest request, milliseconds.
     #[schemars(range(min = 100, max = 3_600_000))]
     pub request_milliseconds: i64,
+    /// CPU time of one request, milliseconds.
+    #[schemars(range(min = 10, max = 3_600_000))]
+    pub cpu_milliseconds: i64,
+    /// Memory of the instance that answers one request, MiB.
+    #[schemars(range(min = 1, max = 65_536))]
+    pub instance_mebibytes: i64,
+    /// Largest body of a request, bytes.
+    #[schemars(range(min = 0, max = 1_099_511_627_776_i64))]
+    pub request_bytes: i64,
+    /// Largest body of an answer, bytes.
+    #[schemars(range(min = 0, max = 1_099_511_627_776_i64))]
+    pub answer_bytes: i64,
     /// Largest artifact, bytes.
     #[schemars(range(min = 1024, max = 1_073_741_824))]
     pub artifact_bytes: i64,
@@ -92,6 +104,14 @@ pub struct WorkerLimits {
 
 impl Default for WorkerLimits {
     fn default() -> Self {
-        Self { connections: 500, request_milliseconds: 30_000, artifact_bytes: 64 * 1024 * 1024 }
+        Self {
+            connections: 500,
+            request_milliseconds: 30_000,
+            cpu_milliseconds: 10_000,
+            instance_mebibytes: 512,
+            request_bytes: 256 * 1024 * 1024,
+            answer_bytes: 256 * 1024 * 1024,
+            artifact_bytes: 64 * 1024 * 1024,
+        }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use coreward_crds::{Deal, Egress as EgressSpec, EgressMode, Instances, ProviderOffer};
+use coreward_crds::{
+    Deal, Egress as EgressSpec, EgressMode, Instances, ProviderOffer,
+    WorkerLimits as WorkerLimitsSpec,
+};
 use coreward_domain::chain::{Seat, Snapshot};
 use coreward_domain::deal::{self as domain, Plan};
 use coreward_domain::id::OnchainWorkerId;
@@ -80,7 +83,7 @@ fn duty(
             memory_mib: memory(snapshot, sight.place.deal)?,
             request_milliseconds: u64::try_from(limits.request_milliseconds).unwrap_or(0),
             connections: u32::try_from(limits.connections).unwrap_or(0),
-            request: RequestLimits::default(),
+            request: of_a_request(limits),
             storage_mib: storage(snapshot, sight.place.deal)?,
             reuse_instances: offer.spec.worker.instances == Instances::Reused,
         },
@@ -97,6 +100,18 @@ fn gateways(context: &Context, worker: OnchainWorkerId, members: &[Member]) -> G
     Gateways {
         own: if is_listed { gateway::inside(context) } else { Vec::new() },
         private: context.config.overlay.private_gateways,
+    }
+}
+
+/// What one request may use, as the offer has it.
+fn of_a_request(limits: &WorkerLimitsSpec) -> RequestLimits {
+    let of = |amount: i64| u64::try_from(amount).unwrap_or(0);
+    RequestLimits {
+        cpu_milliseconds: of(limits.cpu_milliseconds),
+        memory_mib: of(limits.instance_mebibytes),
+        request_bytes: of(limits.request_bytes),
+        answer_bytes: of(limits.answer_bytes),
+        ..RequestLimits::default()
     }
 }
 
@@ -214,5 +229,25 @@ mod tests {
         #[case] expected: Egress,
     ) {
         assert_eq!(narrowed(&base, &narrower), expected);
+    }
+
+    #[test]
+    fn an_offer_that_says_nothing_of_requests_has_the_workers_own_limits() {
+        assert_eq!(of_a_request(&WorkerLimitsSpec::default()), RequestLimits::default());
+    }
+
+    #[test]
+    fn an_offer_limits_what_a_request_may_use() {
+        let said = WorkerLimitsSpec {
+            cpu_milliseconds: 1,
+            instance_mebibytes: 2,
+            request_bytes: 3,
+            answer_bytes: 4,
+            ..WorkerLimitsSpec::default()
+        };
+        let limits = of_a_request(&said);
+        let told =
+            [limits.cpu_milliseconds, limits.memory_mib, limits.request_bytes, limits.answer_bytes];
+        assert_eq!(told, [1, 2, 3, 4]);
     }
 }
