@@ -14,7 +14,7 @@ use rustix::time::Timespec;
 /// The argument that makes this program a generator.
 pub(crate) const ARGUMENT: &str = "--load";
 /// Connections that are kept open.
-const CONNECTIONS: usize = 32;
+pub(crate) const CONNECTIONS: usize = 32;
 /// Not counted at the start of a turn.
 pub(crate) const WARM_UP: Duration = Duration::from_millis(500);
 /// Requests that are due but not answered when the turn ends are waited for this long.

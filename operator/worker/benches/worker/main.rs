@@ -1,7 +1,7 @@
 //! Our worker beside `wasmtime serve`: `make bench-worker`.
 //!
 //! Both sides serve the same component in one run, turn by turn, each on one core with the generator on another; a bar is the median of
-//! the turns' ratios. With the name of a part (`rate`, `reuse`, `latency`, `start`, `memory`, `instance`, `interruption`) only that
+//! the turns' ratios. With the name of a part (`rate`, `latency`, `reuse`, `subnet`, `start`, `memory`, `instance`, `interruption`) only that
 //! is measured, and nothing is kept.
 
 #![expect(
@@ -19,10 +19,12 @@ mod load;
 #[path = "../../../randomx/benches/randomx/report.rs"]
 mod report;
 mod server;
+mod subnet;
 mod tools;
 
 use std::path::{Path, PathBuf};
 
+use coreward_wire::Member;
 use load::{Load, Outcome};
 use report::{Report, Row, Sense, Subject, load_average, median};
 use server::{Reference, Server, Side, Worker};
@@ -75,10 +77,15 @@ fn main() {
         println!("{}", load::run(&arguments[place + 1..]));
         return;
     }
-    let parts: [(&str, Measure); 7] = [
+    if let Some(place) = arguments.iter().position(|argument| argument == subnet::ARGUMENT) {
+        println!("{}", subnet::run(&arguments[place + 1..]));
+        return;
+    }
+    let parts: [(&str, Measure); 8] = [
         ("rate", rate),
         ("latency", latency),
         ("reuse", reuse),
+        ("subnet", subnet::subnet),
         ("start", start),
         ("memory", memory),
         ("instance", inside::instance),
@@ -105,17 +112,20 @@ impl Bench {
         let node = Node::with(&hello);
         let bench = Self { wasmtime, hello, directory, node, peaks: None };
         for reuses in [false, true] {
-            bench.node.order(&bench.state(reuses), reuses);
-            // The first start fetches and compiles; all others find the code.
-            drop(Server::start(&worker(&bench.state(reuses)), SERVER_CORE));
+            bench.ready(&bench.state(reuses), reuses, Vec::new());
         }
         bench
     }
 
     fn state(&self, reuses: bool) -> PathBuf {
-        let state = self.directory.path().join(if reuses { "reuse" } else { "fresh" });
-        std::fs::create_dir_all(&state).expect("a directory");
-        state
+        self.directory.path().join(if reuses { "reuse" } else { "fresh" })
+    }
+
+    /// Lets a worker with these members fetch and compile: all later starts in this state find the code.
+    fn ready(&self, state: &Path, reuses: bool, members: Vec<Member>) {
+        std::fs::create_dir_all(state).expect("a directory");
+        self.node.order(state, reuses, members);
+        drop(Server::start(&worker(state), SERVER_CORE));
     }
 
     fn reference(&self, flags: &'static [&'static str]) -> Reference<'_> {
@@ -124,7 +134,7 @@ impl Bench {
 }
 
 fn worker(state: &Path) -> Worker<'_> {
-    Worker { program: Path::new(env!("CARGO_BIN_EXE_coreward-worker")), state }
+    Worker { program: Path::new(env!("CARGO_BIN_EXE_coreward-worker")), state, overlay_port: 0 }
 }
 
 /// Lets sides answer in turns; gives what each turn gave each side.

@@ -119,6 +119,8 @@ impl Side for Reference<'_> {
 pub(crate) struct Worker<'files> {
     pub(crate) program: &'files Path,
     pub(crate) state: &'files Path,
+    /// 0: any.
+    pub(crate) overlay_port: u16,
 }
 
 impl Side for Worker<'_> {
@@ -130,7 +132,7 @@ impl Side for Worker<'_> {
             .arg(self.state)
             .args(["--listen", &format!("127.0.0.1:{}", free_port())])
             .args(["--public-listen", &format!("127.0.0.1:{port}")])
-            .args(["--overlay-listen", "/ip4/127.0.0.1/tcp/0"]);
+            .args(["--overlay-listen", &format!("/ip4/127.0.0.1/tcp/{}", self.overlay_port)]);
         command
     }
 }

@@ -11,8 +11,8 @@ use alloy_primitives::{Address, B256};
 use bytes::Bytes;
 use coreward_artifact::{Blocks, Cid, car, raw};
 use coreward_wire::{
-    ArtifactOrder, Assignment, Duty, Egress, Gateways, RequestLimits, SecretSeed, WorkerDuty,
-    WorkerLimits,
+    ArtifactOrder, Assignment, Duty, Egress, Gateways, Member, RequestLimits, SecretSeed,
+    WorkerDuty, WorkerLimits,
 };
 
 /// The reference's release, which is that of our own engine.
@@ -20,6 +20,18 @@ const VERSION: &str = "48.0.8";
 /// What its `serve` has of the published program's features; what is left out (debuggers, other compilers, `wast`) only makes it larger.
 const FEATURES: &str = "serve,run,compile,cranelift,pooling-allocator,parallel-compilation,component-model,component-model-async,\
     cache,logging,backtrace,demangle,addr2line,threads,gc,gc-drc,gc-null,coredump";
+
+/// The seed of the worker's key.
+pub(crate) const WORKER_SEED: [u8; 32] = [1; 32];
+
+/// A member of the worker's deal that is only asked for by its key.
+pub(crate) fn member(key: B256) -> Member {
+    Member {
+        onchain_worker_id: B256::with_last_byte(2),
+        offchain_worker_id: key,
+        addresses: Vec::new(),
+    }
+}
 
 fn cache() -> PathBuf {
     let of = |name: &str| std::env::var_os(name).map(PathBuf::from);
@@ -108,11 +120,11 @@ impl Node {
     }
 
     /// Writes the order that a worker goes on with to its state directory.
-    pub(crate) fn order(&self, state: &Path, reuses: bool) {
+    pub(crate) fn order(&self, state: &Path, reuses: bool, members: Vec<Member>) {
         let duty = WorkerDuty {
             deal: Address::repeat_byte(0xdd),
             onchain_worker_id: B256::with_last_byte(1),
-            key_seed: SecretSeed(B256::repeat_byte(1)),
+            key_seed: SecretSeed(WORKER_SEED.into()),
             artifact: ArtifactOrder {
                 cid: self.root.to_string(),
                 max_bytes: 16 << 20,
@@ -127,7 +139,7 @@ impl Node {
                 reuse_instances: reuses,
             },
             egress: Egress::None,
-            members: Vec::new(),
+            members,
             members_block: 1,
             gateways: Gateways::default(),
         };
