@@ -15,6 +15,7 @@ mod places;
 mod site;
 mod whole;
 
+use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use http::{Request, Response};
 use hyper::body::Body as _;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use wasmtime::component::Component;
 use wasmtime::{Engine, Store, Trap};
 use wasmtime_wasi_http::WasiHttpView as _;
@@ -58,6 +59,16 @@ type Answer = Result<Response<Body>, ErrorCode>;
 pub(crate) struct Passage {
     pub(crate) origin: Origin,
     pub(crate) hops: u8,
+    /// Which request of this process it is, for the log.
+    pub(crate) request: u64,
+}
+
+impl Passage {
+    /// A request that has just come.
+    pub(crate) fn new(origin: Origin, hops: u8) -> Self {
+        static REQUESTS: AtomicU64 = AtomicU64::new(1);
+        Self { origin, hops, request: REQUESTS.fetch_add(1, Ordering::Relaxed) }
+    }
 }
 
 /// All that outlives one version of the component.
@@ -156,7 +167,7 @@ impl App {
         let ending = result.as_ref().map_or_else(Failure::ending, |_| Ending::Answered);
         self.host.metrics.ended(passage.origin, ending, begun.elapsed().as_secs_f64());
         result.unwrap_or_else(|failure| {
-            tracing::warn!(error = %failure, "request was not answered by the component");
+            tracing::warn!(request.id = passage.request, error = %failure, "request was not answered by the component");
             failure.to_answer()
         })
     }
@@ -184,16 +195,17 @@ impl App {
         let (request, mut arrival) = Arrival::of(request, limits.request.request_bytes)?;
         let place = self.host.places.take(passage, limit).await?;
         let (sender, receiver) = oneshot::channel();
-        let abandoned = CancellationToken::new();
-        let guard = abandoned.clone().drop_guard();
         let stopped = Stopped::default();
-        let work = Arc::clone(self).work(component, request, passage, sender, stopped.clone());
-        let Surroundings { tasks, threads, .. } = &*self.host.surroundings;
-        let guarded = async move {
+        // On the heap at once: it is large, and moves four times before it runs.
+        let work =
+            Box::pin(Arc::clone(self).work(component, request, passage, sender, stopped.clone()));
+        let bounded = async move {
             let _place = place;
-            abandoned.run_until_cancelled(timeout(limit, work)).await
+            timeout(limit, work).await
         };
-        let (task, deadline) = (tasks.spawn_on(guarded, &threads.guests), Instant::now() + limit);
+        let Surroundings { tasks, threads, .. } = &*self.host.surroundings;
+        let task = AbortOnDropHandle::new(tasks.spawn_on(bounded, &threads.guests));
+        let deadline = Instant::now() + limit;
         let answered = tokio::select! {
             biased;
             failure = arrival.ended() => return Err(failure),
@@ -206,15 +218,15 @@ impl App {
                 if response.body().size_hint().lower() > most {
                     return Err(Failure::AnswerTooLarge);
                 }
-                guard.disarm();
+                task.detach();
                 let metrics = self.host.metrics.clone();
                 Ok(response.map(|body| stopped.guard(body, Bounds { deadline, most, metrics })))
             }
             Ok(Err(code)) => Err(Failure::Refused(code.to_string())),
             Err(_) => Err(match task.await {
-                Ok(Some(Ok(Ok(())))) => Failure::Silent,
-                Ok(Some(Ok(Err(failure)))) => failure,
-                Ok(Some(Err(_)) | None) => arrival.late(),
+                Ok(Ok(Ok(()))) => Failure::Silent,
+                Ok(Ok(Err(failure))) => failure,
+                Ok(Err(_)) => arrival.late(),
                 Err(panic) => Failure::Trapped(format!("the host failed: {panic}")),
             }),
         }

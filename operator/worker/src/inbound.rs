@@ -3,6 +3,7 @@
 mod head;
 pub(crate) mod public;
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
@@ -10,11 +11,16 @@ use futures::future::BoxFuture;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
-use crate::app::App;
+use crate::app::{App, Passage};
 use crate::body::{self, Body};
 use crate::metrics::{Metrics, Refusal};
 use crate::orders::{self, Orders};
+
+/// What comes before the first version serves waits for it so long: who knew the pod asks it while it starts anew, and that takes
+/// milliseconds where the code is kept.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The version of the component that answers now; `None` before the first one does.
 pub(crate) type Current = watch::Receiver<Option<Arc<App>>>;
@@ -28,12 +34,11 @@ pub(crate) struct Inbound {
 }
 
 impl Inbound {
-    async fn answer_public(self, request: Request<Incoming>) -> Response<Body> {
+    async fn answer_public(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         let mut request = request.map(body::incoming);
-        match (head::from_public(&mut request), self.app()) {
-            (Err(refusal), _) => self.refuse(Refusal::Host, *refusal),
-            (Ok(_), None) => not_yet(),
-            (Ok(passage), Some(app)) => app.answer(request, passage).await,
+        match head::from_public(&mut request) {
+            Err(refusal) => self.refuse(Refusal::Host, *refusal),
+            Ok(passage) => self.answer(request, passage).await,
         }
     }
 
@@ -49,23 +54,34 @@ impl Inbound {
             return self.refuse(Refusal::Stranger, answer);
         };
         let mut request = request.map(body::incoming);
-        match (
-            head::from_member(&mut request, member.onchain_worker_id, duty.onchain_worker_id),
-            self.app(),
-        ) {
-            (Err(refusal), _) => self.refuse(Refusal::Loop, *refusal),
-            (Ok(_), None) => not_yet(),
-            (Ok(passage), Some(app)) => app.answer(request, passage).await,
+        let own = duty.onchain_worker_id;
+        match head::from_member(&mut request, member.onchain_worker_id, own) {
+            Err(refusal) => self.refuse(Refusal::Loop, *refusal),
+            Ok(passage) => self.answer(request, passage).await,
         }
+    }
+
+    async fn answer(&self, request: Request<Body>, passage: Passage) -> Response<Body> {
+        let serving = self.current.borrow().clone();
+        let Some(app) = (if serving.is_some() { serving } else { self.first().await }) else {
+            return body::answer(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the component is not loaded yet",
+            );
+        };
+        app.answer(request, passage).await
+    }
+
+    /// The first version, once it serves.
+    async fn first(&self) -> Option<Arc<App>> {
+        let mut current = self.current.clone();
+        let serving = timeout(PATIENCE, current.wait_for(Option::is_some)).await.ok()?.ok()?;
+        serving.clone()
     }
 
     fn refuse(&self, reason: Refusal, answer: Response<Body>) -> Response<Body> {
         self.metrics.refused(reason);
         answer
-    }
-
-    fn app(&self) -> Option<Arc<App>> {
-        self.current.borrow().clone()
     }
 }
 
@@ -82,8 +98,4 @@ impl coreward_overlay::Handler for Inbound {
     fn refused(&self, why: coreward_overlay::Refusal) {
         self.metrics.overlay_refused(why);
     }
-}
-
-fn not_yet() -> Response<Body> {
-    body::answer(StatusCode::SERVICE_UNAVAILABLE, "the component is not loaded yet")
 }

@@ -95,7 +95,7 @@ impl Instances {
         let log = GuestLog::new(duty.deal, "1".to_owned(), metrics.clone());
         let (_orders, orders) = watch::channel(Arc::new(duty));
         let (path, bounds) = (directory.join("key-values"), Bounds::of_storage(limits.storage_mib));
-        let keyvalues = Arc::new(KeyValues::open(path, bounds, metrics.store.clone())?);
+        let keyvalues = Arc::new(KeyValues::start(path, bounds, metrics.store().clone())?);
         let host = Host::new(orders, Arc::new(surroundings), metrics, log, keyvalues)?;
         let component = Component::new(host.engine(), component)?;
         let code = host.reserve(0);
@@ -109,7 +109,7 @@ impl Instances {
     ///
     /// If the pool or the memory is used up.
     pub async fn open(&self) -> Result<Opened, Box<dyn core::error::Error>> {
-        let passage = Passage { origin: Origin::Public, hops: 0 };
+        let passage = Passage::new(Origin::Public, 0);
         Ok(Opened(self.app.open(0, passage, &self.limits).await?))
     }
 }

@@ -3,6 +3,7 @@
 mod store;
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use coreward_wire::ArtifactFault;
 use prometheus::core::Collector;
@@ -187,9 +188,12 @@ const fn name_of(refusal: coreward_overlay::Refusal) -> &'static str {
     }
 }
 
-/// The worker's metrics; clones count together.
+/// The worker's metrics; clones are cheap and count together.
 #[derive(Clone, Debug)]
-pub(crate) struct Metrics {
+pub(crate) struct Metrics(Arc<Counters>);
+
+#[derive(Debug)]
+struct Counters {
     requests: IntCounterVec,
     rejected: IntCounterVec,
     refused: IntCounterVec,
@@ -203,8 +207,7 @@ pub(crate) struct Metrics {
     members_block: IntGauge,
     members_unusable: IntGauge,
     log_lines_dropped: IntCounter,
-    /// Of the key-value store.
-    pub(crate) store: StoreMetrics,
+    store: StoreMetrics,
 }
 
 impl Metrics {
@@ -216,7 +219,7 @@ impl Metrics {
             registered(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
         };
         let gauge = |name, help| registered(registry, IntGauge::new(name, help)?);
-        Ok(Self {
+        Ok(Self(Arc::new(Counters {
             requests: counters(
                 "worker_requests_total",
                 "Requests to the component, by origin and ending",
@@ -264,53 +267,58 @@ impl Metrics {
             )?,
             log_lines_dropped: registered(registry, IntCounter::with_opts(lines_dropped())?)?,
             store: StoreMetrics::register(registry)?,
-        })
+        })))
+    }
+
+    /// Those of the key-value store.
+    pub(crate) fn store(&self) -> &StoreMetrics {
+        &self.0.store
     }
 
     pub(crate) fn ended(&self, origin: Origin, ending: Ending, seconds: f64) {
-        self.requests.with_label_values(&[origin.name(), ending.name()]).inc();
-        self.seconds.observe(seconds);
+        self.0.requests.with_label_values(&[origin.name(), ending.name()]).inc();
+        self.0.seconds.observe(seconds);
     }
 
     pub(crate) fn version_rejected(&self, fault: ArtifactFault) {
-        self.rejected.with_label_values(&[&format!("{fault:?}")]).inc();
+        self.0.rejected.with_label_values(&[&format!("{fault:?}")]).inc();
     }
 
     pub(crate) fn refused(&self, reason: Refusal) {
-        self.refused.with_label_values(&[reason.name()]).inc();
+        self.0.refused.with_label_values(&[reason.name()]).inc();
     }
 
     pub(crate) fn answer_cut(&self, reason: Cut) {
-        self.cut.with_label_values(&[reason.name()]).inc();
+        self.0.cut.with_label_values(&[reason.name()]).inc();
     }
 
     pub(crate) fn sent(&self, route: Route) {
-        self.outbound.with_label_values(&[route.name()]).inc();
+        self.0.outbound.with_label_values(&[route.name()]).inc();
     }
 
     pub(crate) fn overlay_refused(&self, why: coreward_overlay::Refusal) {
-        self.overlay_refused.with_label_values(&[name_of(why)]).inc();
+        self.0.overlay_refused.with_label_values(&[name_of(why)]).inc();
     }
 
     pub(crate) fn cpu_used(&self, time: Duration) {
-        self.cpu_seconds.inc_by(time.as_secs_f64());
+        self.0.cpu_seconds.inc_by(time.as_secs_f64());
     }
 
     pub(crate) fn memory_grows(&self, bytes: u64) {
-        self.memory.add(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.0.memory.add(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn memory_shrinks(&self, bytes: u64) {
-        self.memory.sub(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.0.memory.sub(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn members_are(&self, count: usize, unusable: usize, block: u64) {
-        self.members_unusable.set(i64::try_from(unusable).unwrap_or(i64::MAX));
-        self.members.set(i64::try_from(count).unwrap_or(i64::MAX));
-        self.members_block.set(i64::try_from(block).unwrap_or(i64::MAX));
+        self.0.members_unusable.set(i64::try_from(unusable).unwrap_or(i64::MAX));
+        self.0.members.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.0.members_block.set(i64::try_from(block).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn log_line_dropped(&self) {
-        self.log_lines_dropped.inc();
+        self.0.log_lines_dropped.inc();
     }
 }

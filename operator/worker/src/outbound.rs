@@ -81,6 +81,11 @@ impl Outbound {
         Self { app: Arc::downgrade(app), passage, allowance }
     }
 
+    /// Which request it is for.
+    pub(crate) const fn request(&self) -> u64 {
+        self.passage.request
+    }
+
     /// Whether nothing is open that it was asked for.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.allowance.is_at_rest()
@@ -133,7 +138,7 @@ impl Outbound {
         let hops = self.next_hop(app)?;
         request.headers_mut().insert(CALLER, number(orders::decimal(own))?);
         app.host().metrics.sent(Route::Itself);
-        let passage = Passage { origin: Origin::Itself, hops };
+        let passage = Passage::new(Origin::Itself, hops);
         // Boxed: an instance that asks itself is a future that contains itself.
         let answer = Box::pin(app.answer(request, passage)).await;
         Ok((answer, None))

@@ -279,7 +279,7 @@ async fn first_request(app: &Arc<App>, path: &str) -> Result<(), Rejection> {
     let request = request
         .map_err(|error| Rejection::for_now(ArtifactFault::InvalidWasm, error.to_string()))?;
     let invalid = |message: String| Rejection::for_now(ArtifactFault::InvalidWasm, message);
-    match app.ask(request, Passage { origin: Origin::Itself, hops: 0 }).await {
+    match app.ask(request, Passage::new(Origin::Itself, 0)).await {
         Ok(answer) if answer.status() < StatusCode::INTERNAL_SERVER_ERROR => Ok(()),
         Ok(answer) => Err(invalid(format!(
             "it answered its first request (GET {path}) with {}",

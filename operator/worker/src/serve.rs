@@ -185,7 +185,7 @@ impl Worker {
             GuestLog::new(duty.deal, orders::decimal(duty.onchain_worker_id), self.metrics.clone())
         };
         let storage_mib = orders.borrow().limits.storage_mib;
-        let keyvalues = self.keyvalues(storage_mib).await?;
+        let keyvalues = self.keyvalues(storage_mib)?;
         let host = Host::new(orders.clone(), surroundings, self.metrics.clone(), log, keyvalues);
         let host = host.map_err(|error| ServeError::Engine(format!("{error:#}")))?;
         let directory = code_directory(&self.args.state_dir).await?;
@@ -195,13 +195,13 @@ impl Worker {
         Ok(Releases { host, client: fetch::client()?, compiler, directory, progress, current })
     }
 
-    async fn keyvalues(&self, storage_mib: u64) -> Result<Arc<KeyValues>, ServeError> {
+    fn keyvalues(&self, storage_mib: u64) -> Result<Arc<KeyValues>, ServeError> {
         let path = self.args.state_dir.join("key-values");
-        let what = format!("open the key-value store {}", path.display());
-        let (bounds, metrics) = (Bounds::of_storage(storage_mib), self.metrics.store.clone());
-        let opened = tokio::task::spawn_blocking(move || KeyValues::open(path, bounds, metrics));
-        let opened = opened.await.map_err(io::Error::other).flatten();
-        opened.map(Arc::new).map_err(io_error(what))
+        let (bounds, metrics) = (Bounds::of_storage(storage_mib), self.metrics.store().clone());
+        let started = KeyValues::start(path, bounds, metrics);
+        started
+            .map(Arc::new)
+            .map_err(io_error("start the thread of the key-value store".to_owned()))
     }
 
     async fn start_subnet(

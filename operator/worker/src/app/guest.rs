@@ -1,5 +1,6 @@
 //! What belongs to one instance.
 
+use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 use coreward_wire::WorkerLimits;
@@ -40,6 +41,8 @@ pub(crate) struct Guest {
     table: ResourceTable,
     outbound: Outbound,
     grants: Grants,
+    /// The request that its lines in the log are of.
+    request: Arc<AtomicU64>,
     /// Its memory.
     pub(crate) memory: Share,
 }
@@ -48,18 +51,20 @@ impl Guest {
     /// A fresh one: no files, no sockets, no environment; its output is logged.
     pub(super) fn new(memory: Share, outbound: Outbound, log: &GuestLog, grants: Grants) -> Self {
         let mut wasi = WasiCtx::builder();
-        wasi.stdout(log.output(Output::Stdout))
-            .stderr(log.output(Output::Stderr))
+        let request = Arc::new(AtomicU64::new(outbound.request()));
+        wasi.stdout(log.output(Output::Stdout, &request))
+            .stderr(log.output(Output::Stderr, &request))
             .max_random_size(RANDOM_BYTES);
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(HEADER_BYTES);
-        Self { wasi: wasi.build(), http, table, outbound, grants, memory }
+        Self { wasi: wasi.build(), http, table, outbound, grants, request, memory }
     }
 
     /// Makes it ready for another request; what is granted is the app's and stays.
     pub(super) fn turn_to(&mut self, outbound: Outbound, limits: &WorkerLimits) {
+        self.request.store(outbound.request(), Ordering::Relaxed);
         self.outbound = outbound;
         self.memory.turn_to(limits);
     }

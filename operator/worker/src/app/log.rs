@@ -1,5 +1,6 @@
 //! What a component prints: lines of the pod's log, at a bounded rate.
 
+use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use alloy_primitives::Address;
@@ -67,12 +68,12 @@ impl GuestLog {
         Self(Arc::new(Book { deal, worker, rate, metrics }))
     }
 
-    /// One of the two outputs of one instance.
-    pub(crate) fn output(&self, output: Output) -> GuestOutput {
-        GuestOutput { log: self.clone(), output }
+    /// One of the two outputs of one instance, which works for `request`.
+    pub(crate) fn output(&self, output: Output, request: &Arc<AtomicU64>) -> GuestOutput {
+        GuestOutput { log: self.clone(), output, request: Arc::clone(request) }
     }
 
-    fn line(&self, output: Output, line: &[u8]) {
+    fn line(&self, output: Output, request: u64, line: &[u8]) {
         let Book { deal, worker, rate, metrics } = &*self.0;
         if !rate.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now()) {
             metrics.log_line_dropped();
@@ -81,20 +82,21 @@ impl GuestLog {
         let message = String::from_utf8_lossy(line);
         match output {
             Output::Stdout => {
-                tracing::info!(target: "guest", { deal.address = %deal, worker.id = %worker, guest.output = "stdout" }, "{message}");
+                tracing::info!(target: "guest", { deal.address = %deal, worker.id = %worker, request.id = request, guest.output = "stdout" }, "{message}");
             }
             Output::Stderr => {
-                tracing::warn!(target: "guest", { deal.address = %deal, worker.id = %worker, guest.output = "stderr" }, "{message}");
+                tracing::warn!(target: "guest", { deal.address = %deal, worker.id = %worker, request.id = request, guest.output = "stderr" }, "{message}");
             }
         }
     }
 }
 
 /// One output of one instance.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct GuestOutput {
     log: GuestLog,
     output: Output,
+    request: Arc<AtomicU64>,
 }
 
 impl IsTerminal for GuestOutput {
@@ -110,21 +112,21 @@ impl StdoutStream for GuestOutput {
     }
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(Lines { log: self.log.clone(), output: self.output, begun: Vec::new() })
+        Box::new(Lines { to: self.clone(), begun: Vec::new() })
     }
 }
 
 /// A stream that cuts what it gets into lines.
 struct Lines {
-    log: GuestLog,
-    output: Output,
+    to: GuestOutput,
     begun: Vec<u8>,
 }
 
 impl Lines {
     fn end_line(&mut self) {
         if !self.begun.is_empty() {
-            self.log.line(self.output, &self.begun);
+            let GuestOutput { log, output, request } = &self.to;
+            log.line(*output, request.load(Ordering::Relaxed), &self.begun);
             self.begun.clear();
         }
     }
@@ -178,7 +180,7 @@ mod tests {
     use tracing_subscriber::fmt;
     use wasmtime_wasi::cli::StdoutStream as _;
 
-    use super::{BURST, GuestLog, LINE_BYTES, Output, Rate};
+    use super::{AtomicU64, BURST, GuestLog, LINE_BYTES, Ordering, Output, Rate};
     use crate::metrics::Metrics;
 
     #[derive(Clone, Default)]
@@ -203,8 +205,10 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             let metrics = Metrics::register(&Registry::new()).unwrap();
             let log = GuestLog::new(Address::ZERO, "7".to_owned(), metrics);
-            let mut stream = log.output(Output::Stderr).p2_stream();
-            for piece in pieces {
+            let request = Arc::new(AtomicU64::new(0));
+            let mut stream = log.output(Output::Stderr, &request).p2_stream();
+            for (at, piece) in (1..).zip(pieces) {
+                request.store(at, Ordering::Relaxed);
                 stream.write(Bytes::from_static(piece)).unwrap();
             }
         });
@@ -213,11 +217,13 @@ mod tests {
     }
 
     #[test]
-    fn a_line_in_pieces_is_one_line_with_its_worker() {
+    fn a_line_in_pieces_is_one_line_with_its_worker_and_the_request_that_ended_it() {
         let lines = logged(&[b"one and", b" the same\r\n\n", b"two"]);
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(lines[0].contains("guest: one and the same deal.address=0x0000"), "{lines:?}");
+        assert!(lines[0].contains("request.id=2"), "{lines:?}");
         assert!(lines[1].contains("two") && lines[1].contains("worker.id=7"), "{lines:?}");
+        assert!(lines[1].contains("request.id=3"), "{lines:?}");
     }
 
     #[test]

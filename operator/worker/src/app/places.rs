@@ -66,7 +66,7 @@ mod tests {
     const SOON: Duration = Duration::from_mins(1);
 
     fn after(hops: u8) -> Passage {
-        Passage { origin: Origin::Subnet, hops }
+        Passage::new(Origin::Subnet, hops)
     }
 
     #[tokio::test(start_paused = true)]

@@ -21,7 +21,7 @@ pub(super) fn from_public(request: &mut Request<Body>) -> Result<Passage, Box<Re
         return Err(Box::new(body::answer(StatusCode::BAD_REQUEST, "the request names no host")));
     };
     match Name::of(&host) {
-        Name::Outside => Ok(Passage { origin: Origin::Public, hops: 0 }),
+        Name::Outside => Ok(Passage::new(Origin::Public, 0)),
         Name::Subnet | Name::Itself | Name::Worker(_) | Name::Unknown => {
             Err(Box::new(body::answer(
                 StatusCode::MISDIRECTED_REQUEST,
@@ -58,7 +58,7 @@ pub(super) fn from_member(
             .insert(header::HOST, text(format!("{}.subnet.internal", orders::decimal(own))));
     }
     request.headers_mut().insert(CALLER, text(orders::decimal(caller)));
-    Ok(Passage { origin: Origin::Subnet, hops })
+    Ok(Passage::new(Origin::Subnet, hops))
 }
 
 /// The name of the host without its port. A URI with an authority wins over the header, as HTTP has it.

@@ -105,7 +105,7 @@ async fn serve(stream: TcpStream, inbound: Inbound, stop: CancellationToken) {
     stream.as_mut().set_write_timeout_pinned(Some(longest));
     let inbound = Arc::new(inbound);
     let service = service_fn(move |request| {
-        Inbound::clone(&inbound).answer_public(request).map(Ok::<_, Infallible>).boxed()
+        Arc::clone(&inbound).answer_public(request).map(Ok::<_, Infallible>).boxed()
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())

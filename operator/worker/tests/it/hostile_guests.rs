@@ -145,6 +145,7 @@ async fn what_a_component_prints_stays_within_its_line() {
     for line in forged {
         assert_eq!(line["level"], "WARN", "{line}");
         assert!(line.to_string().contains("guest"), "{line}");
+        assert!(line.to_string().contains("\"request.id\":"), "{line}");
     }
 }
 

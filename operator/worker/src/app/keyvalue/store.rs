@@ -61,35 +61,24 @@ struct Job {
 /// The file, open unless the last access failed: then it is opened anew.
 struct StoreFile {
     path: PathBuf,
+    metrics: StoreMetrics,
     open: Mutex<Option<Arc<Database>>>,
 }
 
 impl KeyValues {
-    /// Opens the store at `path`, or makes one; one that cannot be read is begun anew, and the log says so.
+    /// The store at `path`, which is opened or made beside all else that starts: who asks it something waits for that. One that cannot
+    /// be read is begun anew, and the log says so.
     ///
     /// Every change is on the volume when it is answered; what was being changed when the process was killed is there whole or
-    /// not at all. Blocks the thread.
+    /// not at all.
     ///
     /// # Errors
     ///
-    /// If the file can neither be opened nor made.
-    pub(crate) fn open(path: PathBuf, bounds: Bounds, metrics: StoreMetrics) -> io::Result<Self> {
-        let file = Arc::new(StoreFile { path, open: Mutex::new(None) });
-        let opened = file.database().and_then(|database| entries::prepare(&database));
-        let held = match opened {
-            Ok(held) => held,
-            Err(error) if is_beyond_repair(&error) => {
-                tracing::error!(%error, store.file = %file.path.display(), "the key-value store cannot be read and begins anew");
-                file.forget();
-                remove(&file.path)?;
-                let database = file.database().map_err(io::Error::other)?;
-                entries::prepare(&database).map_err(io::Error::other)?
-            }
-            Err(error) => return Err(io::Error::other(error)),
-        };
-        metrics.holds(held);
+    /// If its thread cannot be started.
+    pub(crate) fn start(path: PathBuf, bounds: Bounds, metrics: StoreMetrics) -> io::Result<Self> {
+        let file = Arc::new(StoreFile { path, metrics: metrics.clone(), open: Mutex::new(None) });
         let (queue, waiting) = mpsc::channel(WAITING);
-        let writer = Writer { file: Arc::clone(&file), bounds, metrics: metrics.clone() };
+        let writer = Writer { file: Arc::clone(&file), bounds };
         thread::Builder::new().name("key-values".to_owned()).spawn(move || writer.run(waiting))?;
         let (room, readers) =
             (Arc::new(Semaphore::new(WAITING_BYTES)), Arc::new(Semaphore::new(READERS)));
@@ -221,8 +210,21 @@ impl StoreFile {
         if let Some(database) = &*open {
             return Ok(Arc::clone(database));
         }
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(&self.path)?;
+        let database = match self.prepared() {
+            Err(error) if is_beyond_repair(&error) => {
+                tracing::error!(%error, store.file = %self.path.display(), "the key-value store cannot be read and begins anew");
+                remove(&self.path)?;
+                self.prepared()?
+            }
+            prepared => prepared?,
+        };
         Ok(Arc::clone(open.insert(Arc::new(database))))
+    }
+
+    fn prepared(&self) -> Result<Database, redb::Error> {
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create(&self.path)?;
+        self.metrics.holds(entries::prepare(&database)?);
+        Ok(database)
     }
 
     /// After a failure the open file answers nothing but that it failed.
@@ -235,11 +237,13 @@ impl StoreFile {
 struct Writer {
     file: Arc<StoreFile>,
     bounds: Bounds,
-    metrics: StoreMetrics,
 }
 
 impl Writer {
     fn run(self, mut waiting: mpsc::Receiver<Job>) {
+        if let Err(error) = self.file.database() {
+            tracing::warn!(%error, store.file = %self.file.path.display(), "the key-value store could not be opened; it is tried again when a component needs it");
+        }
         while let Some(first) = waiting.blocking_recv() {
             let mut jobs = vec![first];
             while jobs.len() < WAITING {
@@ -275,7 +279,7 @@ impl Writer {
         }
         let held = entries::held(&transaction)?;
         transaction.commit()?;
-        self.metrics.holds(held);
+        self.file.metrics.holds(held);
         Ok(answers)
     }
 }

@@ -1,9 +1,12 @@
+use core::time::Duration;
 use std::path::Path;
 use std::sync::Arc;
 
 use futures::future::join_all;
 use prometheus::Registry;
 use rstest::rstest;
+use tokio::task::yield_now;
+use tokio::time::timeout;
 
 use super::bounds::{Bounds, Refusal};
 use super::store::{Change, KeyValues, Pair};
@@ -13,7 +16,7 @@ const BOUNDS: Bounds = Bounds { bytes: 1 << 20 };
 
 fn open(directory: &Path) -> KeyValues {
     let metrics = StoreMetrics::register(&Registry::new()).unwrap();
-    KeyValues::open(directory.join("store"), BOUNDS, metrics).unwrap()
+    KeyValues::start(directory.join("store"), BOUNDS, metrics).unwrap()
 }
 
 fn pair(key: &str, bytes: usize) -> Pair {
@@ -179,7 +182,27 @@ async fn a_store_that_another_process_has_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     set(&store, "a", "key", 5).await.unwrap();
-    let metrics = StoreMetrics::register(&Registry::new()).unwrap();
-    assert!(KeyValues::open(directory.path().join("store"), BOUNDS, metrics).is_err());
+    let other = open(directory.path());
+    let refused = set(&other, "a", "key", 6).await;
+    assert!(matches!(refused, Err(Refusal::Broken(_))), "{refused:?}");
+    assert_eq!(length(&store, "a", "key").await, Some(5));
+    drop(store);
+    // Its file is closed by the thread that writes, in its own time.
+    let in_time = async {
+        while set(&other, "a", "key", 7).await.is_err() {
+            yield_now().await;
+        }
+    };
+    timeout(Duration::from_mins(1), in_time).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_opened_yet_is_opened_when_it_is_needed() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("later");
+    let store = open(&place);
+    assert!(matches!(set(&store, "a", "key", 5).await, Err(Refusal::Broken(_))));
+    std::fs::create_dir(&place).unwrap();
+    set(&store, "a", "key", 5).await.unwrap();
     assert_eq!(length(&store, "a", "key").await, Some(5));
 }
