@@ -21,6 +21,7 @@ mod nodes;
 mod partitioned;
 mod plain_mistakes;
 mod quiet;
+mod relay_only;
 mod renewed;
 mod rolled;
 mod several_endpoints;
@@ -64,7 +65,9 @@ mod people {
     pub(crate) const LEFT: usize = 19;
     pub(crate) const MASS_EXIT: usize = 20;
     pub(crate) const SEVERAL_ENDPOINTS: usize = 21;
-    pub(crate) const COUNT: u8 = 22;
+    pub(crate) const RELAY_ONLY: usize = 22;
+    pub(crate) const OTHER_SIDE_OF_RELAY: usize = 23;
+    pub(crate) const COUNT: u8 = 24;
 }
 
 /// Held by whoever uses the cores of n1 and n2.
