@@ -128,7 +128,7 @@ impl EventLoop {
             }
             return;
         }
-        match self.swarm.dial(DialOpts::peer_id(peer).addresses(now).build()) {
+        match self.swarm.dial(DialOpts::peer_id(peer).addresses(now).allocate_new_port().build()) {
             Ok(()) => {
                 self.dialling.insert(peer);
             }
@@ -159,7 +159,10 @@ impl EventLoop {
     }
 
     fn dial_gateway(&mut self, gateway: &Gateway) -> Result<(), DialError> {
-        let options = DialOpts::peer_id(gateway.peer).addresses(vec![gateway.address()]).build();
+        let options = DialOpts::peer_id(gateway.peer)
+            .addresses(vec![gateway.address()])
+            .allocate_new_port()
+            .build();
         match self.swarm.dial(options) {
             // Dialled for another member, or for a reservation: its event will come as well.
             Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {
