@@ -89,20 +89,16 @@ async fn tell((world, other): (&World, &Party), teller: &Teller, app: &str) -> R
     world.driver().activate_worker(other.peer_owner.address, their_seat.deal, activation).await?;
     let ours = deal::serving(world, teller, our_seat).await?;
     let key = deal::activated(world, our_seat).await?;
-    elsewhere.meet(key, &published).await?;
-
-    let joined = until("the subnet is joined", STEP, async || {
-        let object = deal::mirror(world, our_seat.deal).await?;
-        let told = condition(&object, "SubnetJoined");
-        let is_so = told.as_ref().is_some_and(|(status, ..)| status == "True");
-        ensure(is_so, || format!("SubnetJoined is {told:?}"))?;
-        Ok(Some(()))
-    });
-    teller.step("the Deal says SubnetJoined: the other member was reached", joined).await?;
-    let exchange = exchange((&ours, key), (their_seat, &elsewhere));
-    let words = "each calls the other through the other's gateway, 200 times each; none is lost";
-    teller.step(words, exchange).await?;
-    carried(world, &gateway).await?;
+    let ends = ((&ours, key), (their_seat, &elsewhere));
+    elsewhere.calls(key, &published).await?;
+    let asked = called(ends, world, &gateway);
+    teller.step("the other calls ours, through our gateway alone", asked).await?;
+    let words = "the Deal says SubnetJoined: the other member was reached";
+    teller.step(words, joined(world, our_seat)).await?;
+    elsewhere.is_called(key).await?;
+    teller.step("ours calls the other, through the other's gateway alone", calls(ends)).await?;
+    let words = "each calls the other 200 times; none is lost";
+    teller.step(words, exchange(ends)).await?;
     turn_a_stranger_away(world, teller, &gateway).await?;
     judge(world, teller, &ours).await?;
     world.driver().stop_deal(world.party().developer.address, our_seat.deal).await?;
@@ -176,19 +172,52 @@ async fn details(world: &World, peer: B256) -> Result<Value> {
     serde_json::from_str(&text).map_err(|error| Error::Finding(format!("{text:?}: {error}")))
 }
 
-async fn exchange(
-    (ours, key): (&deal::Served, B256),
-    (their_seat, elsewhere): (&deal::Seat, &Elsewhere),
-) -> Result<()> {
-    let http = client::http()?;
-    let there = format!("{}call/{}", ours.url, their_seat.decimal());
-    let host = format!("{}.subnet.internal", ours.seat.decimal());
+type Ends<'story> = ((&'story deal::Served, B256), (&'story deal::Seat, &'story Elsewhere));
+
+async fn joined(world: &World, seat: &deal::Seat) -> Result<()> {
+    until("the subnet is joined", STEP, async || {
+        let object = deal::mirror(world, seat.deal).await?;
+        let told = condition(&object, "SubnetJoined");
+        let is_so = told.as_ref().is_some_and(|(status, ..)| status == "True");
+        ensure(is_so, || format!("SubnetJoined is {told:?}"))?;
+        Ok(Some(()))
+    })
+    .await
+}
+
+/// The other worker asks ours once.
+async fn ask(((ours, key), (their_seat, elsewhere)): Ends<'_>) -> Result<()> {
+    let said = elsewhere.ask(key, &format!("{}.subnet.internal", ours.seat.decimal())).await?;
     let hello = format!("200 hello, worker {}", their_seat.decimal());
+    ensure(said == hello, || format!("ours says {said:?} to the other"))
+}
+
+/// Ours asks the other worker once.
+async fn call(http: &reqwest::Client, ((ours, _), (their_seat, _)): Ends<'_>) -> Result<()> {
+    let there = format!("{}call/{}", ours.url, their_seat.decimal());
+    let (status, body) = client::get(http, &there).await?;
+    ensure((status, body.trim()) == (200, ANSWER), || format!("{status} {body}"))
+}
+
+/// The other reaches ours once it is known there; our gateway carried it.
+async fn called(ends: Ends<'_>, world: &World, gateway: &Pod) -> Result<()> {
+    until("ours answers the other", STEP, async || ask(ends).await.map(Some)).await?;
+    carried(world, gateway).await
+}
+
+/// Ours reaches the other once that has a place at its gateway, which carried it.
+async fn calls(ends: Ends<'_>) -> Result<()> {
+    let http = client::http()?;
+    until("the other answers ours", STEP, async || call(&http, ends).await.map(Some)).await?;
+    let (_, (_, elsewhere)) = ends;
+    ensure(elsewhere.circuits() >= 1, || "the other's gateway opened no circuit".to_owned())
+}
+
+async fn exchange(ends: Ends<'_>) -> Result<()> {
+    let http = client::http()?;
     for _ in 0..REQUESTS {
-        let (status, body) = client::get(&http, &there).await?;
-        ensure((status, body.trim()) == (200, ANSWER), || format!("{status} {body}"))?;
-        let said = elsewhere.ask(key, &host).await?;
-        ensure(said == hello, || format!("ours says {said:?} to the other"))?;
+        call(&http, ends).await?;
+        ask(ends).await?;
     }
     Ok(())
 }

@@ -76,16 +76,30 @@ impl Elsewhere {
         Ok(Self { published, key: key_of(seed)?.into(), relay, worker, _tasks: tasks })
     }
 
-    /// Tells both who the other member is and through which gateways it is reached.
-    pub(super) async fn meet(&self, other: B256, gateways: &[String]) -> Result<()> {
-        self.relay.set_guests(gateway::Guests { own: vec![self.key.0], others: vec![other.0] });
+    /// Tells the other worker that a member is reached through `gateways`; nobody is let in to itself.
+    pub(super) async fn calls(&self, member: B256, gateways: &[String]) -> Result<()> {
+        let addresses = gateways.iter().map(|it| format!("{it}/p2p-circuit")).collect();
+        self.set_members(vec![Member { key: member.0, addresses }]).await
+    }
+
+    /// Cuts what stands between both, and lets the member in through the other gateway, the only way from then on.
+    pub(super) async fn is_called(&self, member: B256) -> Result<()> {
+        self.set_members(Vec::new()).await?;
+        self.relay.set_guests(gateway::Guests { own: vec![self.key.0], others: vec![member.0] });
         let own = vec![self.published.clone()];
-        let told = async {
-            self.worker.set_gateways(Gateways { own, private: true }).await?;
-            let addresses = gateways.iter().map(|it| format!("{it}/p2p-circuit")).collect();
-            self.worker.set_members(vec![Member { key: other.0, addresses }]).await
-        };
-        told.await.map_err(|error| broken("tell the other worker its members", &error))
+        let told = self.worker.set_gateways(Gateways { own, private: true }).await;
+        told.map_err(|error| broken("tell the other worker its gateway", &error))?;
+        self.set_members(vec![Member { key: member.0, addresses: Vec::new() }]).await
+    }
+
+    /// Circuits that the other gateway has opened.
+    pub(super) fn circuits(&self) -> u64 {
+        self.relay.figures().borrow().circuits_opened
+    }
+
+    async fn set_members(&self, members: Vec<Member>) -> Result<()> {
+        let told = self.worker.set_members(members).await;
+        told.map_err(|error| broken("tell the other worker its members", &error))
     }
 
     /// What a member answers to a request of the other worker, from host `to`.
