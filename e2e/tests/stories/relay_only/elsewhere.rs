@@ -78,6 +78,7 @@ impl Elsewhere {
 
     /// Tells the other worker that a member is reached through `gateways`; nobody is let in to itself.
     pub(super) async fn calls(&self, member: B256, gateways: &[String]) -> Result<()> {
+        self.set_gateways(Vec::new()).await?;
         let addresses = gateways.iter().map(|it| format!("{it}/p2p-circuit")).collect();
         self.set_members(vec![Member { key: member.0, addresses }]).await
     }
@@ -86,15 +87,18 @@ impl Elsewhere {
     pub(super) async fn is_called(&self, member: B256) -> Result<()> {
         self.set_members(Vec::new()).await?;
         self.relay.set_guests(gateway::Guests { own: vec![self.key.0], others: vec![member.0] });
-        let own = vec![self.published.clone()];
-        let told = self.worker.set_gateways(Gateways { own, private: true }).await;
-        told.map_err(|error| broken("tell the other worker its gateway", &error))?;
+        self.set_gateways(vec![self.published.clone()]).await?;
         self.set_members(vec![Member { key: member.0, addresses: Vec::new() }]).await
     }
 
     /// Circuits that the other gateway has opened.
     pub(super) fn circuits(&self) -> u64 {
         self.relay.figures().borrow().circuits_opened
+    }
+
+    async fn set_gateways(&self, own: Vec<String>) -> Result<()> {
+        let told = self.worker.set_gateways(Gateways { own, private: true }).await;
+        told.map_err(|error| broken("tell the other worker its gateway", &error))
     }
 
     async fn set_members(&self, members: Vec<Member>) -> Result<()> {
