@@ -47,6 +47,18 @@ pub async fn of_unit(client: &kube::Client, component: &str, unit: B256) -> Resu
     Ok(pods)
 }
 
+/// Whether a pod that was listed is gone by now, or on its way out.
+///
+/// # Errors
+/// [`Error::Cluster`].
+pub async fn is_leaving(client: &kube::Client, pod: &Pod) -> Result<bool> {
+    let name = pod.name_any();
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
+    let now = pods.get_opt(&name).await.map_err(cluster(format!("look for the pod {name}")))?;
+    let same = now.filter(|now| now.metadata.uid == pod.metadata.uid);
+    Ok(same.is_none_or(|now| now.metadata.deletion_timestamp.is_some()))
+}
+
 /// Whether a pod is Ready and not on its way out.
 #[must_use]
 pub fn is_ready(pod: &Pod) -> bool {

@@ -36,15 +36,25 @@ async fn texts(world: &World) -> Result<Vec<(String, String)>> {
     texts.extend(objects::<Pod>(&client).await?);
     for component in ["operator", "node", "prover", "worker"] {
         for pod in pods::of_component(&client, component).await? {
-            let (name, namespace) = (pod.name_any(), pod.namespace().unwrap_or_default());
-            let api: Api<Pod> = Api::namespaced(client.clone(), &namespace);
-            let what = cluster(format!("read the log of {name}"));
-            let log = api.logs(&name, &LogParams::default()).await.map_err(what)?;
-            texts.push((format!("the log of {name}"), log));
-            texts.push((format!("the metrics of {name}"), page::of(world, &pod).await?));
+            match of_pod(world, &pod).await {
+                Ok(read) => texts.extend(read),
+                // One that an upgrade replaced may go between the list and the reading.
+                Err(_) if pods::is_leaving(&client, &pod).await? => {}
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(texts)
+}
+
+/// The log and the metrics of a pod of ours.
+async fn of_pod(world: &World, pod: &Pod) -> Result<[(String, String); 2]> {
+    let (name, namespace) = (pod.name_any(), pod.namespace().unwrap_or_default());
+    let api: Api<Pod> = Api::namespaced(world.client(), &namespace);
+    let what = cluster(format!("read the log of {name}"));
+    let log = api.logs(&name, &LogParams::default()).await.map_err(what)?;
+    let metrics = page::of(world, pod).await?;
+    Ok([(format!("the log of {name}"), log), (format!("the metrics of {name}"), metrics)])
 }
 
 async fn objects<K>(client: &kube::Client) -> Result<Vec<(String, String)>>
