@@ -6,16 +6,12 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{Builder, SendRequest};
-use hyper_util::rt::TokioIo;
 use libp2p::Stream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
-use tokio_util::compat::FuturesAsyncReadCompatExt;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::member::STREAMS_PER_MEMBER;
-use crate::serve::READ_AHEAD;
+use crate::kept::{Kept, Pool};
 use crate::{Body, Key, Member};
 
 /// How long to get a stream, dialling included.
@@ -52,28 +48,6 @@ pub struct Gateways {
     pub own: Vec<String>,
     /// Whether the gateways of other members may be outside the public ranges.
     pub private: bool,
-}
-
-type Sender = SendRequest<Body>;
-
-struct Pool {
-    room: Arc<Semaphore>,
-    idle: Vec<Sender>,
-    /// Ends its streams when the member is removed.
-    cut: CancellationToken,
-}
-
-impl Pool {
-    fn new() -> Self {
-        let room = Arc::new(Semaphore::new(STREAMS_PER_MEMBER));
-        Self { room, idle: Vec::new(), cut: CancellationToken::new() }
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        self.cut.cancel();
-    }
 }
 
 /// A member's room for one stream.
@@ -182,8 +156,11 @@ impl Client {
         let place = self.place(key).await?;
         let mut request = request;
         while let Some(mut kept) = self.kept(key) {
-            match kept.try_send_request(request).await {
-                Ok(answer) => return Ok(self.keep(key, kept, place, answer)),
+            match kept.ask(request, &place.cut).await {
+                Ok(answer) => {
+                    self.keep(key, kept, place);
+                    return Ok(answer);
+                }
                 Err(mut failure) => match failure.take_message() {
                     // The member closed the kept stream before taking the request: another one is as good.
                     Some(unsent) => request = unsent,
@@ -191,9 +168,11 @@ impl Client {
                 },
             }
         }
-        let mut sender = self.connect(key, place.cut.clone()).await?;
-        let answer = sender.send_request(request).await.map_err(Error::Broken)?;
-        Ok(self.keep(key, sender, place, answer))
+        let mut stream = Kept::new(self.open(key).await?).await.map_err(Error::Broken)?;
+        let answer = stream.ask(request, &place.cut).await;
+        let answer = answer.map_err(|failure| Error::Broken(failure.into_error()))?;
+        self.keep(key, stream, place);
+        Ok(answer)
     }
 
     async fn place(&self, key: Key) -> Result<Place, Error> {
@@ -206,54 +185,29 @@ impl Client {
         Ok(Place { cut, _room: room })
     }
 
-    fn kept(&self, key: Key) -> Option<Sender> {
+    fn kept(&self, key: Key) -> Option<Kept> {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = &mut pools.get_mut(&key)?.idle;
-        while let Some(sender) = idle.pop() {
-            if !sender.is_closed() {
-                return Some(sender);
-            }
-        }
-        None
+        pools.get_mut(&key)?.take()
     }
 
     /// Puts the stream back once its answer was read to the end.
-    fn keep(
-        &self,
-        key: Key,
-        mut sender: Sender,
-        place: Place,
-        answer: Response<Incoming>,
-    ) -> Response<Incoming> {
+    fn keep(&self, key: Key, mut stream: Kept, place: Place) {
         let pools = Arc::clone(&self.pools);
-        self.tasks.spawn(async move {
-            let ready = sender.ready().await.is_ok();
-            if ready
-                && let Some(pool) =
-                    pools.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&key)
-            {
-                pool.idle.push(sender);
+        let put_back = move |stream, place: Place| {
+            let mut pools = pools.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(pool) = pools.get_mut(&key).filter(|_| !place.cut.is_cancelled()) {
+                pool.put_back(stream);
             }
-            drop(place);
-        });
-        answer
-    }
-
-    async fn connect(&self, key: Key, cut: CancellationToken) -> Result<Sender, Error> {
-        let stream = TokioIo::new(self.open(key).await?.compat());
-        let http = Builder::new().max_buf_size(READ_AHEAD).handshake(stream).await;
-        let (sender, connection) = http.map_err(Error::Broken)?;
-        self.tasks.spawn(async move {
-            tokio::select! {
-                ended = connection => {
-                    if let Err(error) = ended {
-                        tracing::debug!(%error, "a stream to a member ended");
-                    }
+        };
+        if stream.is_idle() {
+            put_back(stream, place);
+        } else {
+            self.tasks.spawn(async move {
+                if stream.drive(&place.cut).await {
+                    put_back(stream, place);
                 }
-                () = cut.cancelled() => {}
-            }
-        });
-        Ok(sender)
+            });
+        }
     }
 
     async fn open(&self, key: Key) -> Result<Stream, Error> {

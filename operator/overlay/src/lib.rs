@@ -18,6 +18,8 @@ mod event_loop;
 mod gate;
 pub mod gateway;
 pub mod internet;
+mod io;
+mod kept;
 mod member;
 mod muxer;
 #[cfg(test)]

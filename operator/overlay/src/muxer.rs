@@ -1,16 +1,16 @@
 //! yamux with windows that are bounded together, and an end that waits for nobody.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::iter;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use futures::future::{Ready, ready as now};
-use futures::{AsyncRead, AsyncWrite};
+use futures::{AsyncRead, AsyncWrite, FutureExt as _};
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo};
+use tokio::sync::{mpsc, oneshot};
 use yamux::{Connection, ConnectionError, Mode, Stream};
 
 /// Streams on one connection, of both sides; the connection of who opens more is ended.
@@ -34,55 +34,60 @@ impl UpgradeInfo for Yamux {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> InboundConnectionUpgrade<T> for Yamux {
-    type Output = Muxer<T>;
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> InboundConnectionUpgrade<T> for Yamux {
+    type Output = Muxer;
     type Error = Infallible;
-    type Future = Ready<Result<Muxer<T>, Infallible>>;
+    type Future = Ready<Result<Muxer, Infallible>>;
 
     fn upgrade_inbound(self, socket: T, _: Self::Info) -> Self::Future {
         now(Ok(Muxer::new(socket, Mode::Server)))
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> OutboundConnectionUpgrade<T> for Yamux {
-    type Output = Muxer<T>;
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> OutboundConnectionUpgrade<T> for Yamux {
+    type Output = Muxer;
     type Error = Infallible;
-    type Future = Ready<Result<Muxer<T>, Infallible>>;
+    type Future = Ready<Result<Muxer, Infallible>>;
 
     fn upgrade_outbound(self, socket: T, _: Self::Info) -> Self::Future {
         now(Ok(Muxer::new(socket, Mode::Client)))
     }
 }
 
-/// A connection of many streams.
-pub(crate) struct Muxer<T> {
-    connection: Connection<T>,
-    /// Streams that nobody has taken yet; they count among `STREAMS_PER_CONNECTION`.
-    untaken: VecDeque<Substream>,
-    taker: Option<Waker>,
+/// A connection of many streams. They live by a task of the connection's own: whatever comes for a stream wakes that task
+/// and the stream's reader, and not all the behaviours that a connection has.
+pub(crate) struct Muxer {
+    /// Closing it ends the connection.
+    asks: mpsc::Sender<oneshot::Sender<Opened>>,
+    asked: Option<oneshot::Receiver<Opened>>,
+    untaken: mpsc::Receiver<Stream>,
+    ended: oneshot::Receiver<ConnectionError>,
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Muxer<T> {
-    fn new(socket: T, mode: Mode) -> Self {
+type Opened = Result<Stream, ConnectionError>;
+
+impl Muxer {
+    fn new(socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, mode: Mode) -> Self {
         let mut config = yamux::Config::default();
         config
             .set_max_num_streams(STREAMS_PER_CONNECTION)
             .set_max_connection_receive_window(Some(STREAMS_PER_CONNECTION * WINDOW))
             .set_split_send_size(FRAME);
-        Self {
-            connection: Connection::new(socket, config, mode),
-            untaken: VecDeque::new(),
-            taker: None,
-        }
-    }
-
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Substream, ConnectionError>> {
-        let next = ready!(self.connection.poll_next_inbound(context));
-        Poll::Ready(next.unwrap_or(Err(ConnectionError::Closed)).map(Substream::new))
+        let connection = Connection::new(socket, config, mode);
+        let (asks, asked) = mpsc::channel(1);
+        let (taken, untaken) = mpsc::channel(STREAMS_PER_CONNECTION);
+        let (end, ended) = oneshot::channel();
+        let carrier = Carrier { connection, asked, asking: None, taken };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it ends with this value, which closes what it listens to"
+        )]
+        tokio::spawn(async move { drop(end.send(carrier.await)) });
+        Self { asks, asked: None, untaken, ended }
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<T> {
+impl StreamMuxer for Muxer {
     type Substream = Substream;
     type Error = ConnectionError;
 
@@ -90,46 +95,91 @@ impl<T: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<T> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Result<Substream, ConnectionError>> {
-        if let Some(stream) = self.untaken.pop_front() {
-            return Poll::Ready(Ok(stream));
+        match ready!(self.untaken.poll_recv(context)) {
+            Some(stream) => Poll::Ready(Ok(Substream::new(stream))),
+            // Why it ended is told by `poll`.
+            None => Poll::Pending,
         }
-        let next = self.poll_next(context);
-        if next.is_pending() {
-            self.taker = Some(context.waker().clone());
-        }
-        next
     }
 
     fn poll_outbound(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Result<Substream, ConnectionError>> {
-        self.connection.poll_new_outbound(context).map_ok(Substream::new)
+        let this = &mut *self;
+        if this.asked.is_none() {
+            let (ask, asked) = oneshot::channel();
+            // The one place is free: the answer to the last ask has come.
+            this.asks.try_send(ask).map_err(|_| ConnectionError::Closed)?;
+            this.asked = Some(asked);
+        }
+        let Some(asked) = &mut this.asked else { return Poll::Pending };
+        let opened = ready!(asked.poll_unpin(context));
+        this.asked = None;
+        Poll::Ready(opened.unwrap_or(Err(ConnectionError::Closed)).map(Substream::new))
     }
 
-    /// Says what the socket takes at once and no more: whoever is closed out may have stopped reading.
+    /// Lets the connection go: it says what the socket takes at once and no more, for whoever is closed out may have
+    /// stopped reading.
     fn poll_close(
         mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
+        _: &mut Context<'_>,
     ) -> Poll<Result<(), ConnectionError>> {
-        match self.connection.poll_close(context) {
-            Poll::Ready(closed) => Poll::Ready(closed),
-            Poll::Pending => Poll::Ready(Ok(())),
-        }
+        self.asks = mpsc::channel(1).0;
+        Poll::Ready(Ok(()))
     }
 
     fn poll(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Result<StreamMuxerEvent, ConnectionError>> {
-        // All streams live by this; it must go on while nobody takes the new ones.
-        let stream = ready!(self.poll_next(context))?;
-        self.untaken.push_back(stream);
-        if let Some(taker) = self.taker.take() {
-            taker.wake();
+        let ended = ready!(self.ended.poll_unpin(context));
+        Poll::Ready(Err(ended.unwrap_or(ConnectionError::Closed)))
+    }
+}
+
+/// What a connection's task does: carries bytes until either side ends the connection.
+struct Carrier<T> {
+    connection: Connection<T>,
+    asked: mpsc::Receiver<oneshot::Sender<Opened>>,
+    asking: Option<oneshot::Sender<Opened>>,
+    taken: mpsc::Sender<Stream>,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Carrier<T> {
+    /// Opens what is asked for; ready when nobody can ask any more.
+    fn poll_asked(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.asking.is_none() {
+                self.asking = ready!(self.asked.poll_recv(context));
+            }
+            if self.asking.is_none() {
+                return Poll::Ready(());
+            }
+            let opened = ready!(self.connection.poll_new_outbound(context));
+            if let Some(ask) = self.asking.take() {
+                drop(ask.send(opened));
+            }
         }
-        context.waker().wake_by_ref();
-        Poll::Pending
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Future for Carrier<T> {
+    type Output = ConnectionError;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<ConnectionError> {
+        if self.poll_asked(context).is_ready() {
+            let _said = self.connection.poll_close(context);
+            return Poll::Ready(ConnectionError::Closed);
+        }
+        loop {
+            let next = ready!(self.connection.poll_next_inbound(context));
+            match next.unwrap_or(Err(ConnectionError::Closed)) {
+                // There is no room where the other side has reset what nobody has taken yet: this one is reset, too.
+                Ok(stream) => drop(self.taken.try_send(stream)),
+                Err(ended) => return Poll::Ready(ended),
+            }
+        }
     }
 }
 

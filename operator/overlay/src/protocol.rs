@@ -4,6 +4,7 @@ use crate::admission::HANDSHAKE_TIMEOUT;
 use crate::client::OPEN_RETRIES;
 use crate::event_loop::{CONNECTIONS_PER_MEMBER, SERVED_STREAMS};
 use crate::gate::{KNOWN, OF_STRANGERS, PER_SOURCE, Rate, STRANGERS};
+use crate::io::LARGE_PIECE;
 use crate::member::STREAMS_PER_MEMBER;
 use crate::muxer::{STREAMS_PER_CONNECTION, WINDOW};
 use crate::serve::{HEADER_TIMEOUT, READ_AHEAD};
@@ -33,7 +34,10 @@ fn the_numbers_in_the_text_are_those_of_the_code() {
         format!("of members' addresses | {KNOWN} |"),
         format!("{} MiB for all of them", (STRANGERS + KNOWN) / 4),
         format!("{window} MiB a connection, {} MiB a member", window * CONNECTIONS_PER_MEMBER),
-        format!("hold {} MiB at most", (SERVED_STREAMS * (WINDOW + READ_AHEAD)) >> 20),
+        format!(
+            "hold {} MiB at most",
+            (SERVED_STREAMS * (WINDOW + READ_AHEAD + LARGE_PIECE)) >> 20
+        ),
     ];
     for sentence in said {
         assert!(text.contains(&sentence), "PROTOCOL.md does not say `{sentence}`");

@@ -10,10 +10,10 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use libp2p::Stream;
-use tokio_util::compat::FuturesAsyncReadCompatExt;
 
+use crate::io::Io;
 use crate::{Body, Key};
 
 /// How long a kept stream may take to send the head of its next request.
@@ -69,7 +69,7 @@ pub(crate) async fn serve(stream: Stream, caller: Key, handler: Arc<dyn Handler>
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(READ_AHEAD)
-        .serve_connection(TokioIo::new(stream.compat()), service)
+        .serve_connection(Io::new(stream), service)
         .await;
     if let Err(error) = served {
         tracing::debug!(%error, "a member's stream ended in the middle of a request");
@@ -89,7 +89,7 @@ pub(crate) async fn refuse(stream: Stream) {
         .timer(TokioTimer::new())
         .header_read_timeout(REFUSED_HEADER_TIMEOUT)
         .max_buf_size(READ_AHEAD)
-        .serve_connection(TokioIo::new(stream.compat()), service)
+        .serve_connection(Io::new(stream), service)
         .await;
     if let Err(error) = served {
         tracing::debug!(%error, "a refused stream ended early");

@@ -84,17 +84,21 @@ pub(crate) async fn serve() {
 }
 
 /// A member beside such a server.
-pub(crate) struct Ours(Client);
+pub(crate) struct Ours {
+    client: Client,
+    server: Key,
+}
 
 impl Ours {
     pub(crate) async fn connect(address: &str) -> Self {
-        let server = Member { key: key(SERVER), addresses: vec![address.to_owned()] };
-        Self(node(CLIENT, server).await.0)
+        let server = key(SERVER);
+        let member = Member { key: server, addresses: vec![address.to_owned()] };
+        Self { client: node(CLIENT, member).await.0, server }
     }
 
     async fn ask(&self, path: &str, question: &'static [u8]) -> io::Result<u64> {
         let request = Request::post(path).header("host", "bench").body(body(question)).unwrap();
-        let answer = self.0.request(key(SERVER), request).await.map_err(io::Error::other)?;
+        let answer = self.client.request(self.server, request).await.map_err(io::Error::other)?;
         let mut answer = answer.into_body();
         let mut bytes = 0;
         while let Some(frame) = answer.frame().await {

@@ -1,5 +1,7 @@
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
 use http_body_util::BodyExt as _;
+use libp2p::Stream;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::bare::Bare;
@@ -45,4 +47,84 @@ async fn an_answer_that_is_reset_is_no_whole_one() {
     let asking = one.client.request(bare.member.key, request);
     let (answer, ()) = tokio::join!(asking, answering);
     answer.unwrap().into_body().collect().await.expect_err("it was cut");
+}
+
+/// Reads one request of no length and answers it; the stream stays.
+async fn answer_one(stream: &mut Stream) {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).await.unwrap();
+        request.extend(byte);
+    }
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nkept").await.unwrap();
+    stream.flush().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_stream_is_used_again_and_one_that_was_closed_meanwhile_is_replaced() {
+    let mut tasks = JoinSet::new();
+    let one = node(&mut tasks).await;
+    let mut bare = Bare::start(&mut tasks, &one).await;
+    one.client.set_members(vec![bare.member.clone()]).await.unwrap();
+    let (closed, close) = oneshot::channel();
+    let answering = async {
+        let (_, mut stream) = bare.incoming.next().await.unwrap();
+        answer_one(&mut stream).await;
+        answer_one(&mut stream).await;
+        stream.close().await.unwrap();
+        closed.send(()).unwrap();
+        let (_, _probe) = bare.incoming.next().await.unwrap();
+        let mut rest = Vec::new();
+        // Nothing was asked on it after its end.
+        stream.read_to_end(&mut rest).await.unwrap();
+        let (_, mut other) = bare.incoming.next().await.unwrap();
+        answer_one(&mut other).await;
+        (rest, other)
+    };
+    let mut close = Some(close);
+    let asking = async {
+        for number in 0..3 {
+            let request = http::Request::get("/").header("host", "member").body(body("")).unwrap();
+            let answer = one.client.request(bare.member.key, request).await.unwrap();
+            let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(&bytes[..], b"kept", "request {number}");
+            if let Some(close) = close.take_if(|_| number == 1) {
+                close.await.unwrap();
+                // The end of their side is there before what comes after it: this has been answered.
+                one.client.probe(bare.member.key).await.unwrap();
+            }
+        }
+    };
+    let ((rest, _), ()) = tokio::join!(answering, asking);
+    assert!(rest.is_empty(), "{rest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_goes_on_after_the_head_of_its_answer() {
+    const LENGTH: usize = 4 << 20;
+    let mut tasks = JoinSet::new();
+    let one = node(&mut tasks).await;
+    let mut bare = Bare::start(&mut tasks, &one).await;
+    one.client.set_members(vec![bare.member.clone()]).await.unwrap();
+    let reading = async {
+        let (_, mut stream) = bare.incoming.next().await.unwrap();
+        stream.read_exact(&mut [0; 16]).await.unwrap();
+        let head = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        stream.flush().await.unwrap();
+        // More than all windows and buffers hold: it comes only if somebody sends on.
+        stream.read_exact(&mut vec![0; LENGTH]).await.unwrap();
+        stream.write_all(b"read").await.unwrap();
+        stream.flush().await.unwrap();
+        stream
+    };
+    let asking = async {
+        let request = http::Request::post("/").header("host", "member");
+        let request = request.body(body(vec![7; LENGTH])).unwrap();
+        let answer = one.client.request(bare.member.key, request).await.unwrap();
+        answer.into_body().collect().await.unwrap().to_bytes()
+    };
+    let (_stream, answer) = tokio::join!(reading, asking);
+    assert_eq!(&answer[..], b"read");
 }
