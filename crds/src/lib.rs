@@ -19,6 +19,7 @@ mod condition;
 mod deal;
 mod definition;
 mod intake;
+mod overlay;
 mod peers;
 mod provider_offer;
 mod provider_offer_status;
@@ -40,6 +41,7 @@ pub use deal::{
 };
 pub use definition::{definitions, to_yaml};
 pub use intake::{Egress, EgressMode, Instances, Intake, Worker, WorkerLimits};
+pub use overlay::Overlay;
 pub use peers::{PeerAssignment, Peers};
 pub use provider_offer::{
     Capacity, Collateral, Commitment, CommitmentMode, CoreIsolation, Datacenter, DeletionPolicy,

@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::{Intake, Peers, ProviderOfferStatus, UnitsPerNode, Worker};
+use crate::{Intake, Overlay, Peers, ProviderOfferStatus, UnitsPerNode, Worker};
 
 /// What is offered on the market.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -206,26 +206,6 @@ pub struct NodeSelector {
     /// Labels that a node must carry, all of them.
     #[schemars(schema_with = "crate::schema::labels")]
     pub match_labels: BTreeMap<String, String>,
-}
-
-/// How members of a deal in other clusters reach ours.
-#[derive(KubeSchema, Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Overlay {
-    /// Whether the addresses of this cluster's gateways go on chain, into the details of the vCPU resource. Which gateways
-    /// there are is operator configuration.
-    #[serde(default = "publish_gateways")]
-    pub publish_gateways: bool,
-}
-
-impl Default for Overlay {
-    fn default() -> Self {
-        Self { publish_gateways: publish_gateways() }
-    }
-}
-
-const fn publish_gateways() -> bool {
-    true
 }
 
 /// How strictly cores must be exclusive.
