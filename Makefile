@@ -45,11 +45,11 @@ test-randomx-unsafe: ## Run the RandomX engine's tests under Miri and under the 
 	RUSTFLAGS=-Zsanitizer=address cargo +$(NIGHTLY) test --release --package coreward-randomx --lib \
 		--target x86_64-unknown-linux-gnu
 
-soak: ## End our programs 200 times, replace the operators 100 times in quiet, then half an hour of noise; write e2e/SOAK.md and e2e/NOISE.md
+soak: ## End our programs 200 times, replace the operators 100 times in quiet, then half an hour of noise; write e2e/SOAK.md, e2e/QUIET.md and e2e/NOISE.md
 	@e2e/run bed up
 	@COREWARD_KILLS=200 COREWARD_SOAK=$(CURDIR)/e2e/SOAK.md cargo test --quiet --package coreward-e2e --test stories \
 		killed_anywhere -- --nocapture
-	@COREWARD_QUIET_MINUTES=10 COREWARD_QUIET_RESTARTS=100 cargo test --quiet --package coreward-e2e --test stories \
+	@COREWARD_QUIET_MINUTES=10 COREWARD_QUIET_RESTARTS=100 COREWARD_QUIET=$(CURDIR)/e2e/QUIET.md cargo test --quiet --package coreward-e2e --test stories \
 		quiet -- --nocapture
 	@COREWARD_NOISE=$(CURDIR)/e2e/NOISE.md cargo test --quiet --package coreward-e2e --test stories long_noise -- \
 		--nocapture --ignored

@@ -19,6 +19,7 @@ pub mod proving;
 pub mod referee;
 pub mod rest;
 pub mod secrecy;
+pub mod statuses;
 pub mod stranger;
 mod teller;
 pub mod the_loop;

@@ -11,19 +11,29 @@ use coreward_e2e::bed::{self, Paths};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
-/// The objects that the chart makes with these values for its gateways, or Helm's words.
-async fn rendered(gateways: Value) -> Result<Vec<Value>, String> {
-    let helm = bed::helm(&Paths::read().unwrap()).await.unwrap();
+/// Values with all that is required, and not more.
+fn required() -> Value {
     let address = "0x0000000000000000000000000000000000000001";
-    let values = json!({
-        "gateways": gateways,
+    json!({
         "networks": [{
             "name": "local", "chainId": 1,
             "endpoints": [{ "name": "first", "url": "http://chain" }],
             "contracts": { "diamond": address, "multicall3": address },
             "tokens": [{ "symbol": "USDC", "address": address, "decimals": 6 }],
         }],
-    });
+    })
+}
+
+/// The objects that the chart makes with these values for its gateways, or Helm's words.
+async fn rendered(gateways: Value) -> Result<Vec<Value>, String> {
+    let mut values = required();
+    values["gateways"] = gateways;
+    rendered_with(&values).await
+}
+
+/// The objects that the chart makes with these values, or Helm's words.
+async fn rendered_with(values: &Value) -> Result<Vec<Value>, String> {
+    let helm = bed::helm(&Paths::read().unwrap()).await.unwrap();
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/coreward");
     let mut command = Command::new(helm);
     command.args(["template", "coreward", ".", "--kube-version", "1.35.0", "--values", "-"]);
@@ -131,4 +141,59 @@ async fn what_is_no_address_is_refused() {
     }
     let twice = json!({ "outside": ["203.0.113.7:4001", "203.0.113.7:4001"] });
     assert!(rendered(twice).await.unwrap_err().contains("/gateways/outside"));
+}
+
+#[tokio::test]
+async fn what_is_required_and_missing_or_wrong_fails_the_render_and_is_named() {
+    rendered_with(&required()).await.unwrap();
+    let signer = json!([{ "name": "one", "type": "Secret", "network": "local", "secretName": "one",
+        "roles": ["Provider"], "address": "nobody" }]);
+    let wrong = [
+        ("/networks", json!([]), "networks"),
+        ("/networks/0/name", Value::Null, "name"),
+        ("/networks/0/chainId", Value::Null, "chainId"),
+        ("/networks/0/chainId", json!("one"), "chainId"),
+        ("/networks/0/endpoints", json!([]), "endpoints"),
+        ("/networks/0/endpoints/0/url", json!("chain"), "url"),
+        ("/networks/0/contracts/diamond", Value::Null, "diamond"),
+        ("/networks/0/contracts/multicall3", json!("0x1"), "multicall3"),
+        ("/networks/0/tokens/0/decimals", Value::Null, "decimals"),
+        ("/networks/0/proverMode", json!("Fast"), "proverMode"),
+        ("/signers", signer, "address"),
+        ("/clusterName", json!(7), "clusterName"),
+        ("/operator", json!({ "replicas": 0 }), "replicas"),
+        ("/operatr", json!({}), "operatr"),
+    ];
+    for (place, value, named) in wrong {
+        let mut values = required();
+        let (parent, field) = place.rsplit_once('/').unwrap();
+        let parent = values.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+        // What is null is taken out, as Helm takes it.
+        let _was = match value {
+            Value::Null => parent.remove(field),
+            value => parent.insert(field.to_owned(), value),
+        };
+        let words = rendered_with(&values).await.expect_err(place);
+        assert!(words.contains(named), "{place}: {words}");
+    }
+}
+
+#[tokio::test]
+async fn no_right_is_a_wildcard_and_none_to_secrets_holds_for_the_whole_cluster() {
+    let mut values = required();
+    values["gateways"] = json!({ "outside": ["203.0.113.7:4001"] });
+    let objects = rendered_with(&values).await.unwrap();
+    let roles: Vec<_> = objects
+        .iter()
+        .filter(|object| object["kind"] == "Role" || object["kind"] == "ClusterRole")
+        .collect();
+    assert!(roles.len() >= 3, "{} roles", roles.len());
+    for role in roles {
+        let name = &role["metadata"]["name"];
+        for rule in role["rules"].as_array().unwrap() {
+            assert!(!rule.to_string().contains("\"*\""), "{name}: {rule}");
+            let of_secrets = rule["resources"].to_string().contains("secrets");
+            assert!(role["kind"] == "Role" || !of_secrets, "{name} reads all secrets: {rule}");
+        }
+    }
 }

@@ -92,6 +92,8 @@ impl Scene<'_> {
     async fn prover_moves(&self, was: &Pod) -> Result<Pod> {
         let words = "its prover hashes on the spare node, and the old pod is left as it is";
         let moved = self.teller.step(words, self.another("prover", was)).await?;
+        let note = node::told_of(self.world, &self.offered.name, ("PeerMoved", "which is away"));
+        self.teller.aside(&format!("the offer's event says: {}", note.await?));
         self.proves().await?;
         Ok(moved)
     }

@@ -54,6 +54,8 @@ async fn tell(world: &World, teller: &Teller, app: &str) -> Result<()> {
     teller.aside("the customer of the deal was answered all the time");
     scene.stay.pods_are_the_same(world).await?;
     teller.aside("provers and worker are the pods that they were, never started again");
+    let restarts = operators::restarts(world).await?;
+    ensure(restarts == 0, || format!("replicas were started again {restarts} times"))?;
     proving::next(world, teller, &scene.offered, &scene.provers).await?;
     let (prover, seat) = (scene.provers[0], &scene.seat);
     Box::pin(left_alone::tell(world, teller, (&scene.offered, prover, seat), &scene.url)).await?;

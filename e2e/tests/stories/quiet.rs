@@ -1,14 +1,16 @@
+use std::{fs, time::Duration};
+
 use coreward_e2e::{
-    bed::NAMESPACE,
+    bed::{NAMESPACE, variable},
     story::{
         Teller, ensure,
         offer::{self, Offered},
         operators, proving,
         rest::{Object, Versions, WINDOW, requests_per_block, rest, strays, versions},
-        the_loop,
+        statuses, the_loop,
         witness::{self, Witness},
     },
-    world::{Result, World},
+    world::{Error, Result, World},
 };
 use serde_json::json;
 
@@ -20,6 +22,8 @@ const USUAL_MINUTES: u64 = 3;
 /// How often all operators are replaced by new ones.
 const RESTARTS: &str = "COREWARD_QUIET_RESTARTS";
 const USUAL_RESTARTS: u64 = 3;
+/// Where the result is written, if anywhere.
+const REPORT: &str = "COREWARD_QUIET";
 /// How far two measurements of requests per block may be apart: the operator polls by its own clock, not by blocks.
 const TOLERANCE: f64 = 0.15;
 
@@ -57,12 +61,19 @@ async fn tell(world: &World, late: &World, teller: &Teller) -> Result<Offered> {
     let stray = strays(world).await?;
     ensure(stray.is_empty(), || format!("nobody says whose these are: {stray:?}"))?;
     teller.aside("each of them has our label, or an owner");
+    let told = statuses::are_of_their_generation(world).await?;
+    teller.aside(&format!("status and conditions of {told} objects are of the generation that is"));
     let mean = rates.iter().sum::<f64>() / f64::from(u32::try_from(rates.len()).unwrap_or(1));
     ensure(rates.iter().all(|rate| is_near(*rate, mean)), || {
         format!("requests per block vary: {rates:.2?}")
     })?;
     teller.aside(&format!("{mean:.2} requests per block with two units"));
-    restarts(world, teller, &offered).await?;
+    let without = restarts(world, teller, &offered).await?;
+    if let Some(path) = variable(REPORT) {
+        let report = report((minutes, before.len()), mean, without)?;
+        fs::write(&path, report)
+            .map_err(|error| Error::Finding(format!("{path} cannot be written: {error}")))?;
+    }
 
     let mut third = late.offer("late", "shared");
     third["spec"]["capacity"]["coreIsolation"] = json!("Preferred");
@@ -79,7 +90,9 @@ async fn tell(world: &World, late: &World, teller: &Teller) -> Result<Offered> {
 
 /// New operators find all as it is: no unit's pod is another, no transaction is sent, and nothing is written of what is so
 /// already.
-async fn restarts(world: &World, teller: &Teller, offered: &Offered) -> Result<()> {
+///
+/// Gives how long nobody led when the leader was evicted.
+async fn restarts(world: &World, teller: &Teller, offered: &Offered) -> Result<Duration> {
     let witness = Witness::begin(world).await?;
     let before = versions(world).await?;
     let count = number(RESTARTS)?.unwrap_or(USUAL_RESTARTS);
@@ -101,7 +114,23 @@ async fn restarts(world: &World, teller: &Teller, offered: &Offered) -> Result<(
     written.retain(|object| !goes_with_replicas(object));
     ensure(written.is_empty(), || format!("{} objects were written: {written:?}", written.len()))?;
     teller.aside(&format!("{count} times new operators: nothing sent, nothing written"));
-    Ok(())
+    Ok(without)
+}
+
+/// What is kept of a long run, as Markdown; everything in it was made sure of before.
+fn report((minutes, objects): (u64, usize), requests: f64, without: Duration) -> Result<String> {
+    let restarts = number(RESTARTS)?.unwrap_or(USUAL_RESTARTS);
+    let without = without.as_secs_f64();
+    Ok(format!(
+        "# Quiet\n\nWritten by `make soak`: nothing happens, then all operators are replaced by new ones, one time after the \
+         other, on a real\ncluster and the real contracts.\n\n| what | |\n| --- | ---: |\n\
+         | minutes of chain time without an event | {minutes} |\n\
+         | objects of ours; written meanwhile | {objects}; 0 |\n\
+         | requests to the chain per block, the lease's aside | {requests:.2} |\n\
+         | times that all operators were replaced | {restarts} |\n\
+         | transactions sent but proofs, unit pods replaced, objects written by that | 0, 0, 0 |\n\
+         | seconds without a leader when it was evicted | {without:.1} |\n"
+    ))
 }
 
 /// Whether an object changes with the operator's own replicas: they, what the cluster tells of them, and where they are found.

@@ -12,7 +12,7 @@ use coreward_e2e::{
     story::{
         STEP, Teller, agrees, client, deal, ensure,
         offer::{self, Offered, Pledged},
-        page, pods,
+        page, pods, ports,
         product::{Stage, deploy, deploy_with},
         proving, stranger, the_loop, traffic,
     },
@@ -100,6 +100,8 @@ async fn tell((world, other): (&World, &Party), teller: &Teller, app: &str) -> R
     let words = "each calls the other 200 times; none is lost";
     teller.step(words, exchange(ends)).await?;
     turn_a_stranger_away(world, teller, &gateway).await?;
+    let noisy = ports::make_noise(world, std::slice::from_ref(&gateway)).await?;
+    teller.aside(&format!("random bytes came to {noisy:?}: the gateway and all others are well"));
     judge(world, teller, &ours).await?;
     world.driver().stop_deal(world.party().developer.address, our_seat.deal).await?;
     deal::returned(world, teller, our_seat).await

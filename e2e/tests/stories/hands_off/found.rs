@@ -3,7 +3,7 @@
 use alloy::primitives::B256;
 use coreward_e2e::{
     bed,
-    story::{STEP, agrees, ensure, operators, the_loop, witness::unit_pods},
+    story::{STEP, agrees, ensure, node, operators, pods, the_loop, witness::unit_pods},
     world::{Error, Result, chain_of, cluster, until},
 };
 use k8s_openapi::{
@@ -26,11 +26,13 @@ impl Scene<'_> {
     /// never stopped.
     pub(super) async fn is_found_again(&self) -> Result<()> {
         let world = self.world;
-        let (pods, chain) = (self.pods().await?, self.on_chain().await?);
+        let chain = self.on_chain().await?;
         self.loses_all_objects().await?;
         // Nobody who leads has ever seen the offer.
         operators::renew(world).await?;
         self.teller.aside("new operators lead, and there is no offer");
+        self.makes_an_ended_prover_again().await?;
+        let pods = self.pods().await?;
         self.only_proves().await?;
         let count = unit_pods(world).await?.len();
         operators::shows(world, &orphans(count)).await?;
@@ -46,6 +48,18 @@ impl Scene<'_> {
         ensure(self.pods().await? == pods, || "a pod was replaced".to_owned())?;
         operators::shows(world, &orphans(0)).await?;
         self.goes_on().await
+    }
+
+    /// A prover that ends by itself is made again, though its offer is not there.
+    async fn makes_an_ended_prover_again(&self) -> Result<()> {
+        let idle = self.offered.peers[1].units[0];
+        let was = pods::ready(self.world, "prover", idle).await?;
+        node::refuse(self.world, &was, ("OutOfcpu", "told by the story")).await?;
+        let again = until("another prover hashes", STEP, async || {
+            let now = pods::ready(self.world, "prover", idle).await?;
+            Ok((pods::uid(&now) != pods::uid(&was)).then_some(()))
+        });
+        self.teller.step("a prover ended by itself: it is made again", again).await
     }
 
     /// The offer as the contracts have it.

@@ -6,7 +6,10 @@ use coreward_e2e::{
     story::{ensure, listed},
     world::{Result, cluster, until},
 };
-use k8s_openapi::api::{core::v1::Service, networking::v1::NetworkPolicy};
+use k8s_openapi::api::{
+    core::v1::{LimitRange, ResourceQuota, Service},
+    networking::v1::NetworkPolicy,
+};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, Patch, PatchParams},
@@ -23,7 +26,9 @@ impl Scene<'_> {
     pub(super) async fn mended(&self) -> Result<()> {
         let (client, namespace) = (self.world.client(), self.deal_namespace());
         let services: Api<Service> = Api::namespaced(client.clone(), &namespace);
-        let policies: Api<NetworkPolicy> = Api::namespaced(client, &namespace);
+        let policies: Api<NetworkPolicy> = Api::namespaced(client.clone(), &namespace);
+        let quotas: Api<ResourceQuota> = Api::namespaced(client.clone(), &namespace);
+        let ranges: Api<LimitRange> = Api::namespaced(client, &namespace);
         let names: Vec<_> = listed(&services).await?.iter().map(ResourceExt::name_any).collect();
         for name in &names {
             let deleted = services.delete(name, &DeleteParams::default()).await;
@@ -31,6 +36,10 @@ impl Scene<'_> {
         }
         let deleted = policies.delete("allow-worker", &DeleteParams::default()).await;
         deleted.map(drop).map_err(cluster("delete a NetworkPolicy"))?;
+        let (quota, range) = (listed(&quotas).await?, listed(&ranges).await?);
+        ensure(quota.len() == 1 && range.len() == 1, || {
+            format!("the deal's namespace has {} quotas and {} ranges", quota.len(), range.len())
+        })?;
         let open = Patch::Merge(json!({ "spec": { "ingress": [{}], "egress": [{}] } }));
         let opened = policies.patch("deny-all", &PatchParams::default(), &open).await;
         opened.map(drop).map_err(cluster("open a NetworkPolicy"))?;
