@@ -57,7 +57,14 @@ soak: ## End our programs 200 times, replace the operators 100 times in quiet, t
 alerts: ## Check the alerts' rules as Prometheus reads them, and run their tests
 	cargo test --quiet --package coreward-e2e --test alerts -- --include-ignored
 
+test-isolation: export COREWARD_ENFORCE = yes
+test-isolation: ## Send packets against every policy, in a bed of its own whose network enforces them (its engine is built once, some minutes)
+	@e2e/run bed up
+	@cargo test --quiet --package coreward-e2e --test isolation -- --nocapture --ignored; \
+		result=$$?; e2e/run bed down && exit $$result
+
 bless: ## Rewrite the generated files
 	BLESS=1 cargo test --quiet --package coreward-crds
+	BLESS=1 cargo test --quiet --package coreward-controllers --lib kept_policies
 
-.PHONY: help demo demo-down test test-unit check bench bench-randomx bench-overlay bench-worker test-randomx-long test-randomx-unsafe soak alerts bless
+.PHONY: help demo demo-down test test-unit check bench bench-randomx bench-overlay bench-worker test-randomx-long test-randomx-unsafe soak alerts test-isolation bless

@@ -6,6 +6,7 @@ pub mod authority;
 pub mod client;
 pub mod deal;
 pub mod end;
+pub mod holes;
 pub mod killer;
 pub mod money;
 pub mod node;

@@ -5,6 +5,9 @@
 //	probe get URL                 prints the answer's status and body; fails unless it is a success. Where nothing
 //	                              answers it tries again for five seconds: a new Service takes a moment
 //	probe dial ADDRESS            opens a TCP connection and closes it
+//	probe listen NETWORK/ADDRESS… answers connections and datagrams there, such as tcp/:80 or udp/10.0.0.1:53
+//	probe reach [SOURCE]          reads lines such as "tcp 10.0.0.1:80", tries all at once, from that address where one
+//	                              is given, and prints those lines that were answered
 //	probe resolve NAME            prints the name's addresses
 //	probe cpus                    prints the CPUs that this process may use
 package main
@@ -50,6 +53,10 @@ func run(words []string) error {
 			return err
 		}
 		return connection.Close()
+	case "listen":
+		return listen(ended, os.Args[2:])
+	case "reach":
+		return reach(words[1])
 	case "resolve":
 		addresses, err := net.LookupHost(words[1])
 		fmt.Println(strings.Join(addresses, " "))

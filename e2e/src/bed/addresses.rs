@@ -1,6 +1,6 @@
 //! Which addresses a bed takes: three ranges that no other bed of this machine has.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +44,12 @@ impl Addresses {
         Ipv4Addr::new(172, 30, self.slot, 1)
     }
 
+    /// The control plane's second address, in beds of both IP families.
+    #[must_use]
+    pub fn control_v6(self) -> Ipv6Addr {
+        Ipv6Addr::new(0xfd30, 0, 0, u16::from(self.slot), 0, 0, 0, 1)
+    }
+
     /// This machine, as the bed sees it.
     #[must_use]
     pub fn machine(self) -> Ipv4Addr {
@@ -56,10 +62,23 @@ impl Addresses {
         Ipv4Addr::new(172, 30, self.slot, 10 + number)
     }
 
+    /// The n-th node's second address, in beds of both IP families.
+    #[must_use]
+    pub fn node_v6(self, number: u8) -> Ipv6Addr {
+        let number = u16::from(10 + number);
+        Ipv6Addr::new(0xfd30, 0, 0, u16::from(self.slot), 0, 0, 0, number)
+    }
+
     /// The range of pods of the n-th node.
     #[must_use]
     pub fn pods_of(self, number: u8) -> String {
         format!("10.{}.{number}.0/24", 128 + self.slot)
+    }
+
+    /// The second range of pods of the n-th node.
+    #[must_use]
+    pub fn pods_v6_of(self, number: u8) -> String {
+        format!("fd44:0:0:{:x}{number:02x}::/64", self.slot)
     }
 
     /// The range of all pods.
@@ -68,10 +87,22 @@ impl Addresses {
         format!("10.{}.0.0/16", 128 + self.slot)
     }
 
+    /// The second range of all pods.
+    #[must_use]
+    pub fn pods_v6(self) -> String {
+        format!("fd44:0:0:{:x}00::/56", self.slot)
+    }
+
     /// The range of the cluster's Services.
     #[must_use]
     pub fn services(self) -> String {
         format!("10.{}.0.0/16", 192 + self.slot)
+    }
+
+    /// The second range of the cluster's Services.
+    #[must_use]
+    pub fn services_v6(self) -> String {
+        format!("fd96::{:x}:0/112", self.slot)
     }
 
     /// The Service of the API server: the first of the range.

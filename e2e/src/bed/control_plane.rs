@@ -124,6 +124,11 @@ pub(super) fn ended(paths: &Paths, name: &str) -> Error {
     }
 }
 
+fn services(paths: &Paths, addresses: Addresses) -> String {
+    let first = addresses.services();
+    if paths.enforced { format!("{first},{}", addresses.services_v6()) } else { first }
+}
+
 fn etcd(paths: &Paths, programs: &Path) -> Vec<String> {
     vec![
         programs.join("etcd").display().to_string(),
@@ -143,7 +148,7 @@ fn api_server(paths: &Paths, addresses: Addresses, programs: &Path) -> Vec<Strin
         programs.join("kube-apiserver").display().to_string(),
         "--etcd-servers=http://127.0.0.1:2379".into(),
         format!("--advertise-address={}", addresses.control()),
-        format!("--service-cluster-ip-range={}", addresses.services()),
+        format!("--service-cluster-ip-range={}", services(paths, addresses)),
         "--authorization-mode=Node,RBAC".into(),
         "--enable-admission-plugins=NodeRestriction".into(),
         "--allow-privileged".into(),

@@ -75,6 +75,16 @@ const PROMTOOL: Module = Module {
 /// Without what finds targets in two dozen clouds, promtool is built in half the time; no other program knows the tag.
 const TAGS: &str = "remove_all_sd";
 
+/// Enforces network policies; built only for those who ask.
+const CILIUM: Module = Module {
+    folder: "cilium",
+    flags: PLAIN,
+    programs: &[
+        ("github.com/cilium/cilium/daemon", "cilium-agent"),
+        ("github.com/cilium/cilium/plugins/cilium-cni", "cilium-cni"),
+    ],
+};
+
 /// Plays nodes by the hundred; built only for those who ask.
 const KWOK: Module =
     Module { folder: "kwok", flags: PLAIN, programs: &[("sigs.k8s.io/kwok/cmd/kwok", "kwok")] };
@@ -107,12 +117,46 @@ pub(super) async fn promtool(paths: &Paths) -> Result<PathBuf> {
     Ok(folder.join("promtool"))
 }
 
-/// Whether every program of the cluster is there.
+/// The programs that enforce policies, and what they compile and define at run time: the folders `bpf` and `crds`.
+///
+/// # Errors
+/// As [`programs`].
+pub(super) async fn cilium(paths: &Paths) -> Result<PathBuf> {
+    let folder = CILIUM.ensure_from(paths, changed_cilium).await?;
+    tidy(paths);
+    let _ = fs::remove_dir_all(folder.join("source"));
+    Ok(folder)
+}
+
+/// A copy of Cilium's module with our file in place of its own, and a module that builds from the copy: Go replaces no
+/// file of what it has downloaded.
+async fn changed_cilium(source: PathBuf, building: PathBuf) -> Result<PathBuf> {
+    let list = Run::new("go", "find the Go module of cilium").folder(&source);
+    let words = ["list", "-m", "-f", "{{.Dir}}", "github.com/cilium/cilium"];
+    let original = list.args(words).output().await?;
+    let script = format!(
+        "rm -rf source bpf crds\n\
+         cp -r --no-preserve=mode '{original}' source\n\
+         cp '{ours}/modules_linux.go' source/pkg/datapath/linux/modules/\n\
+         cp '{ours}/go.mod' '{ours}/go.sum' .\n\
+         go mod edit -replace github.com/cilium/cilium=./source\n\
+         cp -r source/bpf bpf\n\
+         cp -r source/pkg/k8s/apis/cilium.io/client/crds crds\n",
+        original = original.trim(),
+        ours = source.display(),
+    );
+    let copy = Run::new("sh", "copy the Go module of cilium").args(["-e"]).folder(&building);
+    copy.input(script).output().await?;
+    Ok(building)
+}
+
+/// Whether every program of the bed is there.
 ///
 /// # Errors
 /// [`Error::File`] where a module's files cannot be read.
 pub(super) fn are_built(paths: &Paths) -> Result<bool> {
-    for module in CLUSTER {
+    let engine = paths.enforced.then_some(CILIUM);
+    for module in CLUSTER.into_iter().chain(engine) {
         let (_, target) = module.places(paths)?;
         if !target.exists() {
             return Ok(false);
@@ -153,6 +197,15 @@ impl Module {
     /// # Errors
     /// As [`programs`].
     pub(super) async fn ensure(self, paths: &Paths) -> Result<PathBuf> {
+        self.ensure_from(paths, async |source, _| Ok(source)).await
+    }
+
+    /// The same, built in the folder that `prepare` makes of the module's own and of the one that is being filled.
+    async fn ensure_from(
+        self,
+        paths: &Paths,
+        prepare: impl AsyncFnOnce(PathBuf, PathBuf) -> Result<PathBuf>,
+    ) -> Result<PathBuf> {
         let (source, target) = self.places(paths)?;
         if target.exists() {
             return Ok(target);
@@ -161,6 +214,7 @@ impl Module {
         // An interrupted build goes on here; the lock of the set-up keeps others out.
         let building = target.with_extension("building");
         paths::make_folder(&building)?;
+        let source = prepare(source, building.clone()).await?;
         for (package, name) in self.programs {
             let finished = building.join(name);
             if finished.exists() {

@@ -20,7 +20,7 @@ use super::{
     addresses::Addresses,
     control_plane, cores,
     deploy::is_rolled_out,
-    dns,
+    dns, engine,
     error::{Error, Result},
     image, lock, network,
     node::{self, NODES, Node},
@@ -149,6 +149,9 @@ async fn start(paths: &Paths, parts: &Parts) -> Result<Bed> {
     node::make_mount_points()?;
     let cluster_images = image::build(paths, &parts.programs, &image::CLUSTER).await?;
     let nodes = NODES.map(|node| (node.name, addresses.node(node.number)));
+    if let Some(folder) = &parts.engine {
+        engine::prepare(paths, folder).await?;
+    }
     tokio::try_join!(pki::make(paths, addresses, &nodes), network::make(paths, addresses))?;
     control_plane::start_store(paths, addresses, &parts.programs)?;
     let client = client(paths).await?;
@@ -171,6 +174,10 @@ async fn start(paths: &Paths, parts: &Parts) -> Result<Bed> {
     for node in NODES {
         node.start_kubelet(paths, addresses, &parts.programs)?;
         node.start_proxy(paths, &parts.programs)?;
+    }
+    if let Some(folder) = &parts.engine {
+        let start = engine::start(paths, addresses, (folder, &parts.programs), &client);
+        step("starting the policy engine", start).await?;
     }
     let dns_image = cluster_images.iter().find(|image| image.reference.contains("coredns"));
     let dns_image = dns_image.map(|image| image.reference.clone()).unwrap_or_default();

@@ -10,6 +10,8 @@ use super::{
     paths::Paths,
 };
 
+const FORWARD_V6: &str = "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding";
+
 /// Makes namespaces, links, addresses and routes.
 ///
 /// # Errors
@@ -17,10 +19,10 @@ use super::{
 pub(super) async fn make(paths: &Paths, addresses: Addresses) -> Result<()> {
     shell(None, "make the bed's links", &machine_script(paths, addresses)).await?;
     let control = paths.control_namespace();
-    shell(Some(&control), "address the control plane", &control_script(addresses)).await?;
+    shell(Some(&control), "address the control plane", &control_script(paths, addresses)).await?;
     for node in NODES {
         let namespace = paths.node_namespace(node.name);
-        shell(Some(&namespace), "address a node", &node_script(addresses, node)).await?;
+        shell(Some(&namespace), "address a node", &node_script(paths, addresses, node)).await?;
     }
     Ok(())
 }
@@ -81,7 +83,7 @@ fn machine_script(paths: &Paths, addresses: Addresses) -> String {
     lines.join("\n")
 }
 
-fn control_script(addresses: Addresses) -> String {
+fn control_script(paths: &Paths, addresses: Addresses) -> String {
     let mut lines = vec![
         "ip link set lo up".to_owned(),
         "ip link add bed type bridge".to_owned(),
@@ -94,10 +96,15 @@ fn control_script(addresses: Addresses) -> String {
         lines.push(format!("ip link set {} master bed up", node.name));
         lines.push(route_to_pods(addresses, node));
     }
+    if paths.enforced {
+        lines.push(FORWARD_V6.to_owned());
+        lines.push(format!("ip addr add {}/64 dev bed nodad", addresses.control_v6()));
+        lines.extend(NODES.map(|node| route_to_pods_v6(addresses, node)));
+    }
     lines.join("\n")
 }
 
-fn node_script(addresses: Addresses, node: Node) -> String {
+fn node_script(paths: &Paths, addresses: Addresses, node: Node) -> String {
     let mut lines = vec![
         "ip link set lo up".to_owned(),
         format!("ip addr add {}/24 dev e0", addresses.node(node.number)),
@@ -109,11 +116,22 @@ fn node_script(addresses: Addresses, node: Node) -> String {
     ];
     let others = NODES.into_iter().filter(|other| other.number != node.number);
     lines.extend(others.map(|other| route_to_pods(addresses, other)));
+    if paths.enforced {
+        // The ways to the pods of other nodes are the engine's to lay.
+        lines.push(FORWARD_V6.to_owned());
+        lines.push(format!("ip addr add {}/64 dev e0 nodad", addresses.node_v6(node.number)));
+        lines.push(format!("ip -6 route add default via {}", addresses.control_v6()));
+    }
     lines.join("\n")
 }
 
 fn route_to_pods(addresses: Addresses, node: Node) -> String {
     format!("ip route add {} via {}", addresses.pods_of(node.number), addresses.node(node.number))
+}
+
+fn route_to_pods_v6(addresses: Addresses, node: Node) -> String {
+    let range = addresses.pods_v6_of(node.number);
+    format!("ip -6 route add {range} via {}", addresses.node_v6(node.number))
 }
 
 async fn shell(namespace: Option<&str>, operation: &str, script: &str) -> Result<()> {

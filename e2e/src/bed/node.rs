@@ -9,7 +9,7 @@ use std::{
 use super::{
     addresses::Addresses,
     command::Run,
-    cores,
+    cores, engine,
     error::{Error, Result},
     node_files,
     paths::{self, Paths},
@@ -134,13 +134,18 @@ impl Node {
                 paths.certificates().join(format!("{}.kubeconfig", self.name)).display()
             ),
             format!("--hostname-override={}", self.name),
-            format!("--node-ip={}", addresses.node(self.number)),
+            format!("--node-ip={}", self.addresses(paths, addresses)),
             format!("--node-labels=coreward.dev/pool={}", self.pool.label()),
         ];
         if self.pool == Pool::Compute {
             kubelet.push("--register-with-taints=coreward.dev/compute=:NoSchedule".into());
         }
         process::start(paths, &self.process("kubelet"), Some(&room), &kubelet).map(drop)
+    }
+
+    fn addresses(self, paths: &Paths, addresses: Addresses) -> String {
+        let first = addresses.node(self.number).to_string();
+        if paths.enforced { format!("{first},{}", addresses.node_v6(self.number)) } else { first }
     }
 
     /// Starts the proxy.
@@ -174,7 +179,8 @@ impl Node {
 
     /// Ends the node: kubelet, containers, containerd. Images stay.
     pub async fn end(self, paths: &Paths) {
-        process::end(paths, &[self.process("kubelet"), self.process("kube-proxy")]).await;
+        let first = ["kubelet", "kube-proxy", engine::AGENT].map(|program| self.process(program));
+        process::end(paths, &first).await;
         cores::remove_cgroup(&paths.cgroup(self.name)).await;
         let emptied = self.remove_containers(paths).await;
         process::end(paths, &[self.process("containerd")]).await;
@@ -208,10 +214,12 @@ impl Node {
             "mount -t tmpfs -o mode=755 tmpfs /run\n\
              mount -t tmpfs -o mode=755 tmpfs /var/log\n\
              mount -t tmpfs -o mode=755 tmpfs {CNI_STATE}\n\
+             {engine}\n\
              mkdir -p /run/containerd /run/lock\n\
-             touch {}\n\
+             touch {done}\n\
              exec sleep infinity\n",
-            done.display()
+            engine = if paths.enforced { engine::MOUNTS } else { "" },
+            done = done.display(),
         );
         let words = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-ec", &script]
             .map(str::to_owned);

@@ -1,15 +1,19 @@
 //! The configuration files of a node.
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
 use super::{
     addresses::Addresses,
-    cores,
+    cores, engine,
     error::Result,
     node::{Node, Pool},
     paths::{self, Paths},
 };
 
+/// Where Debian keeps network plugins.
+pub(super) const PLUGINS: &str = "/usr/lib/cni";
 /// The pause image, which every sandbox runs.
 pub(super) const PAUSE: &str = "coreward.local/pause:dev";
 
@@ -20,7 +24,8 @@ pub(super) const PAUSE: &str = "coreward.local/pause:dev";
 pub(super) fn write(node: Node, paths: &Paths, addresses: Addresses) -> Result<()> {
     let folder = paths.node(node.name);
     paths::write(&folder.join("containerd.toml"), containerd(node, paths))?;
-    paths::write(&folder.join("cni/10-bed.conflist"), network(node, addresses).to_string())?;
+    let network = if paths.enforced { engine::network() } else { network(node, addresses) };
+    paths::write(&folder.join("cni/10-bed.conflist"), network.to_string())?;
     // No name server of the machine: what CoreDNS does not know does not exist in here.
     paths::write(&folder.join("resolv.conf"), "")?;
     paths::write(&folder.join("kubelet.yaml"), kubelet(node, paths, addresses)?.to_string())?;
@@ -30,6 +35,7 @@ pub(super) fn write(node: Node, paths: &Paths, addresses: Addresses) -> Result<(
 fn containerd(node: Node, paths: &Paths) -> String {
     let root = paths.containerd(node.name);
     let cni = paths.node(node.name).join("cni");
+    let plugins = if paths.enforced { engine::plugins(paths) } else { PathBuf::from(PLUGINS) };
     format!(
         r#"version = 2
 root = "{root}"
@@ -54,11 +60,12 @@ runtime_type = "io.containerd.runc.v2"
 SystemdCgroup = false
 
 [plugins."io.containerd.grpc.v1.cri".cni]
-bin_dir = "/usr/lib/cni"
+bin_dir = "{plugins}"
 conf_dir = "{cni}"
 "#,
         root = root.display(),
         cni = cni.display(),
+        plugins = plugins.display(),
     )
 }
 
@@ -135,13 +142,17 @@ fn kubelet(node: Node, paths: &Paths, addresses: Addresses) -> Result<Value> {
 }
 
 fn proxy(node: Node, paths: &Paths, addresses: Addresses) -> Value {
+    let mut pods = addresses.pods();
+    if paths.enforced {
+        pods = format!("{pods},{}", addresses.pods_v6());
+    }
     json!({
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "clientConnection": { "kubeconfig": paths.certificates().join("proxy.kubeconfig") },
         "hostnameOverride": node.name,
         "mode": "nftables",
-        "clusterCIDR": addresses.pods(),
+        "clusterCIDR": pods,
         // The machine's own limits stay as they are.
         "conntrack": { "maxPerCore": 0, "min": 0 },
         "oomScoreAdj": 0,

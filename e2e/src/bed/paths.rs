@@ -11,12 +11,19 @@ use super::error::{Error, Result};
 
 /// The variable that names the bed; without it the name is made from the place of the checkout.
 pub const NAME_VARIABLE: &str = "COREWARD_BED";
+/// The variable that, where it is set, asks for the bed whose network enforces policies; it is another bed, with
+/// [`ENFORCED`] behind its name.
+pub const ENFORCE_VARIABLE: &str = "COREWARD_ENFORCE";
+/// What the names of such beds end with.
+const ENFORCED: &str = "-enforced";
 
 /// Folders and names of one bed.
 #[derive(Debug, Clone)]
 pub struct Paths {
     /// The bed's name: six hex digits, or what [`NAME_VARIABLE`] says.
     pub name: String,
+    /// Whether its network enforces policies, in both IP families; other beds enforce none and have IPv4 alone.
+    pub enforced: bool,
     /// The checkout.
     pub checkout: PathBuf,
     /// What is kept between beds: programs, packages, images.
@@ -33,7 +40,7 @@ impl Paths {
     pub fn read() -> Result<Self> {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
         let checkout = manifest.parent().unwrap_or(manifest).to_owned();
-        let name = variable(NAME_VARIABLE)
+        let mut name = variable(NAME_VARIABLE)
             .unwrap_or_else(|| short_hash(checkout.as_os_str().as_encoded_bytes()));
         if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') || name.len() > 20 {
             return Err(Error::Missing {
@@ -41,9 +48,13 @@ impl Paths {
                 remedy: "Use up to 20 letters, digits and hyphens.".into(),
             });
         }
+        let enforced = variable(ENFORCE_VARIABLE).is_some();
+        if enforced {
+            name += ENFORCED;
+        }
         let cache = folder("XDG_CACHE_HOME", ".cache")?;
         let state = folder("XDG_STATE_HOME", ".local/state")?.join(&name);
-        Ok(Self { name, checkout, cache, state })
+        Ok(Self { name, enforced, checkout, cache, state })
     }
 
     /// The network namespace of the control plane.

@@ -28,6 +28,8 @@ const DEBIAN: [(&str, &str); 13] = [
     ("strip", "binutils"),
     ("ldd", "libc-bin"),
 ];
+/// What the engine that enforces policies needs besides.
+const DEBIAN_FOR_POLICIES: [(&str, &str); 2] = [("clang-19", "clang-19"), ("bpftool", "bpftool")];
 /// Debian keeps these out of the path.
 const CNI: &str = "/usr/lib/cni/ptp";
 
@@ -38,6 +40,8 @@ pub struct Parts {
     pub programs: PathBuf,
     /// The chain's packages.
     pub packages: Packages,
+    /// The folder of the engine that enforces policies, for a bed that has one.
+    pub engine: Option<PathBuf>,
 }
 
 /// Fetches and builds all, images of our own programs included.
@@ -57,8 +61,9 @@ pub async fn everything(paths: &Paths) -> Result<Parts> {
 pub(super) async fn parts(paths: &Paths) -> Result<Parts> {
     preflight::check(paths, go::are_built(paths)?)?;
     let _lock = alone(paths).await?;
-    debian().await?;
+    debian(paths.enforced).await?;
     let programs = go::programs(paths).await?;
+    let engine = if paths.enforced { Some(go::cilium(paths).await?) } else { None };
     let packages = step("installing the chain's npm packages", Packages::install(&paths.cache))
         .await
         .map_err(|error| Error::Missing {
@@ -67,7 +72,7 @@ pub(super) async fn parts(paths: &Paths) -> Result<Parts> {
                 .into(),
         })?;
     image::build(paths, &programs, &image::CLUSTER).await?;
-    Ok(Parts { programs, packages })
+    Ok(Parts { programs, packages, engine })
 }
 
 /// Helm, for what needs no bed; built if it is not there.
@@ -92,9 +97,11 @@ async fn alone(paths: &Paths) -> Result<std::fs::File> {
     lock::take(&paths.cache.join("setup.lock"), "another set-up").await
 }
 
-async fn debian() -> Result<()> {
+async fn debian(enforced: bool) -> Result<()> {
+    let for_policies = DEBIAN_FOR_POLICIES.iter().filter(|_| enforced);
     let mut missing: Vec<&str> = DEBIAN
         .iter()
+        .chain(for_policies)
         .filter(|(program, _)| !preflight::has(program))
         .map(|(_, package)| *package)
         .collect();

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use coreward_e2e::{
     bed::NAMESPACE,
     story::{
-        deal, ensure, pods,
+        deal, ensure,
+        holes::{Hole, PORTS, same, written},
+        pods,
         referee::{Connection, Inside, Peer, judge},
     },
     world::{Error, Result, World, cluster},
@@ -13,18 +15,6 @@ use coreward_e2e::{
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{Api, ResourceExt};
 
-/// Ports that something listens at, and one where nothing does.
-const PORTS: [(&str, u16); 9] = [
-    ("TCP", 53),
-    ("UDP", 53),
-    ("TCP", 443),
-    ("TCP", 4001),
-    ("TCP", 8080),
-    ("TCP", 8081),
-    ("TCP", 8443),
-    ("TCP", 9090),
-    ("UDP", 4001),
-];
 /// Ends of both IP families by the table's words.
 const ADDRESSES: [(&str, &str); 6] = [
     ("public address", "8.8.8.8"),
@@ -44,8 +34,6 @@ const FOREIGN: [&str; 6] = [
     "metadata address",
 ];
 
-/// From whom, to whom, and a port such as `TCP 8443`.
-type Hole = (String, String, String);
 type Ends = Vec<(&'static str, Peer)>;
 
 /// Judges every connection between any two of those that the table names, and compares.
@@ -85,45 +73,8 @@ pub(super) async fn are_as_written(
         .map(|((hole, _), _)| hole.clone())
         .collect();
     let pairs = wanted.iter().map(|((from, to, _), _)| (from.as_str(), to.as_str())).collect();
-    let written = written(&pairs)?;
-    let words = |holes: Vec<&Hole>| {
-        holes
-            .iter()
-            .map(|(from, to, port)| format!("{from} → {to} {port}"))
-            .collect::<Vec<_>>()
-            .join("; ")
-    };
-    let unwritten = words(open.difference(&written).collect());
-    ensure(unwritten.is_empty(), || format!("open, and not in NETWORK.md: {unwritten}"))?;
-    let closed = words(written.difference(&open).collect());
-    ensure(closed.is_empty(), || format!("in NETWORK.md, and closed: {closed}"))?;
+    same(&open, &written(&pairs)?)?;
     Ok(connections.len())
-}
-
-/// The holes of the table, one by one, between the pairs that can be judged.
-fn written(pairs: &BTreeSet<(&str, &str)>) -> Result<BTreeSet<Hole>> {
-    let table = include_str!("../../../charts/coreward/NETWORK.md");
-    let rows = table.lines().filter(|line| line.starts_with("| "));
-    let mut holes = BTreeSet::new();
-    for row in rows.filter(|row| !row.starts_with("| from") && !row.starts_with("| ---")) {
-        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
-        let [from, to, ports, _why] = cells[..] else {
-            return Err(Error::Finding(format!("no row of four cells: {row}")));
-        };
-        let ports: Vec<String> = if ports == "any" {
-            PORTS.map(|(protocol, port)| format!("{protocol} {port}")).to_vec()
-        } else {
-            ports.split(", ").map(str::to_owned).collect()
-        };
-        for from in from.split(", ") {
-            for to in to.split(", ").filter(|to| pairs.contains(&(from, to))) {
-                holes.extend(
-                    ports.iter().map(|port| (from.to_owned(), to.to_owned(), port.clone())),
-                );
-            }
-        }
-    }
-    Ok(holes)
 }
 
 /// One of each whom the table names.

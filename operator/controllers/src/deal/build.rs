@@ -196,6 +196,9 @@ fn service(order: &Order<'_>, seat: Seat) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use alloy_primitives::{Address, B256};
 
     use super::*;
@@ -296,5 +299,34 @@ mod tests {
                 "{child}"
             );
         }
+    }
+
+    /// A deal's namespace, then its policies, in a cluster that has gateways.
+    fn kept(deal: u8, egress: EgressMode) -> Vec<Value> {
+        let place = Place { deal: Address::repeat_byte(deal), ..place() };
+        let mut order = order(&place, egress);
+        order.gateways.own = true;
+        let mut objects = children(&order);
+        objects.retain(|object| object["kind"] == "NetworkPolicy");
+        objects.insert(0, namespace(&place));
+        objects
+    }
+
+    /// Those who send packets against the policies of deals read them from this file.
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "BLESS is a switch of the test run, not configuration"
+    )]
+    fn the_kept_policies_are_what_a_deal_gets() {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../e2e/tests/isolation/deals.json");
+        let deals = [kept(0xa1, EgressMode::None), kept(0xb2, EgressMode::Internet)];
+        let text = serde_json::to_string_pretty(&deals).unwrap() + "\n";
+        if std::env::var_os("BLESS").is_some() {
+            fs::write(&path, &text).unwrap();
+        }
+        let written = fs::read_to_string(&path).unwrap_or_default();
+        assert!(written == text, "{} is not current; `make bless` writes it", path.display());
     }
 }
