@@ -106,8 +106,9 @@ pub async fn accept<Greeted, Stream>(
                 let greeted = greet(stream);
                 let (router, stop) = (router.clone(), stop.clone());
                 connections.spawn(async move {
-                    if let Some(stream) = greeted.await {
-                        converse(stream, router, limits, stop).await;
+                    // On the heap: what greeting takes must not be kept for as long as the conversation lasts.
+                    if let Some(stream) = Box::pin(greeted).await {
+                        Box::pin(converse(stream, router, limits, stop)).await;
                     }
                     drop(place);
                 });

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Query, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -70,13 +71,23 @@ impl Desk {
     }
 }
 
+/// Whoever is let in, ahead of the call: nothing of the request is kept while a poll waits, and thousands wait.
+impl FromRequestParts<Desk> for Caller {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Self, Refusal> {
+        // What a question to the API server takes would be a part of each waiting poll, were it not on the heap.
+        Box::pin(desk.admit(&parts.headers)).await
+    }
+}
+
 async fn assignment(
     State(desk): State<Desk>,
     Query(Seen { seen }): Query<Seen>,
-    headers: HeaderMap,
+    caller: Caller,
 ) -> Result<Response, Refusal> {
-    let caller = desk.admit(&headers).await?;
     let mut assignments = desk.context.hub.assignments(&caller.uid);
+    drop(caller);
     let newer = async {
         let news = |known: &Option<Arc<Assignment>>| {
             known.as_ref().is_some_and(|known| known.revision != seen)
@@ -98,10 +109,9 @@ async fn assignment(
 
 async fn proofs(
     State(desk): State<Desk>,
-    headers: HeaderMap,
+    caller: Caller,
     Json(found): Json<FoundProofs>,
 ) -> Result<Json<ProofReceipt>, Refusal> {
-    let caller = desk.admit(&headers).await?;
     if found.proofs.len() > MOST_PROOFS {
         return Err(Refusal::Nonsense("at most 64 proofs in one post"));
     }
@@ -122,10 +132,9 @@ fn may_prove(caller: &Caller, found: &FoundProofs) -> bool {
 
 async fn report(
     State(desk): State<Desk>,
-    headers: HeaderMap,
+    caller: Caller,
     Json(report): Json<Report>,
 ) -> Result<StatusCode, Refusal> {
-    let caller = desk.admit(&headers).await?;
     let fits = matches!(
         (&report, caller.component),
         (Report::Prover(_), Component::Prover)
