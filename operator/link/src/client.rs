@@ -20,8 +20,9 @@ const POST: Duration = Duration::from_secs(10);
 /// What a long poll may take beyond the time that the operator holds it.
 const POLL_MARGIN: Duration = Duration::from_secs(3);
 
-/// How long an idle connection is kept for the next call.
-const IDLE: Duration = Duration::from_secs(30);
+/// How long an idle connection is kept for the next call: each takes memory of the operator, and a poll uses its own again at
+/// once.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// How much of a refusal's text is kept.
 const REFUSAL_BYTES: usize = 300;

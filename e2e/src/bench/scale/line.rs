@@ -30,7 +30,7 @@ const TOKEN_SECONDS: i64 = 4 * 3600;
 /// The operator holds a poll for ten seconds at most.
 const CALL: Duration = Duration::from_secs(13);
 /// How long an idle connection is kept, as real pods do.
-const IDLE: Duration = Duration::from_secs(30);
+const IDLE: Duration = Duration::from_secs(5);
 /// After a call that failed.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
