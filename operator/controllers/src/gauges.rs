@@ -146,7 +146,7 @@ fn breaker(shared: &Shared) {
 /// Pods whose offer is not there: they are shown and kept, since what they work for may still be staked.
 fn orphans(shared: &Shared) {
     let stores = &shared.context.stores;
-    let is_orphan = |pod: &std::sync::Arc<k8s_openapi::api::core::v1::Pod>| {
+    let is_orphan = |pod: &std::sync::Arc<crate::pods::Pod>| {
         OfferKey::of_labels(pod.as_ref()).is_some_and(|key| stores.offer(&key).is_none())
     };
     let count = stores.pods.all().iter().filter(|pod| is_orphan(pod)).count();

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use coreward_crds::CapacityUnit;
 use coreward_domain::id::UnitId;
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
 use crate::identity;
 use crate::labels::OfferKey;
-use crate::pods::fact;
+use crate::pods::{Pod, fact};
 
 /// How many do not fit, by what is wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

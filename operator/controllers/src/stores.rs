@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use coreward_crds::{CapacityUnit, ChainTransaction, Deal, ProviderOffer};
 use futures::{Stream, StreamExt, stream};
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod, PodSpec, Secret};
+use k8s_openapi::api::core::v1::{Namespace, Node, NodeStatus, Secret};
 use kube::api::Api;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::apply;
 use crate::labels::OfferKey;
+use crate::pods::Pod;
 
 /// Label that everything of ours carries.
 pub const MANAGED_LABEL: &str = "app.kubernetes.io/managed-by";
@@ -313,24 +314,17 @@ impl Kept for Deal {}
 impl Kept for ChainTransaction {}
 impl Kept for Secret {}
 impl Kept for Namespace {}
-
-impl Kept for Pod {
-    /// Of a pod's spec only where it is and may be: how it was made, its label says by a hash.
-    fn trim(&mut self) {
-        self.spec = self.spec.take().map(|spec| PodSpec {
-            affinity: spec.affinity.filter(|_| spec.node_name.is_none()),
-            node_name: spec.node_name,
-            ..PodSpec::default()
-        });
-    }
-}
+// What is left out of a pod is not even read.
+impl Kept for Pod {}
 
 impl Kept for Node {
-    /// A kubelet tells some fifty images by all of their names.
+    /// A kubelet tells some fifty images by all of their names, and much else.
     fn trim(&mut self) {
-        if let Some(status) = &mut self.status {
-            status.images = None;
-        }
+        self.status = self.status.take().map(|status| NodeStatus {
+            allocatable: status.allocatable,
+            conditions: status.conditions,
+            ..NodeStatus::default()
+        });
     }
 }
 

@@ -89,10 +89,11 @@ async fn a_definition_that_comes_back_is_seen() {
 fn a_pod_that_is_kept_still_says_its_node(#[case] mut spec: serde_json::Value) {
     spec["containers"] = json!([{ "name": "unit", "image": "prover" }]);
     let pod = json!({ "metadata": { "name": "p", "uid": "u" }, "spec": spec, "status": { "phase": "Running" } });
-    let mut pod: Pod = serde_json::from_value(pod).unwrap();
-    let status = pod.status.clone();
-    pod.trim();
+    let pod: Pod = serde_json::from_value(pod).unwrap();
     assert!(crate::pods::fact::is_for(&pod, "n1"));
-    assert_eq!((pod.metadata.uid.as_deref(), &pod.status), (Some("u"), &status));
-    assert_eq!(pod.spec.unwrap().containers, []);
+    let status = pod.status.unwrap();
+    assert_eq!(
+        (pod.metadata.uid.as_deref(), status.phase.as_deref()),
+        (Some("u"), Some("Running"))
+    );
 }

@@ -12,14 +12,13 @@ use coreward_domain::id::OnchainWorkerId;
 use coreward_wire::{
     ArtifactOrder, Duty, Egress, Gateways, Member, RequestLimits, WorkerDuty, WorkerLimits,
 };
-use k8s_openapi::api::core::v1::Pod;
 
 use crate::context::Context;
 use crate::deal::artifact;
 use crate::deal::observe::{Sight, key, memory, storage};
 use crate::gateway;
 use crate::node::look;
-use crate::pods::fact;
+use crate::pods::{Pod, fact};
 use crate::turn::Shared;
 
 /// Port of every worker's overlay.

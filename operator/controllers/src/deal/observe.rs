@@ -12,7 +12,6 @@ use coreward_domain::gate::{Flight, Gate};
 use coreward_domain::id::{OffchainWorkerId, OnchainWorkerId, PeerId};
 use coreward_domain::offer::Deletion;
 use coreward_wire::{Report, WorkerReport, WorkerStage};
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
 use crate::deal::exit;
@@ -22,7 +21,7 @@ use crate::node::evidence::look;
 use crate::offer::resolve::deletion;
 use crate::offer::{flights, view_of};
 use crate::pods::template::{WORKER_OVERHEAD_MIB, prover_memory};
-use crate::pods::{decisive_reason, fact, is_ready};
+use crate::pods::{Pod, decisive_reason, fact, is_ready};
 use crate::turn::{Error, Shared};
 use crate::view;
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use coreward_wire::TOKEN_AUDIENCE;
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
 use super::keys::ClusterKeys;
 use super::review::{Opinion, Reviewer};
 use super::token::{Bearer, Rejection};
+use crate::pods::Pod;
 use crate::stores::{COMPONENT_LABEL, Stores};
 
 /// Callers that are told to wait come back after this long.

@@ -5,7 +5,6 @@ use alloy_primitives::B256;
 use axum::body::{Body, to_bytes};
 use coreward_wire::{Assignment, Duty, Report};
 use http::{Request, Response, StatusCode, header};
-use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +20,7 @@ use crate::hub::Hub;
 use crate::lease::{Leadership, Term};
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
+use crate::pods::Pod;
 use crate::proof_pool::ProofPool;
 use crate::stores::{Stores, Writers};
 

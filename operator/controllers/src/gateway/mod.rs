@@ -12,12 +12,11 @@ use coreward_domain::chain::{Seat, Snapshot};
 use coreward_domain::deal::{self as domain, Member};
 use coreward_domain::id::{DealAddress, OnchainWorkerId, PeerId};
 use coreward_wire::{Duty, GatewayDuty, GatewayReport, Report};
-use k8s_openapi::api::core::v1::Pod;
 
 use crate::context::Context;
 use crate::deal::duty::multiaddrs;
 use crate::labels::{GATEWAY, WORKER_POD, component};
-use crate::pods::fact;
+use crate::pods::{Pod, fact};
 use crate::turn::Shared;
 pub use address::{Address, PRIVATE};
 

@@ -6,7 +6,7 @@ use coreward_crds::{CoreIsolation, UnitsPerNode};
 use coreward_domain::offer::{Eligibility, IneligibleReason};
 use coreward_domain::unit::NodeEvidence;
 use coreward_wire::{CpuEvidence, NodeFacts, NodeReport, Report};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
 
@@ -15,6 +15,7 @@ use crate::config::ProverMode;
 use crate::hub::Received;
 use crate::labels::{NODE, NODE_AGENT, PROBE, PROVER, component};
 use crate::node::probe::EVIDENCE;
+use crate::pods::Pod;
 use crate::pods::template::prover_memory;
 use crate::turn::Shared;
 

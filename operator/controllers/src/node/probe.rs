@@ -1,7 +1,7 @@
 //! The short pod that shows which CPUs a node gives; what it showed stays on it, so that it is asked once.
 
 use coreward_wire::{Duty, Report};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
@@ -13,7 +13,7 @@ use crate::clock;
 use crate::labels::{NODE, PROBE, component};
 use crate::node::cordon::is_cordoned;
 use crate::node::evidence::Evidence;
-use crate::pods::{ProbeOrder, Surroundings, probe};
+use crate::pods::{Pod, ProbeOrder, Surroundings, probe};
 use crate::turn::{Error, Shared};
 
 /// Annotation of a probe pod: what it reported, as JSON.
@@ -81,7 +81,8 @@ async fn keep(
     let evidence = serde_json::to_string(&report.cpu)
         .map_err(|source| Error::Build { what: "evidence", source })?;
     let body = json!({ "metadata": { "annotations": { EVIDENCE: evidence } } });
-    let api: Api<Pod> = Api::namespaced(shared.context.client.clone(), &shared.context.namespace);
+    let api: Api<v1::Pod> =
+        Api::namespaced(shared.context.client.clone(), &shared.context.namespace);
     let name = pod.name_any();
     api.patch(&name, &PatchParams::default(), &Patch::Merge(&body))
         .await
@@ -91,7 +92,8 @@ async fn keep(
 }
 
 async fn clear(shared: &Shared, pod: &Pod, uid: String) -> Result<(), Error> {
-    let api: Api<Pod> = Api::namespaced(shared.context.client.clone(), &shared.context.namespace);
+    let api: Api<v1::Pod> =
+        Api::namespaced(shared.context.client.clone(), &shared.context.namespace);
     let name = pod.name_any();
     api.delete(&name, &apply::of_uid(Some(uid), Some(0)))
         .await

@@ -8,7 +8,6 @@ use coreward_domain::id::{PeerId, UnitId};
 use coreward_domain::renewal::{Plan, Seen, Unready};
 use coreward_domain::unit::{Phase, Step};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
 use crate::clock;
@@ -16,7 +15,7 @@ use crate::labels::{OfferKey, PEER_ID};
 use crate::node::look;
 use crate::offer::kept;
 use crate::offer::observe::Sight;
-use crate::pods::{decisive_reason, is_ready};
+use crate::pods::{Pod, decisive_reason, is_ready};
 use crate::turn::{Error, Shared};
 use crate::unit::{act, observe};
 use crate::view;

@@ -7,9 +7,10 @@ use coreward_domain::chain::Seat;
 use coreward_domain::id::{OnchainWorkerId, UnitId};
 use coreward_domain::unit::{Phase, Pod as DomainPod, PodRole};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::ContainerStateTerminated;
 use kube::ResourceExt;
 
+use super::seen::{ContainerStatus, Pod};
 use crate::labels::{
     ATTEMPT, DEAL, EVICT, HOLD, PROVER, TEMPLATE, UNIT_ID, WORKER_ID, WORKER_POD, component,
 };

@@ -9,7 +9,6 @@ use coreward_domain::chain::Snapshot;
 use coreward_domain::gate::Gate;
 use coreward_domain::id::{PeerId, UnitId};
 use coreward_domain::proof::{Limits, QUARANTINE, Seen, Target};
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
 use super::orphan;
@@ -19,6 +18,7 @@ use crate::context::Context;
 use crate::gate;
 use crate::labels::{OfferKey, PEER_ID, PROVER, UNIT_ID, component};
 use crate::outbox::Error;
+use crate::pods::Pod;
 
 /// Blocks from a transaction's end until its proofs are marked: a proof is known as sent by one of the two at any time.
 const SETTLING: u64 = 32;

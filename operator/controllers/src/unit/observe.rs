@@ -9,7 +9,6 @@ use coreward_domain::deal::{Namespace, plan as deal_plan};
 use coreward_domain::gate::Management;
 use coreward_domain::id::UnitId;
 use coreward_domain::unit::{Elsewhere, Pod as DomainPod, Seen};
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
 use crate::clock;
@@ -21,7 +20,7 @@ use crate::node::evidence::{Demand, is_ready};
 use crate::node::{Evidence, look};
 use crate::offer::{demand, view_of};
 use crate::pods::fact::is_for;
-use crate::pods::{ProverOrder, Surroundings, domain_pod, prover_template};
+use crate::pods::{Pod, ProverOrder, Surroundings, domain_pod, prover_template};
 use crate::turn::{Error, Shared};
 
 /// Everything that the turn of one peer saw.

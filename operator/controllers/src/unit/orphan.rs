@@ -7,7 +7,7 @@ use coreward_crds::{CoreIsolation, UnitsPerNode};
 use coreward_domain::gate::Management;
 use coreward_domain::id::UnitId;
 use coreward_domain::unit::{Phase, PodRole, Step, plan_orphan};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
@@ -17,8 +17,7 @@ use crate::identity::PeerIdentity;
 use crate::labels::{PROVER, component};
 use crate::metrics::Ending;
 use crate::node::evidence::{Demand, look};
-use crate::pods::fact;
-use crate::pods::template::WHOLE_CORES;
+use crate::pods::{Pod, fact};
 use crate::proof::network_of;
 use crate::turn::{Error, Shared};
 use crate::unit::act::{self, Scene};
@@ -64,9 +63,7 @@ fn is_ended_prover(pod: &Pod) -> bool {
 
 /// What its offer asked of the cores, as the pod still tells.
 fn isolation(pod: &Pod) -> CoreIsolation {
-    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-    let mut arguments = containers.flat_map(|container| container.args.iter().flatten());
-    if arguments.any(|argument| argument == WHOLE_CORES) {
+    if pod.spec.as_ref().is_some_and(|spec| spec.whole_cores) {
         CoreIsolation::Required
     } else {
         CoreIsolation::Preferred
@@ -88,7 +85,7 @@ async fn confirm(shared: &Shared, pod: &Pod) -> Result<(), Error> {
         "metadata": { "uid": pod.uid(), "resourceVersion": pod.resource_version() }
     });
     let namespace = pod.namespace().unwrap_or_default();
-    let api: Api<Pod> = Api::namespaced(shared.context.client.clone(), &namespace);
+    let api: Api<v1::Pod> = Api::namespaced(shared.context.client.clone(), &namespace);
     api.patch(&name, &PatchParams::default(), &Patch::Merge(&body))
         .await
         .map(drop)

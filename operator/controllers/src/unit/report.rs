@@ -10,7 +10,6 @@ use coreward_domain::chain::Snapshot;
 use coreward_domain::id::{CommitmentId, PeerId, UnitId};
 use coreward_domain::unit::{Plan, PodRole, Role, Running, Seen, UnitReport, account, conditions};
 use coreward_wire::{CpuEvidence, Report};
-use k8s_openapi::api::core::v1::Pod;
 
 use crate::clock;
 use crate::condition::{self, Moment, merge};
@@ -18,7 +17,7 @@ use crate::event::Happening;
 use crate::identity::PeerIdentity;
 use crate::node::evidence::Demand;
 use crate::offer::state;
-use crate::pods::decisive_reason;
+use crate::pods::{Pod, decisive_reason};
 use crate::turn::Shared;
 use crate::unit::observe::Sight;
 
