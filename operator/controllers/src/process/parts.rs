@@ -3,12 +3,20 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use coreward_chain::Contracts;
 use coreward_chain::endpoint::{Endpoint, Pool, Timeouts};
 use coreward_chain::snapshot::Reader;
+use hyper_timeout::TimeoutConnector;
+use hyper_util::client::legacy::Builder;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use kube::client::ConfigExt;
+use kube::client::retry::RetryPolicy;
 use rand::Rng;
 use tokio::sync::watch;
+use tower::ServiceBuilder;
+use tower::retry::RetryLayer;
 
 use crate::args::Args;
 use crate::chain_watch::{EndpointObserver, Follower, NetworkHandle};
@@ -21,6 +29,9 @@ use crate::metrics::Metrics;
 use crate::outbox::{Link, Outbox};
 use crate::proof_pool::ProofPool;
 use crate::stores::{Stores, Writers};
+
+/// How long an idle connection to the API server is kept. Turns and reviews that are taken at once leave dozens behind.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// Why the process cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +91,32 @@ pub(super) async fn client() -> Result<kube::Client, Error> {
     let config = kube::Config::infer()
         .await
         .map_err(|source| Error::Cluster { source: Box::new(source) })?;
-    kube::Client::try_from(config).map_err(|source| Error::Client { source: Box::new(source) })
+    connect(config).map_err(|source| Error::Client { source: Box::new(source) })
+}
+
+/// What kube makes of a configuration, but for idle connections, which it never closes.
+fn connect(config: kube::Config) -> Result<kube::Client, kube::Error> {
+    if config.proxy_url.is_some() {
+        return kube::Client::try_from(config);
+    }
+    let mut connector = TimeoutConnector::new(config.rustls_https_connector()?);
+    connector.set_connect_timeout(config.connect_timeout);
+    connector.set_read_timeout(config.read_timeout);
+    connector.set_write_timeout(config.write_timeout);
+    connector.set_reset_reader_on_write(config.reset_reader_on_write);
+    let http = Builder::new(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE)
+        .build(connector);
+    let retry = config.default_retry.then(|| RetryLayer::new(RetryPolicy::server_retry()));
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(retry)
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(tower::BoxError::from)
+        .service(http);
+    Ok(kube::Client::new(service, config.default_namespace))
 }
 
 /// A name that no other process ever had: a restarted container is another candidate, and another leader to the pods.
