@@ -11,6 +11,13 @@ use coreward_telemetry::Shutdown;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// The allocator reads its settings from here. One arena, since each keeps pages of its own for every size and this program is
+/// rarely at work on two cores; and for each thread only small pieces at hand.
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "the allocator knows its settings by this name")]
+#[unsafe(export_name = "_rjem_malloc_conf")]
+static SETTINGS: &[u8; 26] = b"narenas:1,tcache_max:4096\0";
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     // Two TLS libraries are linked; one is chosen.
