@@ -6,16 +6,16 @@ mod error;
 mod node;
 mod push;
 mod quorum;
+mod standing;
 #[cfg(test)]
 mod tests;
 
 use core::cmp::Ordering;
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{self, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use alloy::primitives::B256;
 use alloy::providers::{DynProvider, Provider};
 use alloy::rpc::types::{Block, BlockId, BlockNumberOrTag, Filter, Log};
 use alloy::transports::TransportError;
@@ -30,6 +30,7 @@ pub use self::node::Endpoint;
 pub use self::push::Heads;
 
 use self::quorum::{Choice, Voice, choose, common_height};
+use self::standing::Standing;
 
 /// Once more than half of the nodes have told their heads, the others are waited for this long: a frozen one slows nobody.
 const GRACE: Duration = Duration::from_millis(250);
@@ -37,9 +38,6 @@ const GRACE: Duration = Duration::from_millis(250);
 /// The block that most have may stand still for this long before proofs are tried on the word of one that has newer ones:
 /// perhaps most are stuck. If it lies, it shows no state of them.
 const STUCK: Duration = Duration::from_secs(20);
-
-/// A node that failed to answer is passed over for this long.
-const DEMOTION: Duration = Duration::from_secs(15);
 
 /// A head, and what to think of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,36 +62,6 @@ struct Inner {
     standing: Mutex<Standing>,
     timeouts: Timeouts,
     observer: Arc<dyn Observer>,
-}
-
-/// What is remembered of the nodes; all of it can be lost.
-#[derive(Debug, Default)]
-struct Standing {
-    /// The chain that every node must be of; `None` before that was asked.
-    chain: Option<u64>,
-    /// Who said that it is, by index, and has not failed since.
-    of_chain: BTreeSet<usize>,
-    /// Until when a node is passed over, by index.
-    demoted: BTreeMap<usize, Instant>,
-    /// Whether no head was believed at the last look: nobody is left in peace then.
-    is_unsure: bool,
-    /// Who agreed last, by index, with the head that each told: the same again need no second question.
-    agreed: Vec<(usize, B256)>,
-    /// The block that they agreed upon.
-    common: Option<Head>,
-    /// The last block that was believed, and since when it is the newest.
-    believed: Option<(Head, Instant)>,
-}
-
-impl Standing {
-    /// Takes note of the believed block; for how long no newer one was.
-    fn stands(&mut self, head: Head) -> Duration {
-        let now = Instant::now();
-        let since = self.believed.filter(|(last, _)| last.hash == head.hash);
-        let since = since.map_or(now, |(_, since)| since);
-        self.believed = Some((head, since));
-        now.saturating_duration_since(since)
-    }
 }
 
 impl Pool {
@@ -143,7 +111,10 @@ impl Pool {
         let voices = self.voices(&heads, height).await;
         let choice = choose(&voices, chosen, configured);
         self.standing().is_unsure = choice.is_none_or(|choice| !choice.is_believed);
-        let choice = choice.ok_or(Error::Disagree { height })?;
+        let Some(choice) = choice else {
+            self.distrust_empty(&voices, height);
+            return Err(Error::Disagree { height });
+        };
         let common = choice.voice.vote.unwrap_or(choice.head);
         let (others, agreed): (Vec<Voice>, Vec<Voice>) =
             voices.into_iter().partition(|voice| !voice.agrees(common.hash));
@@ -167,10 +138,18 @@ impl Pool {
         Ok(Told { head, is_believed: true })
     }
 
+    /// Who has no block at a height that it claims to have reached is not trusted.
+    fn distrust_empty(&self, voices: &[Voice], height: u64) {
+        let is_empty = |voice: &&Voice| voice.vote.is_none() && voice.head.number >= height;
+        for voice in voices.iter().filter(is_empty) {
+            self.standing().distrust(voice.index);
+        }
+    }
+
     /// Who tells another block than the one that is believed is passed over.
     fn outvote(&self, others: &[Voice]) {
         for voice in others.iter().filter(|voice| voice.vote.is_some()) {
-            self.pass_over(voice.index);
+            self.standing().pass_over(voice.index);
             if let Some(endpoint) = self.0.endpoints.get(voice.index) {
                 self.0.observer.asked(&endpoint.name, Ask::Block, Code::Outvoted);
             }
@@ -192,7 +171,7 @@ impl Pool {
 
     /// The node that is asked now did not show what it told of: another one is asked, if there is one.
     pub fn distrust(&self) {
-        self.pass_over(self.0.chosen.load(atomic::Ordering::Relaxed));
+        self.standing().distrust(self.0.chosen.load(atomic::Ordering::Relaxed));
     }
 
     /// The heads of the nodes that answer, at least one.
@@ -227,62 +206,33 @@ impl Pool {
         }
     }
 
-    /// Whoever failed lately, too often or too slow, is asked again when that is over.
-    fn demoted(&self) -> BTreeSet<usize> {
-        let mut standing = self.standing();
-        standing.demoted.retain(|_, until| *until > Instant::now());
-        standing.demoted.keys().copied().collect()
-    }
-
     /// The nodes that are left in peace: those that failed lately, as long as the others can be believed without them.
     fn spared(&self) -> BTreeSet<usize> {
-        let (demoted, configured) = (self.demoted(), self.0.endpoints.len());
+        let (demoted, configured) = (self.standing().demoted(), self.0.endpoints.len());
         let are_enough = configured - demoted.len() > configured / 2;
         if are_enough && !self.standing().is_unsure { demoted } else { BTreeSet::new() }
     }
 
     fn demote(&self, index: usize, error: &Error) {
         if error.is_failure_of_the_node() {
-            self.pass_over(index);
+            self.standing().pass_over(index);
         }
-    }
-
-    fn pass_over(&self, index: usize) {
-        let mut standing = self.standing();
-        standing.demoted.insert(index, Instant::now() + DEMOTION);
-        standing.of_chain.remove(&index);
     }
 
     /// What each node says of the block at the common height.
     async fn voices(&self, heads: &[(usize, Head)], common: u64) -> Vec<Voice> {
-        let demoted = self.demoted();
-        let is_demoted = |index| demoted.contains(&index);
-        if let Some(same) = self.agreed_block(heads) {
-            let voice = |(index, head): &(usize, Head)| Voice {
-                index: *index,
-                head: *head,
-                vote: Some(same),
-                is_demoted: is_demoted(*index),
-            };
-            return heads.iter().map(voice).collect();
-        }
+        let same = self.standing().agreed_block(heads);
         let votes = heads.iter().map(|(index, head)| async {
-            let vote = match head.number.cmp(&common) {
+            match head.number.cmp(&common) {
+                _ if same.is_some() => same,
                 Ordering::Less => None,
                 Ordering::Equal => Some(*head),
                 Ordering::Greater => self.block_of(*index, common).await,
-            };
-            Voice { index: *index, head: *head, vote, is_demoted: is_demoted(*index) }
+            }
         });
-        futures::future::join_all(votes).await
-    }
-
-    /// The block that was agreed upon last, if every node is one of those that agreed and tells the same head.
-    fn agreed_block(&self, heads: &[(usize, Head)]) -> Option<Head> {
+        let votes = futures::future::join_all(votes).await;
         let standing = self.standing();
-        let is_same =
-            |(index, head): &(usize, Head)| standing.agreed.contains(&(*index, head.hash));
-        standing.common.filter(|_| heads.iter().all(is_same))
+        heads.iter().zip(votes).map(|(told, vote)| standing.voice(*told, vote)).collect()
     }
 
     async fn block_of(&self, index: usize, number: u64) -> Option<Head> {

@@ -19,6 +19,8 @@ pub(super) struct Voice {
     pub(super) vote: Option<Head>,
     /// Whether it failed to answer something lately.
     pub(super) is_demoted: bool,
+    /// Whether it did not show lately what it had told of.
+    pub(super) is_distrusted: bool,
 }
 
 /// The voice to follow.
@@ -61,24 +63,43 @@ impl Voice {
 /// Of three nodes and more the block is the one they agree upon: whoever agrees there and tells more, far more even, tells
 /// what nobody else has seen. Of two it is the head of the one that is ahead, as the other may be the one that is stuck.
 /// Whoever failed lately, or is far from the others, is followed only when nobody else is left; `chosen` is kept among equals.
+///
+/// Of two, one that is distrusted loses to the other, whatever it tells. What the other tells alone is not believed then: it
+/// may be stuck.
 pub(super) fn choose(voices: &[Voice], chosen: usize, configured: usize) -> Option<Choice> {
+    let is_told_by_one = enough(configured) == 1;
+    let (common, agreeing) = majority(voices).or_else(|| {
+        let trusted: Vec<_> =
+            voices.iter().filter(|voice| !voice.is_distrusted).copied().collect();
+        is_told_by_one.then(|| majority(&trusted)).flatten()
+    })?;
+    let agreed = || voices.iter().filter(|voice| voice.agrees(common.hash));
+    let highest = agreed().map(|voice| voice.head.number).max()?;
+    let keeps_pace = |voice: &Voice| match voice.head.number {
+        height if is_told_by_one => height.saturating_add(LAG) >= highest,
+        height => height <= common.number.saturating_add(LAG),
+    };
+    let rank = |voice: &&Voice| {
+        let (is_trusted, keeps_pace) = (!voice.is_distrusted, keeps_pace(voice));
+        let is_preferred = is_told_by_one && is_trusted;
+        let height = voice.head.number;
+        (is_preferred, keeps_pace && !voice.is_demoted, keeps_pace, height, voice.index == chosen)
+    };
+    let voice = agreed().max_by_key(rank).copied()?;
+    if is_told_by_one {
+        let is_believed = agreeing == voices.len() && keeps_pace(&voice);
+        return Some(Choice { voice, head: voice.head, is_believed });
+    }
+    Some(Choice { voice, head: common, is_believed: agreeing >= enough(configured) })
+}
+
+/// The block that more than half of these voices have, and how many do.
+fn majority(voices: &[Voice]) -> Option<(Head, usize)> {
     let mut votes: BTreeMap<B256, (Head, usize)> = BTreeMap::new();
     for vote in voices.iter().filter_map(|voice| voice.vote) {
         votes.entry(vote.hash).or_insert((vote, 0)).1 += 1;
     }
-    let (common, agreeing) = votes.into_values().find(|(_, count)| *count > voices.len() / 2)?;
-    let agreed = || voices.iter().filter(|voice| voice.agrees(common.hash));
-    let is_told_by_one = enough(configured) == 1;
-    let highest = agreed().map(|voice| voice.head.number).max()?;
-    let rank = |voice: &&Voice| {
-        let height = voice.head.number;
-        let keeps_pace =
-            if is_told_by_one { height + LAG >= highest } else { height <= common.number + LAG };
-        (keeps_pace && !voice.is_demoted, keeps_pace, height, voice.index == chosen)
-    };
-    let voice = agreed().max_by_key(rank).copied()?;
-    let head = if is_told_by_one { voice.head } else { common };
-    Some(Choice { voice, head, is_believed: agreeing >= enough(configured) })
+    votes.into_values().find(|(_, count)| *count > voices.len() / 2)
 }
 
 #[cfg(test)]
@@ -92,11 +113,15 @@ mod tests {
             Head { number: height, hash: B256::with_last_byte(vote), timestamp: 0, base_fee: 0 };
         // All that have reached it have the same block, or another one, at height 9.
         let vote = (vote > 0).then_some(Head { number: 9, ..head });
-        Voice { index, head, vote, is_demoted: false }
+        Voice { index, head, vote, is_demoted: false, is_distrusted: false }
     }
 
     fn demoted(voice: Voice) -> Voice {
         Voice { is_demoted: true, ..voice }
+    }
+
+    fn distrusted(voice: Voice) -> Voice {
+        Voice { is_distrusted: true, ..demoted(voice) }
     }
 
     #[rstest]
@@ -132,6 +157,12 @@ mod tests {
     #[case::two_of_five_and_a_liar(vec![voice(0, 9, 1), voice(1, 9, 1), voice(2, 9, 2)], 5, Some(false))]
     #[case::three_of_five(vec![voice(0, 9, 1), voice(1, 9, 1), voice(2, 9, 1)], 5, Some(true))]
     #[case::none_of_three(vec![], 3, None)]
+    #[case::two_of_which_one_is_distrusted(vec![distrusted(voice(0, 10, 1)), voice(1, 9, 1)], 2, Some(true))]
+    #[case::one_of_two_against_a_distrusted_one_far_ahead(vec![distrusted(voice(0, 1000, 1)), voice(1, 9, 1)], 2, Some(false))]
+    #[case::one_of_two_against_a_distrusted_one_elsewhere(vec![distrusted(voice(0, 1000, 2)), voice(1, 9, 1)], 2, Some(false))]
+    #[case::one_of_two_against_a_distrusted_one_that_shows_nothing(vec![distrusted(voice(0, 1000, 0)), voice(1, 9, 1)], 2, Some(false))]
+    #[case::two_distrusted_that_disagree(vec![distrusted(voice(0, 9, 1)), distrusted(voice(1, 9, 2))], 2, None)]
+    #[case::two_of_three_that_disagree_and_one_is_distrusted(vec![distrusted(voice(0, 9, 1)), voice(1, 9, 2)], 3, None)]
     fn the_silence_of_others_proves_nothing(
         #[case] voices: Vec<Voice>,
         #[case] configured: usize,
@@ -152,6 +183,13 @@ mod tests {
     #[case::one_that_failed_is_passed_over(vec![demoted(voice(0, 10, 1)), voice(1, 9, 1)], Some(1))]
     #[case::unless_all_failed(vec![demoted(voice(0, 10, 1)), demoted(voice(1, 9, 1))], Some(0))]
     #[case::or_the_other_lags(vec![demoted(voice(0, 20, 1)), voice(1, 9, 1)], Some(0))]
+    #[case::never_one_that_is_distrusted(vec![distrusted(voice(0, 1000, 1)), voice(1, 9, 1)], Some(1))]
+    #[case::even_if_the_other_failed(vec![distrusted(voice(0, 1000, 1)), demoted(voice(1, 9, 1))], Some(1))]
+    #[case::nor_where_it_is_elsewhere(vec![distrusted(voice(0, 1000, 2)), voice(1, 9, 1)], Some(1))]
+    #[case::nor_where_it_is_behind(vec![voice(0, 1000, 1), distrusted(voice(1, 9, 1))], Some(0))]
+    #[case::unless_it_is_alone(vec![distrusted(voice(0, 9, 1))], Some(0))]
+    #[case::or_both_are(vec![distrusted(voice(0, 1000, 1)), distrusted(voice(1, 9, 1))], Some(0))]
+    #[case::of_three_one_far_ahead_is_no_better_for_being_trusted(vec![voice(0, 1000, 1), distrusted(voice(1, 9, 1)), distrusted(voice(2, 9, 1))], Some(1))]
     #[case::nobody(vec![], None)]
     fn it_follows(#[case] voices: Vec<Voice>, #[case] followed: Option<usize>) {
         let choice = choose(&voices, 1, voices.len());

@@ -5,9 +5,12 @@ use alloy::rpc::json_rpc::ErrorPayload;
 use rstest::rstest;
 use serde_json::{Value, json};
 
+use super::standing::DEMOTION;
 use super::*;
 use crate::fake::{FakeNode, block, block_hash, refused, reverted};
 use crate::revert::Revert;
+
+mod pair;
 
 fn pool(nodes: &[(&str, &FakeNode)]) -> Pool {
     let endpoints = nodes.iter().map(|(name, node)| node.endpoint(name)).collect();
@@ -281,7 +284,7 @@ async fn a_node_of_another_chain_is_left_in_peace_for_a_while() {
     let pool = pool(&[("moved", &moved), ("one", &one), ("other", &other)]);
     pool.check_chain(9).await.unwrap();
     pool.told().await.unwrap();
-    pool.pass_over(0);
+    pool.standing().pass_over(0);
     chain.store(2, atomic::Ordering::Relaxed);
     tokio::time::advance(DEMOTION).await;
     moved.asked.lock().unwrap().clear();
