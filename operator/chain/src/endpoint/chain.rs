@@ -1,6 +1,8 @@
 //! Whether a node is of the chain that is configured: asked before anything is read from it.
 
 use alloy::providers::Provider;
+use tokio::time::Instant;
+use tracing::warn;
 
 use super::{Ask, Code, Endpoint, Error, Pool};
 
@@ -36,22 +38,23 @@ impl Pool {
             self.0.observer.asked(&endpoint.name, Ask::ChainId, Code::Outvoted);
             return Err(Error::WrongChain { endpoint: endpoint.name.clone(), found, wanted });
         }
-        self.standing().of_chain.insert(index);
+        self.standing().of_chain.insert(index, Instant::now());
         Ok(())
     }
 
-    /// Whoever failed may have come back as another node: behind a balancer, after a restart, by a new address.
+    /// Whoever failed may have come back as another node: behind a balancer, after a restart, by a new address. Who did not is
+    /// asked now and then.
     pub(super) async fn check_chain_again(
         &self,
         (index, endpoint): (usize, &Endpoint),
     ) -> Result<(), Error> {
-        let chain = {
-            let standing = self.standing();
-            standing.chain.filter(|_| !standing.of_chain.contains(&index))
-        };
-        match chain {
-            Some(wanted) => self.check_chain_of((index, endpoint), wanted).await,
-            None => Ok(()),
-        }
+        let Some(wanted) = self.standing().unsaid_chain(index) else { return Ok(()) };
+        let is_news = !self.standing().demoted().contains(&index);
+        let said = self.check_chain_of((index, endpoint), wanted).await;
+        said.inspect_err(|error| {
+            if is_news && matches!(error, Error::WrongChain { .. }) {
+                warn!(endpoint.name = endpoint.name, %error, "an endpoint is left out");
+            }
+        })
     }
 }

@@ -113,6 +113,8 @@ impl Pool {
         self.standing().is_unsure = choice.is_none_or(|choice| !choice.is_believed);
         let Some(choice) = choice else {
             self.distrust_empty(&voices, height);
+            // Perhaps one of them is of another chain by now.
+            self.standing().of_chain.clear();
             return Err(Error::Disagree { height });
         };
         let common = choice.voice.vote.unwrap_or(choice.head);
@@ -259,6 +261,8 @@ impl Pool {
         let missing =
             || Error::NoBlock { endpoint: endpoint.name.clone(), block: BlockId::latest() };
         let head = head_from_block(&block.ok_or_else(missing)?);
+        self.standing().hears((index, head));
+        self.check_chain_again((index, endpoint)).await?;
         self.0.observer.head(&endpoint.name, &head);
         Ok(head)
     }

@@ -9,6 +9,9 @@ use tokio::time::Instant;
 
 use super::quorum::Voice;
 
+/// What a node said of its chain holds for this long: an address may come to lead to another node without any failure.
+pub(super) const CHAIN_HOLDS: Duration = Duration::from_mins(5);
+
 /// A node that failed to answer is passed over for this long.
 pub(super) const DEMOTION: Duration = Duration::from_secs(15);
 
@@ -17,8 +20,10 @@ pub(super) const DEMOTION: Duration = Duration::from_secs(15);
 pub(super) struct Standing {
     /// The chain that every node must be of; `None` before that was asked.
     pub(super) chain: Option<u64>,
-    /// Who said that it is, by index, and has not failed since.
-    pub(super) of_chain: BTreeSet<usize>,
+    /// Who said that it is, by index, and when; who failed since says it again.
+    pub(super) of_chain: BTreeMap<usize, Instant>,
+    /// The last head of each, by index.
+    pub(super) heads: BTreeMap<usize, Head>,
     /// Until when a node is passed over, by index.
     pub(super) demoted: BTreeMap<usize, Instant>,
     /// Until when a node that did not show what it had told of is not trusted, by index.
@@ -38,6 +43,23 @@ impl Standing {
     pub(super) fn demoted(&mut self) -> BTreeSet<usize> {
         self.demoted.retain(|_, until| *until > Instant::now());
         self.demoted.keys().copied().collect()
+    }
+
+    /// The chain that a node must be asked for; `None` if it said that it is of it and nothing speaks against that.
+    pub(super) fn unsaid_chain(&self, index: usize) -> Option<u64> {
+        let holds = self.of_chain.get(&index).is_some_and(|said| said.elapsed() < CHAIN_HOLDS);
+        self.chain.filter(|_| !holds)
+    }
+
+    /// Takes note of a node's head; one that is no successor of its last may be another node's.
+    pub(super) fn hears(&mut self, (index, head): (usize, Head)) {
+        let last = self.heads.insert(index, head);
+        let is_other = |last: Head| {
+            head.number < last.number || (head.number == last.number && head.hash != last.hash)
+        };
+        if last.is_some_and(is_other) {
+            self.of_chain.remove(&index);
+        }
     }
 
     pub(super) fn pass_over(&mut self, index: usize) {
