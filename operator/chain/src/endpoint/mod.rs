@@ -162,7 +162,8 @@ impl Pool {
     async fn without_a_step_back(&self, choice: Choice, agreed: &[Voice]) -> Choice {
         let last = self.standing().believed.filter(|(last, _)| last.number > choice.head.number);
         let Some((last, _)) = last else { return choice };
-        for voice in agreed.iter().filter(|voice| voice.head.number >= last.number) {
+        let may_have_it = |voice: &&Voice| voice.head.number >= last.number && !voice.is_distrusted;
+        for voice in agreed.iter().filter(may_have_it) {
             let block = self.block_of(voice.index, last.number).await;
             if block.is_some_and(|block| block.hash == last.hash) {
                 return Choice { voice: *voice, head: last, ..choice };

@@ -69,8 +69,7 @@ impl Voice {
 pub(super) fn choose(voices: &[Voice], chosen: usize, configured: usize) -> Option<Choice> {
     let is_told_by_one = enough(configured) == 1;
     let (common, agreeing) = majority(voices).or_else(|| {
-        let trusted: Vec<_> =
-            voices.iter().filter(|voice| !voice.is_distrusted).copied().collect();
+        let trusted: Vec<_> = voices.iter().filter(|voice| !voice.is_distrusted).copied().collect();
         is_told_by_one.then(|| majority(&trusted)).flatten()
     })?;
     let agreed = || voices.iter().filter(|voice| voice.agrees(common.hash));

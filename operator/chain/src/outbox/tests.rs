@@ -9,12 +9,14 @@ use coreward_domain::id::{CommitmentId, PeerId, UnitId};
 use super::*;
 use crate::Contracts;
 use crate::abi::Refusals;
+use crate::endpoint::Pool;
 use crate::fake::{ACCOUNT, FakeNode, Ledger, block_hash};
 use crate::node::envelope;
 use crate::signer::{Permitted, Secret};
 use alloy::consensus::Transaction;
 use alloy::sol_types::SolError;
 
+mod killed;
 mod shelf;
 mod taken;
 
@@ -75,6 +77,10 @@ impl World {
 }
 
 fn sender(node: &FakeNode, shelf: Shelf) -> Sender<Shelf> {
+    sender_of(node.pool(), shelf)
+}
+
+fn sender_of<J: Journal>(pool: Pool, journal: J) -> Sender<J> {
     let account = Account {
         network: "local".to_owned(),
         chain_id: 31337,
@@ -86,8 +92,8 @@ fn sender(node: &FakeNode, shelf: Shelf) -> Sender<Shelf> {
     Sender::new(
         account,
         signer,
-        node.pool(),
-        shelf,
+        pool,
+        journal,
         FeePolicy { priority: 10, cap: None, patience_blocks: 3 },
     )
 }

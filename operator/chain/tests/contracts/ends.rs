@@ -19,12 +19,12 @@ fn name(text: &str) -> Call {
     Call::SetProviderInfo { name: text.to_owned() }
 }
 
-async fn mine(world: &World, blocks: u64) {
+pub(crate) async fn mine(world: &World, blocks: u64) {
     let _: Option<()> = world.node.raw_request("anvil_mine".into(), (blocks,)).await.unwrap();
 }
 
 /// Whether the node makes a block of each transaction at once.
-async fn automine(world: &World, is_on: bool) {
+pub(crate) async fn automine(world: &World, is_on: bool) {
     let _: Option<()> = world.node.raw_request("evm_setAutomine".into(), (is_on,)).await.unwrap();
 }
 
@@ -34,7 +34,7 @@ async fn drop_from_pool(world: &World, hash: B256) {
     assert!(world.node.get_transaction_by_hash(hash).await.unwrap().is_none());
 }
 
-async fn submit(world: &World, call: &Call) -> (String, B256) {
+pub(crate) async fn submit(world: &World, call: &Call) -> (String, B256) {
     let planned_at = world.look().await.head.number;
     let order = Order { call: call.clone(), why: "an end".to_owned(), planned_at };
     let submitted = world.sender(call).submit(&order, &|_| true).await.unwrap();
@@ -43,7 +43,7 @@ async fn submit(world: &World, call: &Call) -> (String, B256) {
 }
 
 /// Keeps a call and loses the lease before it is sent.
-async fn keep(world: &World, call: &Call) -> String {
+pub(crate) async fn keep(world: &World, call: &Call) -> String {
     let planned_at = world.look().await.head.number;
     let order = Order { call: call.clone(), why: "an end".to_owned(), planned_at };
     let asked = Mutex::new(0);
@@ -66,7 +66,7 @@ async fn foreign(world: &World, from: Address, (to, input): (Address, Bytes)) ->
     receipt.transaction_hash
 }
 
-async fn tick(world: &World, call: &Call) -> Vec<State> {
+pub(crate) async fn tick(world: &World, call: &Call) -> Vec<State> {
     let snapshot = world.look().await;
     let tick = Tick { head: snapshot.head, epoch: snapshot.epoch };
     let followed = world.sender(call).tick(&tick, &|_| true).await.unwrap();
@@ -74,7 +74,7 @@ async fn tick(world: &World, call: &Call) -> Vec<State> {
     followed.changes.into_iter().map(|change| change.state).collect()
 }
 
-fn kept(world: &World, name: &str) -> Entry {
+pub(crate) fn kept(world: &World, name: &str) -> Entry {
     world.shelf.0.lock().unwrap()[name].clone()
 }
 

@@ -11,13 +11,16 @@
     reason = "tests from end to end"
 )]
 
+mod batches;
 mod clock_traps;
+mod clusters;
 mod deal_traps;
 mod end_traps;
 mod ends;
 mod gateways;
 mod key_traps;
 mod life;
+mod limits;
 mod market;
 mod market_traps;
 mod plans;

@@ -51,11 +51,32 @@ pub(crate) struct World {
     pub(crate) provider: Address,
     pub(crate) peer_owner: Address,
     pub(crate) keys: BTreeMap<Address, Sender<Shelf>>,
+    /// The secret keys of both, and what they sign.
+    secrets: BTreeMap<Address, (String, KeyRole)>,
+    finality: u64,
     pub(crate) seen: Mutex<Watchlist>,
 }
 
 pub(crate) fn contracts() -> Contracts {
     Contracts { diamond: DIAMOND, multicall3: MULTICALL3 }
+}
+
+fn sender(
+    (secret, role): (&str, KeyRole),
+    finality: u64,
+    pool: &Pool,
+    shelf: Shelf,
+) -> Sender<Shelf> {
+    let address = secret.parse::<alloy::signers::local::PrivateKeySigner>().unwrap().address();
+    let secret = Secret::new(secret, address).unwrap();
+    let account = Account {
+        network: "local".to_owned(),
+        chain_id: 31337,
+        contracts: contracts(),
+        finality_blocks: finality,
+    };
+    let signer = Permitted::new(Box::new(secret), vec![role], DIAMOND);
+    Sender::new(account, signer, pool.clone(), shelf, FeePolicy::default())
 }
 
 impl World {
@@ -79,6 +100,7 @@ impl World {
         pool.check_chain(31337).await.unwrap();
         let shelf = Shelf::default();
         let mut keys = BTreeMap::new();
+        let mut secrets = BTreeMap::new();
         let mut addresses = Vec::new();
         for role in [KeyRole::Provider, KeyRole::Peer] {
             let stamp = node.get_block_number().await.unwrap();
@@ -88,21 +110,8 @@ impl World {
             let million = format!("0x{:x}", 1_000_000_000_000_000_000_000_u128);
             let _: Option<()> =
                 node.raw_request("anvil_setBalance".into(), (address, million)).await.unwrap();
-            let signer = Permitted::new(
-                Box::new(Secret::new(&secret, address).unwrap()),
-                vec![role],
-                DIAMOND,
-            );
-            let account = Account {
-                network: "local".to_owned(),
-                chain_id: 31337,
-                contracts: contracts(),
-                finality_blocks: finality,
-            };
-            keys.insert(
-                address,
-                Sender::new(account, signer, pool.clone(), shelf.clone(), FeePolicy::default()),
-            );
+            keys.insert(address, sender((&secret, role), finality, &pool, shelf.clone()));
+            secrets.insert(address, (secret, role));
             addresses.push(address);
         }
         let (provider, peer_owner) = (addresses[0], addresses[1]);
@@ -122,8 +131,17 @@ impl World {
             provider,
             peer_owner,
             keys,
+            secrets,
+            finality,
             seen: Mutex::new(seen),
         }
+    }
+
+    /// An outbox with one of the keys in another cluster, where nothing was kept yet.
+    pub(crate) fn elsewhere(&self, address: Address) -> (Sender<Shelf>, Shelf) {
+        let (secret, role) = &self.secrets[&address];
+        let shelf = Shelf::default();
+        (sender((secret, *role), self.finality, &self.pool, shelf.clone()), shelf)
     }
 
     pub(crate) async fn look(&self) -> Snapshot {

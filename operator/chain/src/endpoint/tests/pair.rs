@@ -47,6 +47,16 @@ async fn a_made_up_head_keeps_nobody_from_the_other(#[case] later: u8) {
     assert_eq!(told(&pool).await, (9, false), "once");
 }
 
+#[tokio::test]
+async fn a_made_up_head_close_to_the_others_is_no_reason_to_go_back_to_it() {
+    let (liar, other) = (at_height(11), at_height(9));
+    let pool = pool(&[("liar", &liar), ("other", &other)]);
+    assert_eq!(told(&pool).await, (11, true));
+    pool.distrust();
+    assert_eq!(told(&pool).await, (9, true), "both have that block");
+    assert_eq!(asks(&pool, [&liar, &other]).await, 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_that_only_failed_is_followed_where_the_other_is_stuck() {
     let (failed, stuck) = (at_height(1000), at_height(9));
