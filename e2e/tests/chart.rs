@@ -171,7 +171,7 @@ async fn what_is_required_and_missing_or_wrong_fails_the_render_and_is_named() {
         // What is null is taken out, as Helm takes it.
         let _was = match value {
             Value::Null => parent.remove(field),
-            value => parent.insert(field.to_owned(), value),
+            _ => parent.insert(field.to_owned(), value),
         };
         let words = rendered_with(&values).await.expect_err(place);
         assert!(words.contains(named), "{place}: {words}");
