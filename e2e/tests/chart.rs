@@ -169,9 +169,10 @@ async fn what_is_required_and_missing_or_wrong_fails_the_render_and_is_named() {
         let (parent, field) = place.rsplit_once('/').unwrap();
         let parent = values.pointer_mut(parent).unwrap().as_object_mut().unwrap();
         // What is null is taken out, as Helm takes it.
-        let _was = match value {
-            Value::Null => parent.remove(field),
-            _ => parent.insert(field.to_owned(), value),
+        let _was = if value.is_null() {
+            parent.remove(field)
+        } else {
+            parent.insert(field.to_owned(), value)
         };
         let words = rendered_with(&values).await.expect_err(place);
         assert!(words.contains(named), "{place}: {words}");

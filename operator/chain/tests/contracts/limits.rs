@@ -118,14 +118,14 @@ async fn a_commitment_in_another_state_is_told_with_its_state() {
     let peer = new_peer(&world, "states", 1);
     registered(&world, vec![peer.clone()]).await;
     let commitment = committed(&world, peer.peer, 2).await;
-    let states = [
+    let calls = [
         Call::FinishCommitment { commitment },
         Call::WithdrawCollateral { commitment },
         Call::RemoveUnitsFromCommitment { commitment, units: peer.units.clone() },
         Call::RemoveCommitment { commitment },
         Call::DepositCollateral { commitment, value: U256::ZERO },
     ];
-    let said = refusals(&world, states).await;
+    let said = refusals(&world, calls).await;
     let too_late = "Capacity commitment is not in WaitDelegation status";
     let mut wanted = vec![Revert::CommitmentStatus(1); 3];
     wanted.extend(vec![Revert::Text(too_late.to_owned()); 2]);

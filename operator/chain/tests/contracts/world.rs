@@ -140,8 +140,8 @@ impl World {
     /// An outbox with one of the keys in another cluster, where nothing was kept yet.
     pub(crate) fn elsewhere(&self, address: Address) -> (Sender<Shelf>, Shelf) {
         let (secret, role) = &self.secrets[&address];
-        let shelf = Shelf::default();
-        (sender((secret, *role), self.finality, &self.pool, shelf.clone()), shelf)
+        let kept = Shelf::default();
+        (sender((secret, *role), self.finality, &self.pool, kept.clone()), kept)
     }
 
     pub(crate) async fn look(&self) -> Snapshot {
