@@ -112,12 +112,13 @@ pub async fn evict_both(world: &World) -> Result<(Duration, String)> {
     Ok((without, refusal))
 }
 
-/// How often the containers of all replicas were started again.
+/// Checks that no container of a replica was ever started again.
 ///
 /// # Errors
-/// [`Error::Cluster`].
-pub async fn restarts(world: &World) -> Result<i32> {
-    Ok(replicas(world).await?.iter().map(pods::restarts).sum())
+/// [`Error::Finding`] with how often they were.
+pub async fn never_broke_down(world: &World) -> Result<()> {
+    let restarts: i32 = replicas(world).await?.iter().map(pods::restarts).sum();
+    ensure(restarts == 0, || format!("replicas were started again {restarts} times"))
 }
 
 /// How many replicas say of themselves that they lead.

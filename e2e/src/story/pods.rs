@@ -96,6 +96,18 @@ fn phase(pod: &Pod) -> String {
     format!("{}, {}", status.phase.unwrap_or_default(), waiting.unwrap_or_default())
 }
 
+/// The one ready pod of `component` for `unit`, once it is another than the one that was.
+///
+/// # Errors
+/// [`Error::Late`].
+pub async fn another(world: &World, component: &str, unit: B256, was: &Pod) -> Result<Pod> {
+    until(&format!("another {component} pod is ready"), STEP, async || {
+        let pod = ready(world, component, unit).await?;
+        Ok((uid(&pod) != uid(was)).then_some(pod))
+    })
+    .await
+}
+
 /// Waits until no pod of `component` works for `unit`.
 ///
 /// # Errors

@@ -171,14 +171,11 @@ impl Scene<'_> {
     async fn comes_back(&self) -> Result<()> {
         let (world, unit) = (self.world, self.served.seat.unit);
         let key = deal::activated(world, &self.served.seat).await?;
-        let was = pods::uid(&pods::ready(world, "worker", unit).await?);
+        let was = pods::ready(world, "worker", unit).await?;
         let namespaces: Api<Namespace> = Api::all(world.client());
         let deleted = namespaces.delete(&self.deal_namespace(), &DeleteParams::default()).await;
         deleted.map_err(cluster("delete the deal's namespace"))?;
-        let back = until("the deal has a worker again", STEP, async || {
-            let pod = pods::ready(world, "worker", unit).await?;
-            Ok((pods::uid(&pod) != was).then_some(()))
-        });
+        let back = pods::another(world, "worker", unit, &was);
         self.teller.step("the deal's namespace was deleted: its worker is back", back).await?;
         self.answers().await?;
         let same = deal::activated(world, &self.served.seat).await? == key;
@@ -186,13 +183,10 @@ impl Scene<'_> {
 
         let idle = self.offered.peers[1].units[0];
         let anchors: Api<ConfigMap> = Api::namespaced(world.client(), NAMESPACE);
-        let was = pods::uid(&pods::ready(world, "prover", idle).await?);
+        let was = pods::ready(world, "prover", idle).await?;
         let deleted = anchors.delete(ANCHOR, &DeleteParams::default()).await;
         deleted.map_err(cluster("delete the anchor"))?;
-        let back = until("another prover hashes", STEP, async || {
-            let pod = pods::ready(world, "prover", idle).await?;
-            Ok((pods::uid(&pod) != was).then_some(()))
-        });
+        let back = pods::another(world, "prover", idle, &was);
         self.teller.step("the anchor was deleted: the prover is back", back).await?;
         self.goes_on().await
     }

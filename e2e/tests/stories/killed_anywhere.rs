@@ -68,11 +68,15 @@ async fn tell(world: &World, teller: &Teller, app: &str) -> Result<()> {
     let superfluous = course.no_proof_is_lost().await?;
     Box::pin(course.all_is_well(start)).await?;
     let report = course.report((seed, count), superfluous).await?;
-    match variable(REPORT) {
-        None => Ok(()),
-        Some(path) => fs::write(&path, report)
-            .map_err(|error| Error::Finding(format!("{path} cannot be written: {error}"))),
-    }
+    keep(REPORT, &report).map(drop)
+}
+
+/// Writes a report where a variable of the environment says, if it does; gives whether it did.
+pub(crate) fn keep(name: &str, report: &str) -> Result<bool> {
+    let Some(path) = variable(name) else { return Ok(false) };
+    fs::write(&path, report)
+        .map_err(|error| Error::Finding(format!("{path} cannot be written: {error}")))?;
+    Ok(true)
 }
 
 /// The number that a variable of the environment gives.

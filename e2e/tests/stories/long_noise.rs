@@ -13,7 +13,6 @@ use std::{
 
 use alloy::primitives::B256;
 use coreward_e2e::{
-    bed::variable,
     chain::Parameters,
     fault::{Api, Faults, Rpc},
     story::{
@@ -25,13 +24,13 @@ use coreward_e2e::{
         rest::{rest, versions},
         the_loop,
     },
-    world::{Error, Result, World, processes_of, until},
+    world::{Result, World, processes_of, until},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::{
     Needs, Told,
-    killed_anywhere::{SEED, number},
+    killed_anywhere::{SEED, keep, number},
     on_stage, people,
 };
 
@@ -100,14 +99,10 @@ async fn tell(world: &World, teller: &Teller, app: &str) -> Result<()> {
         format!("the operators had {} KiB of memory, and have {}", before.memory, after.memory)
     })?;
     let report = noise.report(minutes, (&before, &after), &noise.minimums().await?);
-    match variable(REPORT) {
-        None => {
-            teller.aside(&report);
-            Ok(())
-        }
-        Some(path) => fs::write(&path, report)
-            .map_err(|error| Error::Finding(format!("{path} cannot be written: {error}"))),
+    if !keep(REPORT, &report)? {
+        teller.aside(&report);
     }
+    Ok(())
 }
 
 /// What must be the same after the noise.

@@ -54,8 +54,7 @@ async fn tell(world: &World, teller: &Teller, app: &str) -> Result<()> {
     teller.aside("the customer of the deal was answered all the time");
     scene.stay.pods_are_the_same(world).await?;
     teller.aside("provers and worker are the pods that they were, never started again");
-    let restarts = operators::restarts(world).await?;
-    ensure(restarts == 0, || format!("replicas were started again {restarts} times"))?;
+    operators::never_broke_down(world).await?;
     proving::next(world, teller, &scene.offered, &scene.provers).await?;
     let (prover, seat) = (scene.provers[0], &scene.seat);
     Box::pin(left_alone::tell(world, teller, (&scene.offered, prover, seat), &scene.url)).await?;
@@ -163,8 +162,7 @@ impl<'a> Scene<'a> {
         self.held_still(&witness).await?;
         faults.rpc(Rpc::Well)?;
         self.recovers(&witness).await?;
-        let restarts = operators::restarts(world).await?;
-        ensure(restarts == 0, || format!("replicas were started again {restarts} times"))
+        operators::never_broke_down(world).await
     }
 
     /// An offer that is made while no endpoint answers says that nothing is known yet, and can be taken back.

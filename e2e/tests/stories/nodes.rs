@@ -104,10 +104,7 @@ impl Scene<'_> {
     async fn refused_pod(&self) -> Result<()> {
         let was = self.prover().await?;
         node::refuse(self.world, &was, REFUSAL).await?;
-        let back = until("another prover hashes", STEP, async || {
-            let pod = self.prover().await?;
-            Ok((pods::uid(&pod) != pods::uid(&was)).then_some(pod))
-        });
+        let back = pods::another(self.world, "prover", self.unit, &was);
         let back = self.teller.step("a refused prover is made again", back).await?;
         let unit = (&self.offered, self.unit);
         let note = node::told(self.world, unit, ("PodFailed", REFUSAL.1)).await?;
@@ -122,10 +119,7 @@ impl Scene<'_> {
         let file = format!("/proc/{}/root/tmp/overfull", process.id);
         fs::write(&file, vec![1; OVERFULL])
             .map_err(|error| Error::Finding(format!("{file} cannot be written: {error}")))?;
-        let back = until("another prover hashes", STEP, async || {
-            let pod = self.prover().await?;
-            Ok((pods::uid(&pod) != pods::uid(&was)).then_some(pod))
-        });
+        let back = pods::another(self.world, "prover", self.unit, &was);
         let words = "a prover's volume is overfull: it is evicted, and made again";
         let back = self.teller.step(words, back).await?;
         let unit = (&self.offered, self.unit);

@@ -1,7 +1,7 @@
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use coreward_e2e::{
-    bed::{NAMESPACE, variable},
+    bed::NAMESPACE,
     story::{
         Teller, ensure,
         offer::{self, Offered},
@@ -10,11 +10,15 @@ use coreward_e2e::{
         statuses, the_loop,
         witness::{self, Witness},
     },
-    world::{Error, Result, World},
+    world::{Result, World},
 };
 use serde_json::json;
 
-use super::{Needs, Told, alone, killed_anywhere::number, mass_change, people, tell_and_release};
+use super::{
+    Needs, Told, alone,
+    killed_anywhere::{keep, number},
+    mass_change, people, tell_and_release,
+};
 
 /// Minutes of chain time without any event.
 const MINUTES: &str = "COREWARD_QUIET_MINUTES";
@@ -69,11 +73,7 @@ async fn tell(world: &World, late: &World, teller: &Teller) -> Result<Offered> {
     })?;
     teller.aside(&format!("{mean:.2} requests per block with two units"));
     let without = restarts(world, teller, &offered).await?;
-    if let Some(path) = variable(REPORT) {
-        let report = report((minutes, before.len()), mean, without)?;
-        fs::write(&path, report)
-            .map_err(|error| Error::Finding(format!("{path} cannot be written: {error}")))?;
-    }
+    keep(REPORT, &report((minutes, before.len()), mean, without)?)?;
 
     let mut third = late.offer("late", "shared");
     third["spec"]["capacity"]["coreIsolation"] = json!("Preferred");

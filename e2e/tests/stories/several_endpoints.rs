@@ -94,8 +94,7 @@ impl<'a> Scene<'a> {
         ensure(sent.is_empty(), || format!("{sent:?} were sent"))?;
         every_one(faults, Rpc::Well)?;
         let offered = offer::register(world, teller, &spec(world), 1).await?;
-        let restarts = operators::restarts(world).await?;
-        ensure(restarts == 0, || format!("replicas were started again {restarts} times"))?;
+        operators::never_broke_down(world).await?;
         let offered = offer::activate(world, teller, offered).await?;
         proving::minimum(world, &offered, &offered.units()).await?;
         Ok(Self { world, teller, faults, offered })

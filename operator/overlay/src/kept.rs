@@ -1,9 +1,9 @@
 //! Streams of requests to one member, kept for the next ones.
 
+use std::future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::{fmt, future};
 
 use futures::FutureExt as _;
 use http::{Request, Response};
@@ -61,12 +61,6 @@ pub(crate) struct Kept {
     sender: SendRequest<Body>,
     /// None once it has ended.
     connection: Option<Connection<Io, Body>>,
-}
-
-impl fmt::Debug for Kept {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Kept").field("is_idle", &self.is_idle()).finish_non_exhaustive()
-    }
 }
 
 impl Kept {

@@ -55,11 +55,8 @@ impl Scene<'_> {
         let idle = self.offered.peers[1].units[0];
         let was = pods::ready(self.world, "prover", idle).await?;
         node::refuse(self.world, &was, ("OutOfcpu", "told by the story")).await?;
-        let again = until("another prover hashes", STEP, async || {
-            let now = pods::ready(self.world, "prover", idle).await?;
-            Ok((pods::uid(&now) != pods::uid(&was)).then_some(()))
-        });
-        self.teller.step("a prover ended by itself: it is made again", again).await
+        let again = pods::another(self.world, "prover", idle, &was);
+        self.teller.step("a prover ended by itself: it is made again", again).await.map(drop)
     }
 
     /// The offer as the contracts have it.
